@@ -1,0 +1,18 @@
+"""ESC-50: recordings, features in bulk, models and training."""
+
+from typing import Any
+
+__all__ = ["ESC50Model", "get_melspectrogram_db", "spec_to_image"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the document's names when they are asked for: the command line starts without torch."""
+    if name in ("get_melspectrogram_db", "spec_to_image"):
+        from . import document
+
+        return getattr(document, name)
+    if name == "ESC50Model":
+        from .models import ESC50Model
+
+        return ESC50Model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,152 @@
+"""Recordings: decode, mix down, resample, fit to a length. Bit-identical to `librosa.load` at its defaults."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from ..kernels import InputError
+
+EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
+UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # what writers to a pipe leave in a WAV header
+
+Samples = NDArray[np.float32]
+
+
+def load(path: Path | str, sr: int | None = None) -> tuple[Samples, int]:
+    """Read one recording as mono float32.
+
+    Parameters
+    ----------
+    path : path
+        WAV, FLAC, OGG, MP3 or AIFF, of any rate and channel count.
+    sr : int, optional
+        Rate to resample to, in Hz (soxr HQ); None keeps the file's own.
+
+    Returns
+    -------
+    y : ndarray [n_samples], float32
+        Mean of the channels.
+    sr : int
+        Its rate in Hz.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, unreadable, no audio, truncated, empty, or holds NaN or infinity.
+    """
+    path = Path(path)
+    y, native = _decode(path)
+    y = np.mean(y, axis=1) if y.shape[1] > 1 else y[:, 0]
+    if y.size == 0:
+        raise InputError(f"{path}: holds no samples; record it again, or leave it out")
+    bad = np.flatnonzero(~np.isfinite(y))
+    if bad.size:
+        raise InputError(f"{path}: sample {bad[0]} is NaN or infinite ({bad.size} such); repair it, or leave it out")
+    return (y, native) if sr is None or sr == native else (resample(y, native, sr), sr)
+
+
+def _decode(path: Path) -> tuple[Samples, int]:
+    try:
+        with path.open("rb") as file:
+            _check_whole(path, file.read(4096), path.stat().st_size)
+        with soundfile.SoundFile(path) as sound:
+            y = sound.read(dtype="float32", always_2d=True)
+            if len(y) < sound.frames:
+                raise InputError(
+                    f"{path}: truncated: {len(y)} of {sound.frames} samples decode; fetch or record it again"
+                )
+            return y, sound.samplerate
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.rstrip(".")
+        raise InputError(f"{path}: not readable as audio ({reason}); give WAV, FLAC, OGG, MP3 or AIFF") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; check the path and its permissions") from None
+
+
+def _check_whole(path: Path, head: bytes, n_bytes: int) -> None:
+    """Refuse an empty file, and a WAV with less audio than its header promises, which libsndfile reads silently."""
+    if n_bytes == 0:
+        raise InputError(f"{path}: the file is empty (0 bytes); fetch or record it again")
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return
+    at = 12
+    while at + 8 <= len(head):
+        name, size = struct.unpack_from("<4sI", head, at)
+        at += 8
+        if name == b"data":
+            if size not in UNKNOWN_SIZES and at + size > n_bytes:
+                raise InputError(
+                    f"{path}: truncated: the header promises {size} bytes of audio, {n_bytes - at} are there; "
+                    "fetch or record it again"
+                )
+            return
+        at += size + size % 2
+
+
+def resample(y: Samples, sr: int, target: int) -> Samples:
+    """Resample to `target` Hz with soxr HQ: ``ceil(n_samples * target / sr)`` samples, as `librosa.resample`."""
+    out = soxr.resample(y, sr, target, quality="HQ")
+    n_samples = int(np.ceil(len(y) * target / sr))
+    return out[:n_samples] if len(out) >= n_samples else np.pad(out, (0, n_samples - len(out)))
+
+
+def fit_length(y: Samples, n_samples: int) -> Samples:
+    """Cut a long clip at its end; mirror a short one at both ends, as the document does, to exactly `n_samples`."""
+    if len(y) < n_samples:
+        y = np.pad(y, -(-(n_samples - len(y)) // 2), mode="reflect")
+    return y[:n_samples]
+
+
+def load_all(paths: Iterable[Path], sr: int, workers: int) -> Iterator[Samples | InputError]:
+    """Decode and resample many files on `workers` threads, in order; a file that fails yields its error.
+
+    At most ``2 * workers + 16`` recordings are held, however many there are.
+    """
+
+    def one(path: Path) -> Samples | InputError:
+        try:
+            return load(path, sr)[0]
+        except InputError as error:
+            return error
+
+    with ThreadPoolExecutor(workers) as pool:
+        pending: deque = deque()
+        try:
+            for path in paths:
+                pending.append(pool.submit(one, path))
+                if len(pending) >= 2 * workers + 16:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for job in pending:
+                job.cancel()
+
+
+def find(inputs: Iterable[Path | str]) -> list[Path]:
+    """List the recordings in `inputs`: a file is taken as it is, a folder is searched for audio by extension.
+
+    Raises
+    ------
+    InputError
+        For a folder without recordings. A file that is missing is left for `load` to report.
+    """
+    found: list[Path] = []
+    for given in map(Path, inputs):
+        if not given.is_dir():
+            found.append(given)
+            continue
+        inside = sorted(p for p in given.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
+        if not inside:
+            raise InputError(f"{given}: no recordings in this folder; looked for {', '.join(EXTENSIONS)}")
+        found += inside
+    return found

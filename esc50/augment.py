@@ -1,0 +1,74 @@
+"""Random changes to a batch of log-mel spectrograms ``[batch, 1, n_mels, n_frames]`` in dB.
+
+Each draws from torch's global generator: the same `torch.manual_seed` gives the same batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchaudio.functional import mask_along_axis_iid
+
+FLOOR = 1e-10  # power of silence: the amin of the features
+
+
+def roll(log_mel: Tensor) -> Tensor:
+    """Turn each clip around in time by a random number of frames; what leaves at the end enters at the start."""
+    batch, _, n_mels, n_frames = log_mel.shape
+    shift = torch.randint(n_frames, (batch, 1), device=log_mel.device)
+    index = (torch.arange(n_frames, device=log_mel.device) + shift) % n_frames
+    return log_mel.gather(3, index[:, None, None, :].expand(-1, 1, n_mels, -1))
+
+
+def shift_bands(log_mel: Tensor, most: int = 2) -> Tensor:
+    """Move each clip up or down by at most `most` mel bands; the edge band fills the gap."""
+    batch, _, n_mels, n_frames = log_mel.shape
+    shift = torch.randint(-most, most + 1, (batch, 1), device=log_mel.device)
+    index = (torch.arange(n_mels, device=log_mel.device) + shift).clamp(0, n_mels - 1)
+    return log_mel.gather(2, index[:, None, :, None].expand(-1, 1, -1, n_frames))
+
+
+def gain(log_mel: Tensor, most: float = 6.0) -> Tensor:
+    """Make each clip louder or softer by at most `most` dB."""
+    return log_mel + (2 * torch.rand(len(log_mel), 1, 1, 1, device=log_mel.device) - 1) * most
+
+
+def mix(log_mel: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mix each clip with another one of the batch, in power, at a random ratio of perceived level.
+
+    Between-class learning (Tokozume, Ushiku and Harada, ICLR 2018) on spectrograms: for a ratio r the waveform weights
+    would be t and 1 - t with t = 1 / (1 + 10^((G1 - G2) / 20) (1 - r) / r), so the powers get t^2 and (1 - t)^2.
+
+    Parameters
+    ----------
+    log_mel : Tensor [batch, 1, n_mels, n_frames], dB
+    labels : Tensor [batch, n_classes], float32
+        Rows that sum to 1, as the returned ones do.
+    """
+    other = torch.randperm(len(log_mel), device=log_mel.device)
+    ratio = torch.rand(len(log_mel), 1, device=log_mel.device).clamp(1e-3, 1 - 1e-3)
+    power = 10.0 ** (log_mel / 10.0)
+    level = 10.0 * power.mean(dim=(1, 2, 3)).clamp(min=FLOOR).log10()[:, None]
+    weight = 1.0 / (1.0 + 10.0 ** ((level - level[other]) / 20.0) * (1.0 - ratio) / ratio)
+    mine, theirs = weight.square(), (1.0 - weight).square()
+    share = (mine / (mine + theirs))[:, :, None, None]
+    mixed = 10.0 * (share * power + (1.0 - share) * power[other]).clamp(min=FLOOR).log10()
+    return mixed, ratio * labels + (1.0 - ratio) * labels[other]
+
+
+def mask(log_mel: Tensor, n_bands: int = 8, n_frames: int = 24) -> Tensor:
+    """Blank one random stripe of at most `n_bands` and one of `n_frames` in each clip (SpecAugment)."""
+    blank = float(log_mel.mean())
+    striped = mask_along_axis_iid(log_mel, n_bands, blank, axis=2)
+    return mask_along_axis_iid(striped, n_frames, blank, axis=3)
+
+
+def crop(log_mel: Tensor, n_frames: int) -> Tensor:
+    """Keep one random stretch of `n_frames` of the batch."""
+    start = int(torch.randint(max(1, log_mel.shape[3] - n_frames + 1), ()))
+    return log_mel[..., start : start + n_frames]
+
+
+def rolled_views(log_mel: Tensor, n_views: int) -> list[Tensor]:
+    """Return the batch turned around in time by 0, 1/n, 2/n ... of its length, for averaging at test time."""
+    return [log_mel.roll(-(view * log_mel.shape[3] // n_views), dims=3) for view in range(n_views)]

@@ -1,0 +1,86 @@
+"""A run's one file: weights, optimiser, and every config needed to use or continue it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..kernels import CumelError
+from .recipes import Recipe
+
+NAME = "checkpoint.pt"
+FORMAT = 1
+
+
+@dataclass(kw_only=True)
+class Checkpoint:
+    """State of a run after `epoch` epochs."""
+
+    recipe: Recipe
+    labels: tuple[str, ...]
+    fold: int  # held out
+    seed: int
+    epoch: int
+    model: dict[str, Any]  # the network's state_dict
+    ema: dict[str, Any] | None  # its moving average's, if the recipe keeps one
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any] | None
+    history: list[dict[str, Any]] = field(default_factory=list)  # one row per epoch
+
+    def network(self) -> nn.Module:
+        """Build the trained network (the averaged weights where there are any), ready for inference."""
+        net = self.recipe.build(len(self.labels))
+        net.load_state_dict(self.model if self.ema is None else self.ema)
+        return net.eval()
+
+    def save(self, folder: Path) -> Path:
+        """Write `folder`/checkpoint.pt; an interrupted write leaves the previous one."""
+        path = folder / NAME
+        part = path.with_suffix(".part")
+        values = {"format": FORMAT, **vars(self), "recipe": self.recipe.to_dict(), "labels": list(self.labels)}
+        try:
+            with part.open("wb") as file:
+                torch.save(values, file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+            part.unlink(missing_ok=True)
+            raise CumelError(
+                f"{path}: cannot be written ({_first_line(error)}); free some disk space, then --resume"
+            ) from None
+        return path
+
+    @classmethod
+    def load(cls, run: Path | str) -> Checkpoint:
+        """Read a run's checkpoint, given the folder or the file.
+
+        Raises
+        ------
+        CumelError
+            When it is missing, damaged, or of another format.
+        """
+        run = Path(run)
+        path = run / NAME if run.is_dir() else run
+        if not path.is_file():
+            raise CumelError(f"{path}: no checkpoint there; `cumel train --out {run}` makes one")
+        try:
+            values = torch.load(path, map_location="cpu", weights_only=True)
+            if values.pop("format") != FORMAT:
+                raise CumelError(f"{path}: another version's checkpoint; train again, or use the cumel that wrote it")
+            recipe, labels = Recipe.from_dict(values.pop("recipe")), tuple(values.pop("labels"))
+            return cls(recipe=recipe, labels=labels, **values)
+        except CumelError as error:
+            raise CumelError(f"{path}: {error}") from None
+        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError) as error:
+            raise CumelError(f"{path}: not a usable checkpoint ({_first_line(error)}); train again") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

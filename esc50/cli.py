@@ -1,0 +1,306 @@
+"""The command line: one function per command, each a few lines around the function that does the work.
+
+The one file that may import from every folder; it does so inside the commands, so that ``--help`` needs no torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..kernels.config import FeatureConfig
+from ..kernels.errors import CumelError
+from . import show
+from .options import CORES, AsJson, Data, Device, Inputs, Workers, feature_options
+
+if TYPE_CHECKING:
+    from .recipes import Recipe
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Recordings to log-mel features on the GPU, to a trained CNN, to ONNX.",
+)
+
+
+@app.command()
+def synth(
+    root: Annotated[Path, typer.Argument(help="Folder of the new dataset.")],
+    classes: Annotated[int, typer.Option(help="1 to 50.")] = 50,
+    clips_per_class: Annotated[int, typer.Option(help="Spread over five folds.")] = 8,
+    seconds: Annotated[float, typer.Option(help="Of each clip.")] = 5.0,
+    sr: Annotated[int, typer.Option(help="Hz.")] = 44100,
+    seed: int = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a small dataset of 50 kinds of synthetic sound in ESC-50's layout."""
+    from .synth import synthesize
+
+    synthesize(root, classes=classes, clips_per_class=clips_per_class, seconds=seconds, sr=sr, seed=seed)
+    show.facts({"root": str(root), "classes": classes, "clips": classes * clips_per_class}, as_json)
+
+
+@app.command()
+def download(
+    root: Annotated[Path, typer.Argument(help="Folder of the dataset.")],
+    url: Annotated[str | None, typer.Option(help="Another place that holds the archive.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Checksum that the archive must have.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch ESC-50 (600 MB) from its public archive: resumes, verifies, unpacks."""
+    from .download import ESC50_URL, LICENSE_NOTICE
+    from .download import download as fetch
+
+    print(LICENSE_NOTICE, file=sys.stderr)
+    show.facts({"root": str(fetch(root, url or ESC50_URL, sha256)), "license": LICENSE_NOTICE}, as_json)
+
+
+@app.command()
+@feature_options("esc50")
+def extract(
+    inputs: Inputs,
+    out: Annotated[Path, typer.Option(help="Folder of the store.")],
+    features: Annotated[str, typer.Option(help="logmel, mel, stft, mfcc or image.")] = "logmel",
+    dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
+    device: Device = "auto",
+    shard: Annotated[str | None, typer.Option(help="i/n: only every n-th file, from the i-th on.")] = None,
+    workers: Workers = CORES,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Only what failed before.")] = False,
+    as_json: AsJson = False,
+    *,
+    cfg: FeatureConfig,
+) -> None:
+    """Extract features of recordings into a store: packed shards, an index, the config."""
+    from .audio import find
+    from .device import choose
+    from .extract import extract as run
+    from .extract import my_share
+
+    report = run(
+        my_share(find(inputs), shard),
+        out,
+        cfg,
+        kind=features,
+        dtype=dtype,
+        device=choose(device),
+        workers=workers,
+        overwrite=overwrite,
+        retry_errors=retry_errors,
+    )
+    show.extraction(report, as_json)
+    raise typer.Exit(1 if report["failed"] else 0)
+
+
+@app.command()
+@feature_options("esc50")
+def verify(
+    inputs: Inputs, device: Device = "auto", workers: Workers = CORES, as_json: AsJson = False, *, cfg: FeatureConfig
+) -> None:
+    """Compare our log-mel spectrogram with librosa's in float64, on your own recordings."""
+    from .audio import find
+    from .device import choose
+    from .verify import verify as run
+
+    report = run(find(inputs), cfg, choose(device), workers)
+    show.verification(report, as_json)
+    raise typer.Exit(0 if report["passed"] else 1)
+
+
+@app.command()
+def train(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    recipe: Annotated[str, typer.Option(help="document, quick or best.")] = "quick",
+    fold: Annotated[int, typer.Option(help="The fold held out for testing.")] = 5,
+    model: Annotated[str | None, typer.Option(help="esc50 or compact, instead of the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
+    seed: int = 0,
+    features: Annotated[Path | None, typer.Option(help="A store of extracted features; computed when absent.")] = None,
+    device: Device = "auto",
+    workers: Workers = CORES,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a network on every fold but one, and test it on that one."""
+    from .dataset import Esc50
+    from .device import choose
+    from .train import train as run
+
+    chosen = _recipe(recipe, model=model, epochs=epochs, batch_size=batch_size, lr=lr)
+    dataset = Esc50.read(data)
+    known = _stored(features, dataset, chosen)
+    report = run(dataset, out, chosen, fold, choose(device), seed=seed, resume=resume, workers=workers, features=known)
+    show.facts(report, as_json)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    data: Data,
+    fold: Annotated[int | None, typer.Option(help="The fold that the run held out; another is refused.")] = None,
+    features: Annotated[Path | None, typer.Option(help="A store of extracted features; computed when absent.")] = None,
+    device: Device = "auto",
+    workers: Workers = CORES,
+    as_json: AsJson = False,
+) -> None:
+    """Test a run: accuracy, a table per class, the confusion matrix and an HTML report."""
+    from .checkpoint import Checkpoint
+    from .dataset import Esc50
+    from .device import choose
+    from .evaluate import evaluate as test
+    from .plots import plot_confusion, plot_learning
+    from .report import write_report
+
+    dataset = Esc50.read(data)
+    checkpoint = Checkpoint.load(run)
+    known = _stored(features, dataset, checkpoint.recipe)
+    report, confusion = test(run, dataset, choose(device), fold=fold, workers=workers, features=known)
+    folder = run if run.is_dir() else run.parent
+    pictures = {
+        "Learning": plot_learning(checkpoint.history, folder / "learning.png"),
+        "Confusion matrix": plot_confusion(confusion, dataset.labels, folder / "confusion.png"),
+    }
+    page = write_report(report, checkpoint.recipe.to_dict(), pictures, folder / "report.html")
+    show.evaluation(report | {"report": str(page), "confusion": str(folder / "confusion.png")}, as_json)
+
+
+@app.command()
+def cross_validate(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder of the runs, one per fold.")],
+    folds: Annotated[str | None, typer.Option(help="As in 1,2,3; all that the data has when absent.")] = None,
+    recipe: Annotated[str, typer.Option(help="document, quick or best.")] = "quick",
+    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    seed: int = 0,
+    device: Device = "auto",
+    workers: Workers = CORES,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue where a run was cut off.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train once per fold, each time testing on that fold; report every fold, the mean and the spread."""
+    from .crossval import cross_validate as run
+    from .crossval import parse_folds
+    from .dataset import Esc50
+    from .device import choose
+
+    dataset = Esc50.read(data)
+    numbers = dataset.folds if folds is None else parse_folds(folds)
+    chosen = _recipe(recipe, epochs=epochs)
+    report = run(dataset, out, chosen, numbers, choose(device), seed=seed, resume=resume, workers=workers)
+    show.cross_validation(report, as_json)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    out: Annotated[Path, typer.Option(help="The .onnx file.")],
+    input: Annotated[str, typer.Option(help="What the model takes: image.")] = "image",  # noqa: A002
+    precision: Annotated[str, typer.Option(help="fp32.")] = "fp32",
+    as_json: AsJson = False,
+) -> None:
+    """Write a trained network as an ONNX file, once it is proved equal to torch."""
+    from ..export.to_onnx import export as write
+
+    show.facts(write(run, out, input=input, precision=precision), as_json)
+
+
+@app.command()
+@feature_options(None)
+def predict(
+    model: Annotated[Path, typer.Argument(help="An .onnx file that `cumel export` wrote.")],
+    inputs: Inputs,
+    top: Annotated[int, typer.Option(help="Labels to show.")] = 5,
+    provider: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    require_gpu: Annotated[
+        bool, typer.Option("--require-gpu", help="Fail (exit code 3) rather than use the CPU.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="Picture: waveforms, spectrograms, labels.")] = None,
+    as_json: AsJson = False,
+    *,
+    cfg: FeatureConfig | None,
+) -> None:
+    """Classify recordings of any rate, length, channel count and format."""
+    from ..export.predict import load_model
+    from ..export.predict import predict as classify
+    from .audio import find
+
+    loaded = load_model(model, provider=provider, require_gpu=require_gpu)
+    report = classify(loaded, find(inputs), top=top, cfg=cfg)
+    if plot is not None:
+        from .draw import draw_results
+
+        report["plot"] = str(draw_results(report["results"], loaded.recipe, plot))
+    show.predictions(report, as_json)
+    raise typer.Exit(1 if report["failed"] else 0)
+
+
+@app.command()
+@feature_options("esc50")
+def plot(
+    inputs: Inputs,
+    out: Annotated[Path, typer.Option(help="Picture: .png, .svg or .pdf.")],
+    as_json: AsJson = False,
+    *,
+    cfg: FeatureConfig,
+) -> None:
+    """Draw the waveform and the mel spectrogram of recordings."""
+    from .audio import find
+    from .draw import draw_files
+
+    report = draw_files(find(inputs), cfg, out)
+    show.plotted(report, as_json)
+    raise typer.Exit(1 if report["failures"] else 0)
+
+
+@app.command()
+def doctor(as_json: AsJson = False, require_gpu: Annotated[bool, typer.Option("--require-gpu")] = False) -> None:
+    """Say what this machine has, what it lacks, and what to do about it."""
+    from .doctor import examine
+
+    report = examine()
+    show.diagnosis(report, as_json)
+    raise typer.Exit(3 if not report["healthy"] or (require_gpu and not report["gpu"]) else 0)
+
+
+def _recipe(name: str, **changes: Any) -> Recipe:
+    from .recipes import RECIPES
+
+    if name not in RECIPES:
+        raise CumelError(f"--recipe {name}: must be one of {', '.join(RECIPES)}")
+    return RECIPES[name].replace(**{key: value for key, value in changes.items() if value is not None})
+
+
+def _stored(folder: Path | None, dataset: Any, recipe: Recipe) -> Any:
+    from .dataset import stored_features
+
+    return None if folder is None else stored_features(folder, dataset, recipe)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 some inputs failed, 2 wrong call, 3 something missing."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except CumelError as error:
+        return _say(" ".join(str(error).split()), error.exit_code)
+    except typer.TyperException as error:
+        return _say(error.format_message(), error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        return _say("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _say(text: str, code: int) -> int:
+    if text:
+        print(f"cumel: {text}", file=sys.stderr)
+    return code

@@ -1,0 +1,56 @@
+"""The whole pipeline on sounds that it makes itself: ``make demo``, or ``python -m cumel.esc50.demo FOLDER``.
+
+It does nothing but run the commands that a user would type, and shows each before it runs.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from .cli import main
+
+FOLD = 5  # held out
+EPOCHS = 30
+FILES = 3  # of the held-out fold, to predict
+
+
+def demo(folder: Path) -> int:
+    """Make a dataset, extract, train, evaluate, export, predict; returns the exit code of the first that fails."""
+    data, store, run = folder / "data", folder / "features", folder / "run"
+    model, picture = folder / "model.onnx", folder / "prediction.png"
+    started = time.monotonic()
+    for old in (store, run):
+        shutil.rmtree(old, ignore_errors=True)
+    steps = [
+        f"synth {_q(data)}",
+        f"extract {_q(data / 'audio')} --out {_q(store)} --preset compact --features logmel",
+        f"train --data {_q(data)} --features {_q(store)} --out {_q(run)} --epochs {EPOCHS} --fold {FOLD}",
+        f"evaluate {_q(run)} --data {_q(data)} --features {_q(store)}",
+        f"export {_q(run)} --out {_q(model)}",
+    ]
+    for step in steps:
+        code = _run(step)
+        if code:
+            return code
+    files = sorted((data / "audio").glob(f"{FOLD}-*.wav"))
+    files = files[:: max(1, len(files) // FILES)][:FILES]
+    code = _run(f"predict {_q(model)} {' '.join(map(_q, files))} --plot {_q(picture)}")
+    print(f"\ndone in {time.monotonic() - started:.0f} s\npicture: {picture}\nreport:  {run / 'report.html'}")
+    return code
+
+
+def _q(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _run(step: str) -> int:
+    print(f"\n$ cumel {step}", flush=True)
+    return main(shlex.split(step))
+
+
+if __name__ == "__main__":
+    sys.exit(demo(Path(sys.argv[1] if len(sys.argv) > 1 else "demo")))

@@ -1,0 +1,44 @@
+"""Which device to compute on, and what it is called in reports."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from ..kernels import CumelError, UnavailableError
+
+
+def choose(name: str = "auto") -> torch.device:
+    """Turn auto, cpu, cuda or cuda:N into a device; auto is the first visible CUDA device, or the CPU.
+
+    Raises
+    ------
+    UnavailableError
+        When a CUDA device is asked for by name and is not there. It is never replaced by the CPU.
+    """
+    if name == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or (number and not number.isdecimal()):
+        raise CumelError(f"--device {name}: must be auto, cpu, cuda or cuda:N")
+    count = torch.cuda.device_count()
+    if int(number or 0) >= count:
+        raise UnavailableError(f"--device {name}: torch sees {count} CUDA devices; `cumel doctor` says why")
+    return torch.device("cuda", int(number or 0))
+
+
+def describe(device: torch.device) -> str:
+    """Name a device, as ``cuda:0 (NVIDIA H100)`` or ``cpu (2 threads)``."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def autocast(device: torch.device) -> AbstractContextManager:
+    """Compute in bfloat16 where that is faster: on CUDA devices with bfloat16 tensor cores."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()

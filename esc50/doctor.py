@@ -1,0 +1,108 @@
+"""Is this machine ready? A line for each thing that could be wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+PACKAGES = (
+    "cumel", "torch", "torchaudio", "cupy-cuda13x", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "librosa",
+    "soundfile", "soxr", "pyarrow",
+)  # fmt: skip
+OPTIONAL = ("cupy-cuda13x", "onnxruntime-gpu", "onnxruntime")
+
+
+def examine() -> dict[str, Any]:
+    """Look at the packages, the CPU and the GPU.
+
+    Returns
+    -------
+    dict
+        ``checks``, a list of name, state (ok, note or bad) and text; ``gpu`` and ``healthy``, two truths.
+    """
+    installed = {name: _version(name) for name in PACKAGES}
+    checks = [_check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
+    for name, found in installed.items():
+        if found is not None:
+            checks.append(_check(name, "ok", found))
+        elif name not in OPTIONAL:
+            checks.append(_check(name, "bad", "not installed; run `pip install cumel`"))
+    checks.append(_runtime(installed))
+    checks += _sound()
+    gpu = _gpu()
+    checks += gpu
+    checks.append(
+        _check("cores", "ok", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}")
+    )
+    return {
+        "checks": checks,
+        "gpu": all(check["state"] == "ok" for check in gpu),
+        "healthy": all(check["state"] != "bad" for check in checks),
+    }
+
+
+def _check(name: str, state: str, text: str) -> dict[str, str]:
+    return {"name": name, "state": state, "text": text}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _runtime(installed: dict[str, str | None]) -> dict[str, str]:
+    """Report ONNX Runtime: two packages share one import folder, and the second install breaks the first."""
+    have = [name for name in ("onnxruntime", "onnxruntime-gpu") if installed[name]]
+    if len(have) == 2:
+        text = "onnxruntime and onnxruntime-gpu overwrite each other; uninstall both, then install one"
+        return _check("onnx runtime", "bad", text)
+    if not have:
+        return _check("onnx runtime", "bad", "not installed; `pip install cumel[gpu]`, or cumel[cpu] without a GPU")
+    return _check("onnx runtime", "ok", f"one package: {have[0]}")
+
+
+def _sound() -> list[dict[str, str]]:
+    import soundfile
+
+    formats = soundfile.available_formats()
+    missing = [name for name in ("WAV", "FLAC", "OGG", "MP3", "AIFF") if name not in formats]
+    if missing:
+        text = f"libsndfile {soundfile.__libsndfile_version__} cannot read {', '.join(missing)}; upgrade soundfile"
+        return [_check("audio formats", "note", text)]
+    return [_check("audio formats", "ok", f"libsndfile {soundfile.__libsndfile_version__}: WAV, FLAC, OGG, MP3, AIFF")]
+
+
+def _gpu() -> list[dict[str, str]]:
+    import torch
+
+    checks = []
+    try:
+        ctypes.CDLL("libcuda.so.1")
+        checks.append(_check("nvidia driver", "ok", "libcuda.so.1 loads"))
+    except OSError:
+        checks.append(
+            _check("nvidia driver", "note", "libcuda.so.1 is missing: no driver, so everything runs on the CPU")
+        )
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            properties = torch.cuda.get_device_properties(number)
+            memory = properties.total_memory / 2**30
+            checks.append(
+                _check(
+                    f"cuda:{number}",
+                    "ok",
+                    f"{properties.name}, {memory:.0f} GiB, sm_{properties.major}{properties.minor}",
+                )
+            )
+    else:
+        reason = "this torch is built without CUDA" if torch.version.cuda is None else "torch sees no device"
+        checks.append(_check("cuda", "note", f"{reason}; the CPU path is used"))
+    if importlib.util.find_spec("cupy") is None:
+        checks.append(_check("cupy", "note", "not installed; `pip install cumel[gpu]` on a GPU machine"))
+    return checks

@@ -1,0 +1,42 @@
+"""From recordings to a picture: what `cumel plot` and `cumel predict --plot` draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..kernels import CumelError, FeatureConfig, InputError, log_mel
+from .audio import fit_length, load
+from .plots import MAX_CLIPS, plot_clips
+from .recipes import Recipe
+
+
+def draw_files(paths: list[Path], cfg: FeatureConfig, out: Path) -> dict[str, Any]:
+    """Draw the first recordings of `paths`; those that cannot be read are listed in the report."""
+    clips, failures = [], []
+    for path in paths[:MAX_CLIPS]:
+        try:
+            y, _ = load(path, cfg.sr)
+            clips.append({"name": path.name, "y": y, "log_mel": log_mel(y, cfg)})
+        except InputError as error:
+            failures.append({"path": str(path), "error": str(error)})
+    if clips:
+        plot_clips(clips, cfg, out)
+    return {
+        "plot": str(out) if clips else None,
+        "clips": len(clips),
+        "left_out": len(paths[MAX_CLIPS:]),
+        "failures": failures,
+    }
+
+
+def draw_results(results: list[dict[str, Any]], recipe: Recipe, out: Path) -> Path:
+    """Draw the first classified recordings as the network saw them, each with its labels."""
+    cfg = recipe.features
+    clips = []
+    for result in [one for one in results if one["error"] is None][:MAX_CLIPS]:
+        y = fit_length(load(result["file"], cfg.sr)[0], recipe.n_samples)
+        clips.append({"name": Path(result["file"]).name, "y": y, "log_mel": log_mel(y, cfg), "top": result["top"]})
+    if not clips:
+        raise CumelError(f"{out}: nothing to draw: no recording could be classified")
+    return plot_clips(clips, cfg, out)

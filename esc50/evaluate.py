@@ -1,0 +1,125 @@
+"""How good a trained network is on the fold that it has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ..kernels import CumelError
+from .augment import rolled_views
+from .checkpoint import Checkpoint
+from .dataset import Esc50, load_features, loader, to_device
+from .device import autocast, describe
+
+
+@torch.no_grad()
+def probabilities(
+    net: nn.Module, batches: DataLoader, device: torch.device, views: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Classify batches; average the probabilities over `views` rolled copies of each clip.
+
+    Returns
+    -------
+    scores : ndarray [n_clips, n_classes]
+    truth : ndarray [n_clips]
+    """
+    net.eval()
+    scores, truth = [], []
+    for batch, target in batches:
+        x, _ = to_device(batch, target, device)
+        with autocast(device):
+            seen = [net(view.contiguous(memory_format=torch.channels_last)) for view in rolled_views(x, views)]
+        scores.append(torch.stack([one.double().softmax(dim=1) for one in seen]).mean(dim=0).cpu().numpy())
+        truth.append(target.numpy())
+    return np.concatenate(scores), np.concatenate(truth)
+
+
+def accuracy(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """Share of clips whose highest score is their own class."""
+    return float((scores.argmax(axis=1) == truth).mean())
+
+
+def confusion_matrix(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count clips [n_classes, n_classes]: row = true class, column = predicted class."""
+    n_classes = scores.shape[1]
+    return np.bincount(truth * n_classes + scores.argmax(axis=1), minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def evaluate(
+    run: Path,
+    data: Esc50,
+    device: torch.device,
+    *,
+    fold: int | None = None,
+    workers: int = 2,
+    features: NDArray | None = None,
+) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    """Test a run's checkpoint on the fold that it held out.
+
+    Returns
+    -------
+    report : dict
+        Accuracy and a row per class: clips, recall, precision, and the class it is most often taken for.
+    confusion : ndarray [n_classes, n_classes]
+
+    Raises
+    ------
+    CumelError
+        When `fold` was trained on, is absent, or the dataset's classes are not the checkpoint's.
+    """
+    checkpoint = Checkpoint.load(run)
+    fold = checkpoint.fold if fold is None else fold
+    if fold != checkpoint.fold:
+        raise CumelError(f"{run}: was trained on fold {fold}; only fold {checkpoint.fold} was held out")
+    if checkpoint.labels != data.labels:
+        raise CumelError(f"{data.root}: its classes are not those that {run} was trained on")
+    recipe = checkpoint.recipe
+    _, test_set = data.split(fold)
+    held_out = Esc50(data.root, tuple(data.clips[i] for i in test_set), data.labels)
+    if features is None:
+        features = load_features(held_out, recipe.features, recipe.kind, recipe.seconds, workers)
+    else:
+        features = features[test_set]
+    net = checkpoint.network().to(device, memory_format=torch.channels_last)
+    batches = loader(features, [clip.target for clip in held_out.clips], recipe.batch_size)
+    scores, truth = probabilities(net, batches, device, recipe.views)
+    confusion = confusion_matrix(scores, truth)
+    report = {
+        "run": str(run),
+        "recipe": recipe.name,
+        "fold": fold,
+        "clips": len(truth),
+        "accuracy": accuracy(scores, truth),
+        "chance": 1 / len(data.labels),
+        "views": recipe.views,
+        "device": describe(device),
+        "classes": per_class(confusion, data.labels),
+    }
+    return report, confusion
+
+
+def per_class(confusion: NDArray[np.int64], labels: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return a row per class that has clips: recall, precision and its commonest wrong answer."""
+    rows = []
+    for target, name in enumerate(labels):
+        n_clips, n_given, right = confusion[target].sum(), confusion[:, target].sum(), confusion[target, target]
+        if n_clips == 0:
+            continue
+        wrong = confusion[target].copy()
+        wrong[target] = 0
+        rows.append(
+            {
+                "label": name,
+                "clips": int(n_clips),
+                "recall": float(right / n_clips),
+                "precision": float(right / n_given) if n_given else None,
+                "mistaken_for": labels[int(wrong.argmax())] if wrong.any() else None,
+            }
+        )
+    return rows

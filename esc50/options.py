@@ -1,0 +1,114 @@
+"""Command-line options shared by commands: the fields of `FeatureConfig`, and the ones that every command has."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from ..kernels.config import PRESETS, WINDOWS, FeatureConfig
+from ..kernels.errors import CumelError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N. auto is the first CUDA device, or the CPU.")]
+Workers = Annotated[int, typer.Option(min=1, help="Threads that decode.")]
+Data = Annotated[Path, typer.Option("--data", help="Dataset in ESC-50's layout: audio/ and meta/esc50.csv.")]
+Inputs = Annotated[list[Path], typer.Argument(help="Recordings, or folders to search for them.", show_default=False)]
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+HELP = {
+    "sr": "Hz; recordings are resampled to it.",
+    "n_fft": "Samples of a frame.",
+    "hop_length": "Samples from frame to frame.",
+    "win_length": "Samples of the window, or none for n_fft.",
+    "window": f"{', '.join(WINDOWS)}.",
+    "center": "Centre frame t on sample t * hop_length.",
+    "pad_mode": "constant (zeros, as librosa today) or reflect (as librosa before 0.10).",
+    "power": "1 for magnitude, 2 for power.",
+    "n_mels": "Mel bands.",
+    "fmin": "Hz.",
+    "fmax": "Hz, or none for sr / 2.",
+    "htk": "HTK's mel scale instead of Slaney's.",
+    "norm": "slaney, none, inf or a number.",
+    "ref": "The power that reads 0 dB.",
+    "amin": "The smallest power.",
+    "top_db": "dB kept below each clip's maximum, or none.",
+    "n_mfcc": "Cepstral coefficients.",
+    "lifter": "Cepstral liftering; 0 for none.",
+}
+
+
+def feature_options(default_preset: str | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace a command's parameter `cfg` by ``--preset`` and an option per field of `FeatureConfig`.
+
+    Without a `default_preset` the command receives None when the user gave none of these options.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()]
+        options = [_preset(default_preset), *map(_option, fields(FeatureConfig))]
+
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            changes = {name: given.pop(name) for name in HELP}
+            preset = given.pop("preset")
+            command(**given, cfg=_config(preset, default_preset, changes))
+
+        parameters = [p for p in own if p.name != "cfg"] + options
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        del run.__wrapped__
+        return run
+
+    return decorate
+
+
+def _preset(default: str | None) -> inspect.Parameter:
+    shown = f"Feature preset: {', '.join(PRESETS)}."
+    annotation = Annotated[str | None, typer.Option(help=shown, rich_help_panel="Features")]
+    return inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _option(field: Field) -> inspect.Parameter:
+    flag = f"--{field.name.replace('_', '-')}"
+    if field.type == "bool":
+        flag += f"/--no-{field.name}"
+        annotation = Annotated[bool | None, typer.Option(flag, help=HELP[field.name], rich_help_panel="Features")]
+    else:
+        kind = "WORD" if field.name in ("window", "pad_mode", "norm") else "NUMBER"
+        option = typer.Option(flag, help=HELP[field.name], rich_help_panel="Features", metavar=kind)
+        annotation = Annotated[str | None, option]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _config(preset: str | None, default: str | None, given: dict[str, Any]) -> FeatureConfig | None:
+    changes = {name: _parse(name, value) for name, value in given.items() if value is not None}
+    if default is None and preset is None and not changes:
+        return None
+    name = preset or default or "esc50"
+    if name not in PRESETS:
+        raise CumelError(f"--preset {name}: must be one of {', '.join(PRESETS)}")
+    return PRESETS[name].replace(**changes)
+
+
+def _parse(name: str, text: Any) -> Any:
+    """Read an option's text as its field's type; `FeatureConfig` checks the value."""
+    if isinstance(text, bool) or name in ("window", "pad_mode"):
+        return text
+    if text.lower() == "none":
+        return None
+    if name == "norm" and text in ("slaney", "inf"):
+        return text
+    whole = name in ("sr", "n_fft", "hop_length", "win_length", "n_mels", "n_mfcc")
+    try:
+        return int(text) if whole else float(text)
+    except ValueError:
+        raise CumelError(f"--{name.replace('_', '-')} {text}: must be a {'whole ' if whole else ''}number") from None

@@ -1,0 +1,124 @@
+"""Pictures: a clip with its spectrogram and label, a confusion matrix, a learning curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ..kernels import FeatureConfig
+from .files import replacing
+
+INK, ACCENT = "#1f2933", "#d1495b"
+MAX_CLIPS = 12  # rows of one picture
+STYLE = {"facecolor": "white", "layout": "constrained"}
+
+
+def plot_clips(clips: list[dict[str, Any]], cfg: FeatureConfig, out: Path) -> Path:
+    """Draw a row per clip: waveform, log-mel spectrogram, and the labels where there are any.
+
+    Parameters
+    ----------
+    clips : list of dict
+        ``name``, ``y`` [n_samples], ``log_mel`` [n_mels, n_frames] in dB, and ``top``, a list of label and probability.
+    cfg : FeatureConfig
+    out : Path
+        A .png, .svg or .pdf file.
+    """
+    clips = clips[:MAX_CLIPS]
+    columns = 3 if any(clip.get("top") for clip in clips) else 2
+    figure = Figure(figsize=(4.6 * columns, 2.9 * len(clips)), **STYLE)
+    axes = figure.subplots(len(clips), columns, squeeze=False, width_ratios=(1.0, 1.25, 0.8)[:columns])
+    for row, clip in zip(axes, clips, strict=True):
+        _waveform(row[0], clip["y"], cfg.sr)
+        row[0].set_title(clip["name"], loc="left", fontsize=10, color=INK)
+        image = _spectrogram(row[1], clip["log_mel"], cfg)
+        figure.colorbar(image, ax=row[1], format="%+d dB", pad=0.01)
+        if columns == 3:
+            _top(row[2], clip.get("top") or [])
+    return _save(figure, out)
+
+
+def _waveform(axis: Axes, y: NDArray, sr: int) -> None:
+    """Draw the envelope: the lowest and highest sample of each of at most 1,000 stretches."""
+    edges = np.unique(np.linspace(0, len(y), min(1000, len(y)) + 1).astype(int))[:-1]
+    seconds = edges / sr
+    axis.fill_between(
+        seconds, np.minimum.reduceat(y, edges), np.maximum.reduceat(y, edges), color=INK, lw=0.3, step="post"
+    )
+    peak = max(float(np.abs(y).max()), 1e-3)
+    axis.set(xlim=(0, len(y) / sr), ylim=(-1.05 * peak, 1.05 * peak), xlabel="s", ylabel="amplitude")
+
+
+def _spectrogram(axis: Axes, log_mel: NDArray, cfg: FeatureConfig) -> Any:
+    from ..kernels.filterbank import hz_to_mel
+
+    n_frames = log_mel.shape[1]
+    seconds = n_frames * cfg.hop_length / cfg.sr
+    image = axis.imshow(
+        log_mel,
+        origin="lower",
+        aspect="auto",
+        cmap="magma",
+        extent=(0, seconds, 0, cfg.n_mels),
+        interpolation="nearest",
+    )
+    low, high = (float(hz_to_mel(hz, htk=cfg.htk)) for hz in (cfg.fmin, cfg.top_frequency))
+    ticks = [hz for hz in (125, 250, 500, 1000, 2000, 4000, 8000, 16000) if cfg.fmin < hz < cfg.top_frequency]
+    ticks = [hz for hz in ticks if hz >= 500 or cfg.top_frequency < 4000]  # the linear end is too crowded
+    places = [(float(hz_to_mel(hz, htk=cfg.htk)) - low) / (high - low) * cfg.n_mels for hz in ticks]
+    axis.set_yticks(places, [f"{hz // 1000}k" if hz >= 1000 else str(hz) for hz in ticks])
+    axis.set(xlabel="s", ylabel="Hz")
+    return image
+
+
+def _top(axis: Axes, top: list[dict[str, Any]]) -> None:
+    names = [row["label"] for row in top]
+    values = [row["probability"] for row in top]
+    axis.barh(range(len(top)), values, color=[ACCENT] + [INK] * (len(top) - 1), height=0.6)
+    for place, value in enumerate(values):
+        axis.text(min(value + 0.02, 0.86), place, f"{value:.2f}", va="center", fontsize=8, color=INK)
+    axis.set_yticks(range(len(top)), names, fontsize=8)
+    axis.invert_yaxis()
+    axis.set(xlim=(0, 1), xlabel="probability")
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def plot_confusion(confusion: NDArray[np.int64], labels: tuple[str, ...], out: Path) -> Path:
+    """Draw a confusion matrix [n_classes, n_classes] (rows: truth), each row as shares of its clips."""
+    size = max(4.0, 0.19 * len(labels) + 2.0)
+    figure = Figure(figsize=(size + 1, size), **STYLE)
+    axis = figure.subplots()
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    image = axis.imshow(shares, cmap="magma_r", vmin=0, vmax=1)
+    axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=6)
+    axis.set_yticks(range(len(labels)), labels, fontsize=6)
+    axis.set(xlabel="predicted", ylabel="true")
+    figure.colorbar(image, ax=axis, label="share of the class's clips", shrink=0.8)
+    return _save(figure, out)
+
+
+def plot_learning(history: list[dict[str, Any]], out: Path) -> Path:
+    """Draw loss and held-out accuracy per epoch."""
+    figure = Figure(figsize=(7, 3), **STYLE)
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    for axis, name, title in ((left, "loss", "training loss"), (right, "accuracy", "accuracy on the held-out fold")):
+        axis.plot(epochs, [row[name] for row in history], color=ACCENT, marker="." if len(epochs) < 30 else None)
+        axis.set_title(title, loc="left", fontsize=10, color=INK)
+        axis.set(xlabel="epoch")
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    right.set_ylim(0, 1)
+    return _save(figure, out)
+
+
+def _save(figure: Figure, out: Path) -> Path:
+    kind = out.suffix.lower().removeprefix(".") or "png"
+    with replacing(out) as part:
+        figure.savefig(part, format=kind, dpi=120)
+    return out

@@ -1,0 +1,68 @@
+"""One progress bar for every long job: rich on a terminal, a line every few seconds elsewhere, always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+PLAIN_SECONDS = 5.0  # between two plain lines
+
+
+@contextmanager
+def bar(description: str, total: float | None, unit: str = "it") -> Iterator[Callable[..., None]]:
+    """Show how far a job is. Yields ``advance(n=1, note="")``; `note` is shown behind the bar."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task(description, total=total, note="")
+
+            def advance(n: float = 1, note: str | None = None) -> None:
+                progress.update(task, advance=n, **({} if note is None else {"note": note}))
+
+            yield advance
+        return
+    yield from _plain(description, total, unit)
+
+
+def _plain(description: str, total: float | None, unit: str) -> Iterator[Callable[..., None]]:
+    start = last = time.monotonic()
+    done, latest = 0.0, ""
+
+    def line() -> None:
+        of = "" if total is None else f" of {total:.0f}"
+        seconds = time.monotonic() - start
+        print(f"{description}: {done:.0f}{of} {unit} in {seconds:.1f} s {latest}".rstrip(), file=sys.stderr, flush=True)
+
+    def advance(n: float = 1, note: str | None = None) -> None:
+        nonlocal done, last, latest
+        done, latest = done + n, latest if note is None else note
+        if time.monotonic() - last >= PLAIN_SECONDS:
+            last = time.monotonic()
+            line()
+
+    yield advance
+    line()
+
+
+def track(items: Iterable[T], description: str, total: float | None, unit: str = "it") -> Iterator[T]:
+    """Iterate over `items` under a `bar`."""
+    with bar(description, total, unit) as advance:
+        for item in items:
+            yield item
+            advance()

@@ -1,0 +1,153 @@
+"""What the commands print: a table for people, or one JSON object."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+MOST_ROWS = 20  # of a list on the screen; --json has them all
+
+
+def as_json(report: dict[str, Any]) -> None:
+    """Print a report as JSON."""
+    json.dump(report, sys.stdout, indent=2, default=str)
+    sys.stdout.write("\n")
+
+
+def facts(report: dict[str, Any], json_only: bool) -> None:
+    """Print a flat report, a line per fact."""
+    if json_only:
+        return as_json(report)
+    for name, value in report.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        Console().print(f"[bold]{name.replace('_', ' ')}[/]  {escape(str(shown))}", soft_wrap=True, highlight=False)
+    return None
+
+
+def _failures(failures: list[dict[str, str]]) -> None:
+    for failure in failures[:MOST_ROWS]:
+        print(failure["error"], file=sys.stderr)
+    if len(failures) > MOST_ROWS:
+        print(f"... and {len(failures) - MOST_ROWS} more; --json lists them all", file=sys.stderr)
+
+
+def _table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    return table
+
+
+def extraction(report: dict[str, Any], json_only: bool) -> None:
+    """Print what `extract` did."""
+    if json_only:
+        return as_json(report)
+    speed = report["audio_seconds"] / max(report["seconds"], 1e-9)
+    print(
+        f"{report['extracted']} of {report['files']} files, {report['audio_seconds'] / 60:.1f} min of audio in "
+        f"{report['seconds']:.1f} s ({speed:.0f} x real time) on {report['device']}, into {report['store']}"
+    )
+    for path in report["silent"][:MOST_ROWS]:
+        print(f"{path}: every sample is zero; its features are silence", file=sys.stderr)
+    return _failures(report["failures"])
+
+
+def verification(report: dict[str, Any], json_only: bool) -> None:
+    """Print what `verify` found."""
+    if json_only:
+        return as_json(report)
+    table = _table("file", "seconds", "max dB", "mean dB", "worst at", numbers=("seconds", "max dB", "mean dB"))
+    read = [row for row in report["rows"] if "error" not in row]
+    for row in sorted(read, key=lambda row: -row["max_db"])[:MOST_ROWS]:
+        numbers = (f"{row['seconds']:.2f}", f"{row['max_db']:.1e}", f"{row['mean_db']:.1e}")
+        table.add_row(escape(row["file"]), *numbers, row["worst_at"])
+    Console().print(table)
+    if len(read) > MOST_ROWS:
+        print(f"... and {len(read) - MOST_ROWS} better ones; --json lists them all")
+    _failures([row for row in report["rows"] if "error" in row])
+    if read:
+        verdict = "within" if all(row["ok"] for row in read) else "BEYOND"
+        limit = report["tolerance"]
+        print(
+            f"{len(read)} files on {report['device']} against {report['reference']}: max {report['max_db']:.1e} dB, "
+            f"mean {report['mean_db']:.1e} dB, {verdict} {limit['max_db']:g} and {limit['mean_db']:g}"
+        )
+    return None
+
+
+def evaluation(report: dict[str, Any], json_only: bool) -> None:
+    """Print what `evaluate` found."""
+    if json_only:
+        return as_json(report)
+    table = _table("class", "clips", "recall", "precision", "taken for", numbers=("clips", "recall", "precision"))
+    for row in report["classes"]:
+        precision = "" if row["precision"] is None else f"{row['precision']:.2f}"
+        table.add_row(
+            escape(row["label"]), str(row["clips"]), f"{row['recall']:.2f}", precision, row["mistaken_for"] or ""
+        )
+    Console().print(table)
+    print(
+        f"accuracy {report['accuracy']:.3f} on {report['clips']} clips of fold {report['fold']} "
+        f"(chance {report['chance']:.3f}), recipe {report['recipe']}, on {report['device']}"
+    )
+    print(f"confusion matrix: {report['confusion']}\nreport: {report['report']}")
+    return None
+
+
+def cross_validation(report: dict[str, Any], json_only: bool) -> None:
+    """Print what `cross-validate` found."""
+    if json_only:
+        return as_json(report)
+    table = _table("fold", "clips", "accuracy", "seconds", numbers=("fold", "clips", "accuracy", "seconds"))
+    for row in report["folds"]:
+        table.add_row(str(row["fold"]), str(row["test_clips"]), f"{row['accuracy']:.3f}", f"{row['seconds']:.0f}")
+    Console().print(table)
+    print(f"mean {report['mean']:.3f}, spread {report['spread']:.3f} (standard deviation), recipe {report['recipe']}")
+    return None
+
+
+def predictions(report: dict[str, Any], json_only: bool) -> None:
+    """Print what `predict` says of each file."""
+    if json_only:
+        return as_json(report)
+    for result in report["results"]:
+        if result["error"] is not None:
+            continue
+        print(result["file"])
+        for row in result["top"]:
+            print(f"  {row['probability']:6.1%}  {row['label']}")
+    _failures([result for result in report["results"] if result["error"] is not None])
+    used = report["provider"]
+    print(f"ran on {used['actual']} (asked for {used['requested']}; {used['reason']})")
+    if "plot" in report:
+        print(f"picture: {report['plot']}")
+    return None
+
+
+def plotted(report: dict[str, Any], json_only: bool) -> None:
+    """Print what `plot` drew."""
+    if json_only:
+        return as_json(report)
+    _failures(report["failures"])
+    if report["plot"]:
+        more = f", the first {report['clips']} of {report['clips'] + report['left_out']}" if report["left_out"] else ""
+        print(f"picture: {report['plot']} ({report['clips']} clips{more})")
+    return None
+
+
+def diagnosis(report: dict[str, Any], json_only: bool) -> None:
+    """Print what `doctor` found."""
+    if json_only:
+        return as_json(report)
+    table = _table("", "what", "found")
+    for check in report["checks"]:
+        mark = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]BAD[/]"}[check["state"]]
+        table.add_row(mark, check["name"], escape(check["text"]))
+    Console().print(table)
+    print("healthy" if report["healthy"] else "not healthy: mend what is marked BAD")
+    return None

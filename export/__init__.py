@@ -1,0 +1,1 @@
+"""Trained models as ONNX files, and running them on ONNX Runtime."""

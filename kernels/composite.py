@@ -1,0 +1,71 @@
+"""The front end out of torch's own operators: differentiable, on any device, a batch at a time.
+
+It carries gradients on every device, and the forward pass on devices other than the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .config import FeatureConfig
+from .filterbank import mel_matrix, window
+from .reference import INT16_SCALE
+
+
+def stft(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
+    """Complex STFT of ``clips`` [n_clips, n_samples]: [n_clips, n_bins, n_frames], zero past a clip's end."""
+    return _each_length(_stft, clips, n_samples, cfg)
+
+
+def melspectrogram(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
+    """Mel spectrogram of ``clips`` [n_clips, n_samples]: [n_clips, n_mels, n_frames], zero past a clip's end."""
+    return _each_length(_mel, clips, n_samples, cfg)
+
+
+def log_mel(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
+    """Log-mel spectrogram in dB of ``clips`` [n_clips, n_samples]: [n_clips, n_mels, n_frames]."""
+    mel = melspectrogram(clips, n_samples, cfg)
+    db = (20.0 / cfg.power) * mel.clamp(min=cfg.amin ** (cfg.power / 2.0)).log10()
+    db = db - 10.0 * float(np.log10(max(cfg.amin, cfg.ref)))
+    return db if cfg.top_db is None else torch.maximum(db, db.amax(dim=(1, 2), keepdim=True) - cfg.top_db)
+
+
+def _each_length(
+    compute: Callable[[Tensor, FeatureConfig], Tensor], clips: Tensor, n_samples: list[int], cfg: FeatureConfig
+) -> Tensor:
+    longest = clips.shape[1]
+    if all(n == longest for n in n_samples):
+        return compute(clips, cfg)
+    n_frames = cfg.n_frames(longest)
+    alone = [compute(clip[None, :n], cfg) for clip, n in zip(clips, n_samples, strict=True)]
+    return torch.cat([F.pad(one, (0, n_frames - one.shape[-1])) for one in alone])
+
+
+def _stft(clips: Tensor, cfg: FeatureConfig) -> Tensor:
+    taper = torch.from_numpy(window(cfg).astype(np.float32)).to(clips.device)
+    y = clips * INT16_SCALE if clips.dtype == torch.int16 else clips
+    if cfg.padding and cfg.pad_mode == "reflect":
+        y = y[:, _mirrored(y.shape[1], cfg.padding).to(y.device)]
+    elif cfg.padding:
+        y = F.pad(y, (cfg.padding, cfg.padding))
+    return torch.fft.rfft(y.unfold(1, cfg.n_fft, cfg.hop_length) * taper).transpose(1, 2)
+
+
+def _mel(clips: Tensor, cfg: FeatureConfig) -> Tensor:
+    spectrum = _stft(clips, cfg)
+    strength = spectrum.abs() if cfg.power == 1 else spectrum.real.square() + spectrum.imag.square()
+    return torch.from_numpy(mel_matrix(cfg).astype(np.float32)).to(clips.device) @ strength
+
+
+def _mirrored(n_samples: int, padding: int) -> Tensor:
+    """Index of each padded sample; unlike `F.pad`, any clip may be padded by any amount, as in NumPy."""
+    if n_samples == 1:
+        return torch.zeros(1 + 2 * padding, dtype=torch.long)
+    period = 2 * (n_samples - 1)
+    index = torch.arange(-padding, n_samples + padding).remainder_(period)
+    return torch.minimum(index, period - index)

@@ -1,0 +1,199 @@
+"""What a feature is: one frozen description that every backend, checkpoint, store and ONNX file shares."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from .errors import CumelError
+
+# Coefficients of sum_i (-1)^i a_i cos(2 pi i n / N); Harris 1978 and Nuttall 1981, as in scipy.signal.windows.
+WINDOWS: dict[str, tuple[float, ...]] = {
+    "boxcar": (1.0,),
+    "hann": (0.5, 0.5),
+    "hamming": (0.54, 0.46),
+    "blackman": (0.42, 0.50, 0.08),
+    "nuttall": (0.3635819, 0.4891775, 0.1365995, 0.0106411),
+    "blackmanharris": (0.35875, 0.48829, 0.14128, 0.01168),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig:
+    """Parameters of the front end, under librosa's names and with librosa's defaults.
+
+    Frozen and checked on creation, so a config that exists is valid. `dict(cfg.librosa_mel())` holds the very
+    arguments that make `librosa.feature.melspectrogram` compute the same thing.
+
+    Raises
+    ------
+    CumelError
+        When a value breaks a rule; the message names the field, its value and the remedy.
+
+    Examples
+    --------
+    >>> cfg = FeatureConfig(sr=44100, fmin=20, fmax=8300)
+    >>> cfg.n_bins, cfg.n_frames(220500)
+    (1025, 431)
+    >>> FeatureConfig.from_json(cfg.to_json()) == cfg
+    True
+    >>> FeatureConfig(hop_length=0)
+    Traceback (most recent call last):
+    ...
+    cumel.kernels.errors.CumelError: hop_length=0: must be a whole number of samples, 1 or more
+    """
+
+    sr: int = 22050  # Hz
+    n_fft: int = 2048  # samples
+    hop_length: int = 512  # samples
+    win_length: int | None = None  # samples, at most n_fft; None: n_fft
+    window: str = "hann"  # a key of WINDOWS, periodic
+    center: bool = True  # frame t is centred on sample t * hop_length
+    pad_mode: Literal["constant", "reflect"] = "constant"  # what lies beyond the edges: zeros, or the signal mirrored
+    power: float = 2.0  # exponent of |STFT|: 1 magnitude, 2 power
+    n_mels: int = 128
+    fmin: float = 0.0  # Hz
+    fmax: float | None = None  # Hz; None: sr / 2
+    htk: bool = False  # False: Slaney's mel scale
+    norm: str | float | None = "slaney"  # "slaney" (unit area), None, or the p of an l_p norm ("inf" too)
+    ref: float = 1.0  # the power that reads 0 dB
+    amin: float = 1e-10  # smallest power
+    top_db: float | None = 80.0  # dB kept below each clip's own maximum; None: all
+    n_mfcc: int = 20  # at most n_mels
+    lifter: float = 0.0  # cepstral liftering; 0: none
+
+    def __post_init__(self) -> None:
+        """Check every field, in the order in which a user would fix them."""
+        for name in ("sr", "n_fft", "hop_length", "n_mels", "n_mfcc"):
+            unit = {"sr": "of hertz ", "n_mels": "", "n_mfcc": ""}.get(name, "of samples ")
+            self._need(name, _is_int(getattr(self, name), 1), f"must be a whole number {unit}".strip() + ", 1 or more")
+        self._need(
+            "win_length",
+            self.win_length is None or (_is_int(self.win_length, 1) and self.win_length <= self.n_fft),
+            f"must be between 1 and n_fft={self.n_fft}",
+        )
+        self._need("window", self.window in WINDOWS, f"must be one of {', '.join(WINDOWS)}")
+        for name in ("center", "htk"):
+            self._need(name, isinstance(getattr(self, name), bool), "must be true or false")
+        self._need("pad_mode", self.pad_mode in ("constant", "reflect"), "must be constant or reflect")
+        self._need("power", _is_real(self.power) and self.power in (1, 2), "must be 1 (magnitude) or 2 (power)")
+        self._need("fmin", _is_real(self.fmin) and self.fmin >= 0, "must be 0 Hz or more")
+        self._need(
+            "fmax",
+            self.fmax is None or (_is_real(self.fmax) and self.fmin < self.fmax <= self.sr / 2),
+            f"must lie above fmin={self.fmin:g} and at most at sr / 2 = {self.sr / 2:g} Hz",
+        )
+        self._need("fmin", self.fmin < self.top_frequency, f"must lie below sr / 2 = {self.sr / 2:g} Hz")
+        self._check_norm()
+        self._need("ref", _is_real(self.ref) and self.ref > 0, "must be above 0")
+        self._need("amin", _is_real(self.amin) and self.amin > 0, "must be above 0")
+        self._need(
+            "top_db", self.top_db is None or (_is_real(self.top_db) and self.top_db >= 0), "must be 0 dB or more"
+        )
+        self._need("n_mfcc", self.n_mfcc <= self.n_mels, f"must be at most n_mels={self.n_mels}")
+        self._need("lifter", _is_real(self.lifter) and self.lifter >= 0, "must be 0 or more")
+
+    def _check_norm(self) -> None:
+        if self.norm == "inf":
+            object.__setattr__(self, "norm", math.inf)
+        numeric = isinstance(self.norm, int | float) and not isinstance(self.norm, bool) and self.norm > 0
+        self._need("norm", self.norm in (None, "slaney") or numeric, "must be slaney, None, inf or a number above 0")
+
+    def _need(self, name: str, true: bool, rule: str) -> None:
+        if not true:
+            raise CumelError(f"{name}={getattr(self, name)!r}: {rule}")
+
+    @property
+    def top_frequency(self) -> float:
+        """Upper edge of the last mel filter, in Hz."""
+        return self.sr / 2 if self.fmax is None else self.fmax
+
+    @property
+    def n_bins(self) -> int:
+        """Bins of one STFT frame: 1 + n_fft // 2."""
+        return 1 + self.n_fft // 2
+
+    @property
+    def padding(self) -> int:
+        """Samples added at each end."""
+        return self.n_fft // 2 if self.center else 0
+
+    def n_frames(self, n_samples: int) -> int:
+        """Frames of a clip of `n_samples`; 0 when the clip is too short for one."""
+        padded = n_samples + 2 * self.padding
+        return 0 if n_samples < 1 or padded < self.n_fft else 1 + (padded - self.n_fft) // self.hop_length
+
+    def librosa_stft(self) -> dict[str, Any]:
+        """Keyword arguments of `librosa.stft`."""
+        names = ("n_fft", "hop_length", "win_length", "window", "center", "pad_mode")
+        return {name: getattr(self, name) for name in names}
+
+    def librosa_mel(self) -> dict[str, Any]:
+        """Keyword arguments of `librosa.feature.melspectrogram`."""
+        names = ("sr", "power", "n_mels", "fmin", "fmax", "htk", "norm")
+        return self.librosa_stft() | {name: getattr(self, name) for name in names}
+
+    def replace(self, **changes: Any) -> FeatureConfig:
+        """Return a copy with some fields changed, checked again."""
+        unknown = changes.keys() - {field.name for field in fields(self)}
+        if unknown:
+            raise CumelError(
+                f"{', '.join(sorted(unknown))}: no such feature option; there are {', '.join(asdict(self))}"
+            )
+        return replace(self, **changes)
+
+    def differences(self, other: FeatureConfig) -> list[str]:
+        """Name each field that differs, as ``name=mine, not theirs``; empty when equal."""
+        theirs = asdict(other)
+        return [f"{name}={value}, not {theirs[name]}" for name, value in asdict(self).items() if value != theirs[name]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types (an infinite norm as "inf")."""
+        return asdict(self) | {"norm": "inf" if self.norm == math.inf else self.norm}
+
+    def to_json(self) -> str:
+        """Return one line of JSON that `from_json` reads back to an equal config."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FeatureConfig:
+        """Build a config from `to_dict`'s result; unknown fields are refused, absent ones take their default."""
+        if not isinstance(values, Mapping):
+            raise CumelError(f"feature config: expected an object of named fields, got {type(values).__name__}")
+        return cls().replace(**values)
+
+    @classmethod
+    def from_json(cls, text: str) -> FeatureConfig:
+        """Build a config from `to_json`'s result."""
+        try:
+            values = json.loads(text)
+        except (TypeError, json.JSONDecodeError) as error:
+            raise CumelError(f"feature config: not JSON ({error})") from None
+        return cls.from_dict(values)
+
+
+def _is_int(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+PRESETS: dict[str, FeatureConfig] = {
+    # The student report's spectrogram. Its era's librosa padded by reflection: add pad_mode="reflect" for that.
+    "esc50": FeatureConfig(sr=44100, fmin=20.0, fmax=8300.0),
+    # 64 x 251 at 16 kHz: a fifth of the cost of `esc50`, and better for training (the `quick` recipe).
+    "compact": FeatureConfig(sr=16000, n_fft=1024, hop_length=320, n_mels=64, fmin=20.0, fmax=8000.0),
+    # librosa.feature.melspectrogram without arguments.
+    "librosa": FeatureConfig(),
+    # openai/whisper's log_mel_spectrogram is (this / 10 + 4) / 4 without the last frame.
+    "whisper": FeatureConfig(sr=16000, n_fft=400, hop_length=160, n_mels=80, pad_mode="reflect"),
+    # qiuqiangkong/audioset_tagging_cnn (PANNs), 32 kHz models.
+    "panns": FeatureConfig(
+        sr=32000, n_fft=1024, hop_length=320, n_mels=64, fmin=50.0, fmax=14000.0, pad_mode="reflect", top_db=None
+    ),
+}

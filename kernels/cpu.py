@@ -1,0 +1,177 @@
+"""The CPU path: torch.fft over chunks that stay in cache, mel filters that skip their zeros, one thread per chunk.
+
+A chunk never crosses clips and is always computed by one thread in the same shape, so a clip's numbers depend neither
+on its batch mates nor on the number of cores. Nothing but the result is larger than a chunk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from threading import Barrier
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .config import FeatureConfig
+from .filterbank import dct_matrix, mel_rows, window
+from .reference import INT16_SCALE
+
+CHUNK_SAMPLES = 200 * 2048  # of overlapping frames: 1.6 MB, about what a core's cache holds; timed in bench/notes.md
+
+
+class Tables(NamedTuple):
+    """Float32 constants of a config."""
+
+    window: Tensor  # [n_fft]
+    first_bin: int
+    last_bin: int  # one past
+    bins: Tensor  # [n_nonzero] bin of each mel weight, from first_bin
+    weights: Tensor  # [n_nonzero]
+    offsets: Tensor  # [n_mels] where each filter begins in the two above
+
+
+@lru_cache(maxsize=32)
+def _window(cfg: FeatureConfig) -> Tensor:
+    return torch.from_numpy(window(cfg).astype(np.float32))
+
+
+@lru_cache(maxsize=32)
+def _tables(cfg: FeatureConfig) -> Tables:
+    rows = mel_rows(cfg)
+    return Tables(
+        _window(cfg),
+        rows.first_bin,
+        rows.last_bin,
+        torch.from_numpy(rows.bins - rows.first_bin),
+        torch.from_numpy(rows.weights.astype(np.float32)),
+        torch.from_numpy(rows.offsets[:-1].copy()),
+    )
+
+
+def stft(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
+    """Compute [n_clips, n_bins, n_frames] complex64 of clips ``y`` [n_clips, n_samples]; zero past a clip's end."""
+    out = torch.zeros(len(y), cfg.n_bins, cfg.n_frames(y.shape[1]), dtype=torch.complex64)
+    taper = _window(cfg)
+
+    def chunk(clip: int, start: int, stop: int) -> None:
+        framed = _frames(y[clip], lengths[clip], start, stop, cfg)
+        out[clip, :, start:stop] = torch.fft.rfft(framed * taper).T
+
+    _run(chunk, lengths, cfg)
+    return out
+
+
+def melspectrogram(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
+    """Compute [n_clips, n_mels, n_frames] float32 of clips ``y`` [n_clips, n_samples]; zero past a clip's end."""
+    out = torch.zeros(len(y), cfg.n_mels, cfg.n_frames(y.shape[1]))
+    table = _tables(cfg)
+
+    def chunk(clip: int, start: int, stop: int) -> None:
+        framed = _frames(y[clip], lengths[clip], start, stop, cfg)
+        bins = torch.fft.rfft(framed * table.window)[:, table.first_bin : table.last_bin]
+        squares = torch.view_as_real(bins)
+        squares.mul_(squares)
+        power = torch.add(squares[..., 0].T, squares[..., 1].T, out=torch.empty(bins.shape[1], bins.shape[0]))
+        if cfg.power == 1:
+            power.sqrt_()
+        # A mel filter is a weighted sum of a few rows of `power`; torch's fastest operator for that is an embedding bag.
+        out[clip, :, start:stop] = F.embedding_bag(
+            table.bins, power, table.offsets, mode="sum", per_sample_weights=table.weights
+        )
+
+    _run(chunk, lengths, cfg)
+    return out
+
+
+def to_db_(mel: Tensor, cfg: FeatureConfig) -> Tensor:
+    """Turn a mel spectrogram [n_clips, n_mels, n_frames] into dB in place, `top_db` per clip."""
+    factor = 20.0 / cfg.power
+    mel.clamp_(min=cfg.amin ** (cfg.power / 2.0)).log10_().mul_(factor)
+    if cfg.ref != 1.0:
+        mel.sub_(10.0 * float(np.log10(max(cfg.amin, cfg.ref))))
+    if cfg.top_db is not None:
+        torch.maximum(mel, mel.amax(dim=(1, 2), keepdim=True) - cfg.top_db, out=mel)
+    return mel
+
+
+def mfcc(log_mel: Tensor, cfg: FeatureConfig) -> Tensor:
+    """MFCC [n_clips, n_mfcc, n_frames] of a log-mel spectrogram [n_clips, n_mels, n_frames]."""
+    dct = torch.from_numpy(dct_matrix(cfg).astype(np.float32)).to(log_mel.device)
+    return torch.stack([dct @ clip for clip in log_mel])  # one product per clip: the same bits in any batch
+
+
+def _frames(clip: Tensor, n_samples: int, start: int, stop: int, cfg: FeatureConfig) -> Tensor:
+    """Frames `start` to `stop` of one clip as a view [stop - start, n_fft] of the samples that they cover."""
+    first = start * cfg.hop_length - cfg.padding
+    last = (stop - 1) * cfg.hop_length - cfg.padding + cfg.n_fft
+    inside = first >= 0 and last <= n_samples
+    samples = clip[first:last] if inside else _span(clip, n_samples, first, last, cfg.pad_mode)
+    if samples.dtype == torch.int16:
+        samples = samples.float().mul_(INT16_SCALE)
+    return samples.as_strided((stop - start, cfg.n_fft), (cfg.hop_length, 1), samples.storage_offset())
+
+
+def _span(clip: Tensor, n_samples: int, first: int, last: int, pad_mode: str) -> Tensor:
+    """Copy samples `first` to `last` of a clip that ends on the way, padded."""
+    if pad_mode == "reflect" and n_samples > 1:
+        period = 2 * (n_samples - 1)
+        index = torch.arange(first, last).remainder_(period)
+        return clip[torch.minimum(index, period - index)]
+    span = clip.new_zeros(last - first)
+    if pad_mode == "reflect":
+        return span.fill_(clip[0])
+    low, high = max(first, 0), min(last, n_samples)
+    if low < high:
+        span[low - first : high - first] = clip[low:high]
+    return span
+
+
+def _run(chunk: Callable[[int, int, int], None], lengths: list[int], cfg: FeatureConfig) -> None:
+    """Call ``chunk(clip, start, stop)`` for every chunk of every clip, on as many threads as torch may use."""
+    step = max(1, CHUNK_SAMPLES // max(cfg.n_fft, cfg.hop_length))
+    chunks = [
+        (clip, start, min(start + step, n_frames))
+        for clip, n_frames in enumerate(map(cfg.n_frames, lengths))
+        for start in range(0, n_frames, step)
+    ]
+    threads = torch.get_num_threads()
+    with torch.no_grad():
+        if threads == 1 or len(chunks) == 1:
+            _single(chunk, chunks)
+        else:
+            list(_pool(threads, os.getpid()).map(lambda job: _no_grad(chunk, job), chunks))
+
+
+def _no_grad(chunk: Callable[..., None], job: tuple[int, int, int]) -> None:
+    with torch.no_grad():  # grad mode is a thread's own
+        chunk(*job)
+
+
+def _single(chunk: Callable[..., None], chunks: Iterable[tuple[int, int, int]]) -> None:
+    threads = torch.get_num_threads()
+    if threads > 1:
+        torch.set_num_threads(1)  # the same arithmetic as in the pool
+    try:
+        for job in chunks:
+            chunk(*job)
+    finally:
+        if threads > 1:
+            torch.set_num_threads(threads)
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int, _pid: int) -> Any:
+    """Worker threads in which torch itself stays on one core; keyed by process, since threads do not survive a fork."""
+    pool = ThreadPoolExecutor(threads, "cumel", torch.set_num_threads, (1,))
+    barrier = Barrier(threads + 1)
+    for _ in range(threads):
+        pool.submit(barrier.wait)
+    barrier.wait()  # every worker has started, and set its own number
+    torch.set_num_threads(threads)  # the last number set is also the default of threads to come
+    return pool

@@ -1,0 +1,19 @@
+"""The errors that a user can cause: one line each, saying what, where and what to do."""
+
+
+class CumelError(ValueError):
+    """A call that cannot be carried out. The command line prints it as one line and exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class InputError(CumelError):
+    """One input (a file, a clip) that cannot be used; the others can."""
+
+    exit_code = 1
+
+
+class UnavailableError(CumelError):
+    """Something that was demanded is missing: a GPU, a provider, a package."""
+
+    exit_code = 3

@@ -1,0 +1,85 @@
+"""`LogMel`, the front end as a layer: one custom operator for autograd, torch.compile and export."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import composite
+from .config import FeatureConfig
+from .features import clip_lengths, log_mel
+
+_config = lru_cache(maxsize=64)(FeatureConfig.from_json)
+
+
+@torch.library.custom_op("cumel::log_mel", mutates_args=())
+def _log_mel(y: Tensor, config: str, lengths: Tensor | None) -> Tensor:
+    with torch.no_grad():
+        return log_mel(y, _config(config), lengths)
+
+
+@_log_mel.register_fake
+def _(y: Tensor, config: str, lengths: Tensor | None) -> Tensor:  # noqa: ARG001
+    cfg = _config(config)
+    n_frames = 1 + (y.shape[-1] + 2 * cfg.padding - cfg.n_fft) // cfg.hop_length
+    return y.new_empty((*y.shape[:-1], cfg.n_mels, n_frames), dtype=torch.float32)
+
+
+def _save(ctx: Any, inputs: tuple[Tensor, str, Tensor | None], output: Tensor) -> None:  # noqa: ARG001
+    y, ctx.config, lengths = inputs
+    ctx.save_for_backward(y, lengths)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    y, lengths = ctx.saved_tensors
+    cfg = _config(ctx.config)
+    with torch.enable_grad():  # recomputed: cheaper than keeping every frame of the forward pass
+        source = y.detach().requires_grad_()
+        clips = source.reshape(-1, source.shape[-1])
+        out = composite.log_mel(clips, clip_lengths(lengths, y, cfg), cfg)
+        (result,) = torch.autograd.grad(out.reshape(gradient.shape), source, gradient)
+    return result, None, None
+
+
+_log_mel.register_autograd(_backward, setup_context=_save)
+
+
+class LogMel(nn.Module):
+    """Log-mel spectrogram as a layer: ``[..., n_samples]`` to ``[..., n_mels, n_frames]`` in dB, as `log_mel`.
+
+    Differentiable in the waveform. The config travels in `state_dict`, and loading another one is an error.
+
+    Parameters
+    ----------
+    cfg : FeatureConfig
+
+    Examples
+    --------
+    >>> LogMel(FeatureConfig(sr=16000, n_mels=40))(torch.zeros(2, 16000)).shape
+    torch.Size([2, 40, 32])
+    """
+
+    def __init__(self, cfg: FeatureConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+
+    def forward(self, y: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Compute the features of float32 or int16 clips."""
+        return _log_mel(y, self.cfg.to_json(), lengths)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the config as JSON types."""
+        return self.cfg.to_dict()
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Refuse a state saved with another config."""
+        differing = FeatureConfig.from_dict(state).differences(self.cfg)
+        if differing:
+            raise ValueError(f"LogMel: the saved state has {'; '.join(differing)}")
+
+    def extra_repr(self) -> str:
+        """Show the config."""
+        return str(self.cfg)
