@@ -1,6 +1,10 @@
 """ESC-50: recordings, features in bulk, models and training."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .document import get_melspectrogram_db, spec_to_image
+    from .models import ESC50Model
 
 __all__ = ["ESC50Model", "get_melspectrogram_db", "spec_to_image"]
 

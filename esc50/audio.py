@@ -64,7 +64,7 @@ def _decode(path: Path) -> tuple[Samples, int]:
                 raise InputError(
                     f"{path}: truncated: {len(y)} of {sound.frames} samples decode; fetch or record it again"
                 )
-            return y, sound.samplerate
+            return np.asarray(y, np.float32), int(sound.samplerate)
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
         raise InputError(f"{path}: not readable as audio ({reason}); give WAV, FLAC, OGG, MP3 or AIFF") from None

@@ -37,7 +37,8 @@ def mix(log_mel: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Mix each clip with another one of the batch, in power, at a random ratio of perceived level.
 
     Between-class learning (Tokozume, Ushiku and Harada, ICLR 2018) on spectrograms: for a ratio r the waveform weights
-    would be t and 1 - t with t = 1 / (1 + 10^((G1 - G2) / 20) (1 - r) / r), so the powers get t^2 and (1 - t)^2.
+    would be t and 1 - t with t = 1 / (1 + 10^((G1 - G2) / 20) (1 - r) / r), so the powers get t^2 and (1 - t)^2,
+    over their sum. (1 - t)^2 / t^2 is `odds` below; written so, a clip 60 dB louder does not cancel in float32.
 
     Parameters
     ----------
@@ -49,10 +50,8 @@ def mix(log_mel: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     ratio = torch.rand(len(log_mel), 1, device=log_mel.device).clamp(1e-3, 1 - 1e-3)
     power = 10.0 ** (log_mel / 10.0)
     level = 10.0 * power.mean(dim=(1, 2, 3)).clamp(min=FLOOR).log10()[:, None]
-    weight = 1.0 / (1.0 + 10.0 ** ((level - level[other]) / 20.0) * (1.0 - ratio) / ratio)
-    mine, theirs = weight.square(), (1.0 - weight).square()
-    share = (mine / (mine + theirs))[:, :, None, None]
-    mixed = 10.0 * (share * power + (1.0 - share) * power[other]).clamp(min=FLOOR).log10()
+    odds = (10.0 ** ((level - level[other]) / 10.0) * ((1.0 - ratio) / ratio).square())[:, :, None, None]
+    mixed = 10.0 * ((power + odds * power[other]) / (1.0 + odds)).clamp(min=FLOOR).log10()
     return mixed, ratio * labels + (1.0 - ratio) * labels[other]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import nn
 
 from ..kernels import CumelError, UnavailableError
 
@@ -28,6 +29,11 @@ def choose(name: str = "auto") -> torch.device:
     if int(number or 0) >= count:
         raise UnavailableError(f"--device {name}: torch sees {count} CUDA devices; `cumel doctor` says why")
     return torch.device("cuda", int(number or 0))
+
+
+def place(net: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to `device`, channels last: convolutions are a third faster so, on CPUs and GPUs."""
+    return net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def describe(device: torch.device) -> str:

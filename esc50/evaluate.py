@@ -15,7 +15,7 @@ from ..kernels import CumelError
 from .augment import rolled_views
 from .checkpoint import Checkpoint
 from .dataset import Esc50, load_features, loader, to_device
-from .device import autocast, describe
+from .device import autocast, describe, place
 
 
 @torch.no_grad()
@@ -86,7 +86,7 @@ def evaluate(
         features = load_features(held_out, recipe.features, recipe.kind, recipe.seconds, workers)
     else:
         features = features[test_set]
-    net = checkpoint.network().to(device, memory_format=torch.channels_last)
+    net = place(checkpoint.network(), device)
     batches = loader(features, [clip.target for clip in held_out.clips], recipe.batch_size)
     scores, truth = probabilities(net, batches, device, recipe.views)
     confusion = confusion_matrix(scores, truth)

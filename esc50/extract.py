@@ -75,6 +75,8 @@ def extract(
         raise CumelError(f"--features {kind}: must be one of {', '.join(KINDS)}")
     if dtype not in ("float32", "float16"):
         raise CumelError(f"--dtype {dtype}: must be float32 or float16")
+    if not paths:
+        raise CumelError("no recordings given; name files or folders")
     KINDS[kind](np.zeros(cfg.n_fft, np.float32), cfg)  # a config that is wrong for every clip fails here, once
     stored = {"image": "uint8", "stft": "complex64"}.get(kind, dtype)
     versions = {name: version(name) for name in PACKAGES}
@@ -84,8 +86,6 @@ def extract(
     if retry_errors:
         kept = [row for row in kept if row["status"] != "error"]
         paths = [path for path in paths if str(path.resolve()) in failed_before]
-    elif not paths:
-        raise CumelError("no recordings given; name files or folders")
 
     started = time.monotonic()
     writer = _Writer(out, kept)
@@ -95,11 +95,10 @@ def extract(
                 if isinstance(y, InputError):
                     raise y
                 features = KINDS[kind](torch.from_numpy(y).to(device), cfg).cpu().numpy()
+            except CumelError as error:  # unreadable, or too short for the config
+                writer.fail(path, error if error is y else InputError(f"{path}: {error}"))
+            else:
                 writer.add(path, cfg.sr, y, features.astype(stored, copy=False))
-            except InputError as error:
-                writer.fail(path, error)
-            except CumelError as error:  # the clip does not suit the config
-                writer.fail(path, InputError(f"{path}: {error}"))
             advance(note=f"{writer.errors} failed" if writer.errors else "")
     writer.flush()
     return writer.report(len(paths), time.monotonic() - started) | {"device": describe(device), "store": str(out)}

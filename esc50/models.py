@@ -71,6 +71,9 @@ class CompactCNN(nn.Module):
         Classes.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: float = 0.0, std: float = 1.0, num_cats: int = 50) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(float(mean)))

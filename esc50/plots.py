@@ -15,7 +15,6 @@ from .files import replacing
 
 INK, ACCENT = "#1f2933", "#d1495b"
 MAX_CLIPS = 12  # rows of one picture
-STYLE = {"facecolor": "white", "layout": "constrained"}
 
 
 def plot_clips(clips: list[dict[str, Any]], cfg: FeatureConfig, out: Path) -> Path:
@@ -31,7 +30,7 @@ def plot_clips(clips: list[dict[str, Any]], cfg: FeatureConfig, out: Path) -> Pa
     """
     clips = clips[:MAX_CLIPS]
     columns = 3 if any(clip.get("top") for clip in clips) else 2
-    figure = Figure(figsize=(4.6 * columns, 2.9 * len(clips)), **STYLE)
+    figure = Figure(figsize=(4.6 * columns, 2.9 * len(clips)), layout="constrained", facecolor="white")
     axes = figure.subplots(len(clips), columns, squeeze=False, width_ratios=(1.0, 1.25, 0.8)[:columns])
     for row, clip in zip(axes, clips, strict=True):
         _waveform(row[0], clip["y"], cfg.sr)
@@ -91,7 +90,7 @@ def _top(axis: Axes, top: list[dict[str, Any]]) -> None:
 def plot_confusion(confusion: NDArray[np.int64], labels: tuple[str, ...], out: Path) -> Path:
     """Draw a confusion matrix [n_classes, n_classes] (rows: truth), each row as shares of its clips."""
     size = max(4.0, 0.19 * len(labels) + 2.0)
-    figure = Figure(figsize=(size + 1, size), **STYLE)
+    figure = Figure(figsize=(size + 1, size), layout="constrained", facecolor="white")
     axis = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = axis.imshow(shares, cmap="magma_r", vmin=0, vmax=1)
@@ -104,7 +103,7 @@ def plot_confusion(confusion: NDArray[np.int64], labels: tuple[str, ...], out: P
 
 def plot_learning(history: list[dict[str, Any]], out: Path) -> Path:
     """Draw loss and held-out accuracy per epoch."""
-    figure = Figure(figsize=(7, 3), **STYLE)
+    figure = Figure(figsize=(7, 3), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     for axis, name, title in ((left, "loss", "training loss"), (right, "accuracy", "accuracy on the held-out fold")):

@@ -33,7 +33,9 @@ def bar(description: str, total: float | None, unit: str = "it") -> Iterator[Cal
             task = progress.add_task(description, total=total, note="")
 
             def advance(n: float = 1, note: str | None = None) -> None:
-                progress.update(task, advance=n, **({} if note is None else {"note": note}))
+                progress.advance(task, n)
+                if note is not None:
+                    progress.update(task, note=note)
 
             yield advance
         return

@@ -18,14 +18,14 @@ EDGE = 0.008  # s, fade of a held event, so that it does not click
 SETTLED = ("rate", "seconds", "rest", "glide", "vibrato", "tremolo", "swell")  # drawn once for a clip
 WITHIN = 0.06  # how far the events of one clip stray from what the clip settled on
 COLOUR = 4.0  # dB per octave, largest tilt of a whole recording either way
-SNR = (-4.0, 40.0)  # dB above the background noise
-INTRUDED, INTRUDER = 0.35, (-20.0, -5.0)  # share of the clips with a second sound, and its level in dB
+SNR = (-2.0, 40.0)  # dB above the background noise
+INTRUDED, INTRUDER = 0.3, (-24.0, -6.0)  # share of the clips with a second sound, and its level in dB
 PADDED = 0.4  # share of the clips that end in digital silence, as ESC-50 pads what is shorter than 5 s
 PEAK = (0.12, 0.95)  # of full scale
 
 
 def make_sound(name: str, rng: Generator, n: int, sr: int) -> Signal:
-    """Record the class `name` once.
+    """Record the class `name` once, over a background noise and sometimes another sound.
 
     Parameters
     ----------
@@ -75,21 +75,20 @@ def _play(layer: Layer, rng: Generator, n: int, sr: int, colour: float) -> Signa
     beds: dict[float, Signal] = {}  # noise by its shift; each event takes a piece of it
     y = np.zeros(n, np.float32)
     for index, (start, seconds, gain) in enumerate(_events(layer, rng, n / sr)):
-        first = int(start * sr)
+        first = min(int(start * sr), n - 1)
         length = max(int(seconds * sr), 16)
         u = np.arange(min(length, n - first), dtype=np.float32) / np.float32(length)  # from 0 to 1
         chord = layer.chords[index % len(layer.chords) if layer.in_turn else rng.integers(len(layer.chords))]
         event = np.zeros_like(u)
         if layer.hz:
-            event += _tone(layer, rng, pitch * _draw(rng, (1 / layer.spread, layer.spread)), chord, u, length / sr, sr)
+            event = _tone(layer, rng, pitch * _draw(rng, (1 / layer.spread, layer.spread)), chord, u, length / sr, sr)
         if layer.band:
             shift = 1.0 if layer.hz else chord[0]
             if shift not in beds:
                 beds[shift] = _noise(rng, sr, (edges[0] * shift, edges[1] * shift), layer.slope)
             at = rng.integers(max(LOOP - u.size, 0), endpoint=True)
-            piece = np.resize(beds[shift][at : at + u.size], u.size)
-            piece *= (layer.breath if layer.hz else 1) * _envelope(layer.shape, u)
-            event += piece
+            piece = beds[shift][at : at + u.size] if u.size <= LOOP else np.resize(beds[shift], u.size)
+            event += piece * ((layer.breath if layer.hz else 1) * _envelope(layer.shape, u))
         if layer.shape == "hold":
             _soften(event, sr)
         if layer.tremolo:
@@ -163,7 +162,8 @@ def _look_up(rng: Generator, amplitudes: NDArray[np.float64], turns: Signal) -> 
     """Read a period with these harmonics at the phases `turns`, each from 0 to 1."""
     bins = np.zeros(TABLE // 2 + 1, np.complex64)
     bins[1 : amplitudes.size + 1] = amplitudes * np.exp(2j * np.pi * rng.random(amplitudes.size)) * (TABLE / 2)
-    return np.fft.irfft(bins, TABLE)[(turns * TABLE).astype(np.int32) & (TABLE - 1)]
+    period = np.fft.irfft(bins, TABLE).astype(np.float32, copy=False)
+    return period[(turns * TABLE).astype(np.int32) & (TABLE - 1)]
 
 
 def _noise(rng: Generator, sr: int, band: Span, slope: float) -> Signal:
@@ -183,7 +183,7 @@ def _noise(rng: Generator, sr: int, band: Span, slope: float) -> Signal:
     spectrum -= 0.5
     spectrum = spectrum.view(np.complex64)
     spectrum *= gain
-    y = np.fft.irfft(spectrum, LOOP)
+    y = np.fft.irfft(spectrum, LOOP).astype(np.float32, copy=False)
     y /= _rms(y)
     return y
 

@@ -8,7 +8,7 @@ from typing import Literal
 Span = tuple[float, float]  # lowest and highest value; drawn log-uniformly
 Notes = tuple[float, ...]
 
-HIGHEST_HZ = 3600.0  # no fundamental goes higher; harmonics and noise end at the Nyquist frequency of the clip
+HIGHEST_HZ = 3800.0  # no fundamental goes higher; harmonics and noise just end below half the sample rate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,10 +46,10 @@ class Layer:
     # its loudness
     tremolo: Span | None = None  # Hz
     tremolo_depth: float = 0.9
-    swell: Span | None = None  # knots per second of a slow random loudness
+    swell: Span | None = None  # Hz of the quickest wave in a slow random loudness
 
 
-# The first n classes make the n-class data set, so neighbours are of different families.
+# The first n classes make the n-class dataset, so neighbours are of different families.
 # None bears the name of an ESC-50 category: scores on these sounds are no ESC-50 scores.
 SOUNDS: dict[str, tuple[Layer, ...]] = {
     "steady_tone": (Layer(hz=(220, 1400), wander=0.004),),
@@ -73,7 +73,7 @@ SOUNDS: dict[str, tuple[Layer, ...]] = {
     ),
     "bell_tower": (
         Layer(rate=(0.4, 0.9), seconds=(2, 4), shape="decay", hz=(250, 520),
-              chords=((1, 0.5, 1.2, 1.5, 2, 2.5, 3, 4.2),), tilt=0.6),
+              chords=((1, 0.5, 1.2, 1.5, 2, 3),), tilt=0.6),
     ),
     "idling_motor": (
         Layer(hz=(24, 45), harmonics=30, tilt=0.8, wander=0.04, tremolo=(5, 12), tremolo_depth=0.3),
@@ -108,7 +108,8 @@ SOUNDS: dict[str, tuple[Layer, ...]] = {
     ),
     "vowels": (
         Layer(rate=(1.5, 3), seconds=(0.28, 0.5), shape="arch", hz=(95, 230), spread=1.1, glide=(0.85, 1.15),
-              harmonics=30, tilt=0.6, formants=((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480))),
+              harmonics=30, tilt=0.6,
+              formants=((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480))),
     ),
     "sawing_wood": (
         Layer(rate=(2.2, 4.5), seconds=(0.2, 0.34), shape="arch", chords=((1,), (0.7,)), in_turn=True,
@@ -140,7 +141,7 @@ SOUNDS: dict[str, tuple[Layer, ...]] = {
     "radio_static": (Layer(band=(700, 2000)),),
     "plucked_strings": (
         Layer(rate=(2, 4.5), seconds=(0.6, 1.5), shape="decay", hz=(110, 240), spread=1.5,
-              chords=((1, 2, 3, 4, 5, 6),), tilt=0.7),
+              chords=((1, 2, 3, 4, 5),), tilt=0.7),
     ),
     "gnat": (Layer(hz=(400, 680), harmonics=10, tilt=0.7, wander=0.07, swell=(1, 4)),),
     "far_thunder": (

@@ -18,9 +18,9 @@ from .sounds import HIGHEST_HZ, SOUNDS
 
 VERSION = 1  # of the sounds: the same parameters and version make the same clips
 FOLDS = 5
-MIN_SR, MAX_SR = 8000, 192_000  # Hz; HIGHEST_HZ needs 2 x 3600 and some room for a filter
+MIN_SR, MAX_SR = 8000, 192_000  # Hz; twice HIGHEST_HZ and a little more
 MIN_SECONDS, MAX_SECONDS = 0.1, 60.0
-COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
+COLUMNS: tuple[str, ...] = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
 ESC10 = frozenset({0, 1, 10, 11, 12, 20, 21, 38, 40, 41})  # the targets that ESC-50 marks; here they mean nothing more
 
 
@@ -133,27 +133,23 @@ def _claim(root: Path, parameters: dict[str, Any]) -> None:
     if root.exists() and not root.is_dir():
         raise CumelError(f"root={root} is a file; name a folder")
     audio, table, note = root / "audio", root / "meta" / "esc50.csv", root / "meta" / "synth.json"
+    held = _read(note)
+    if held != parameters and (table.exists() or any(audio.glob("*"))):
+        differing = [f"{name}={held.get(name)}, not {new}" for name, new in parameters.items() if held.get(name) != new]
+        made = f"made with {', '.join(differing)}" if held and differing else "that `cumel synth` did not make"
+        raise CumelError(f"root={root} already holds a dataset {made}; choose another folder or remove this one")
     audio.mkdir(parents=True, exist_ok=True)
     note.parent.mkdir(exist_ok=True)
-    held = _read(note)
-    if held == parameters:
-        return
-    if table.exists() or any(audio.iterdir()):
-        other = {name: value for name, value in parameters.items() if held and held.get(name) != value}
-        how = ", ".join(f"{name}={held.get(name)}, not {value}" for name, value in other.items()) if held else ""
-        raise CumelError(
-            f"root={root} already holds a dataset made {'with ' + how if how else 'otherwise'}; "
-            "choose another folder or remove this one"
-        )
     _write(note, json.dumps(parameters, indent=2) + "\n")
 
 
-def _read(note: Path) -> dict[str, Any] | None:
+def _read(note: Path) -> dict[str, Any]:
+    """Return the parameters noted there, or none."""
     try:
         held = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return held if isinstance(held, dict) else None
+        return {}
+    return held if isinstance(held, dict) else {}
 
 
 def _write(path: Path, text: str) -> None:

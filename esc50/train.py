@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Iterator
@@ -13,13 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..kernels import CumelError
 from . import augment
 from .checkpoint import NAME, Checkpoint
 from .dataset import Esc50, load_features, loader, to_device
-from .device import autocast, describe
+from .device import autocast, describe, place
 from .evaluate import accuracy, probabilities
 from .progress import bar
 from .recipes import Recipe
@@ -82,12 +82,8 @@ def train(
     scale = {"mean": float(known.mean()), "std": max(float(known.std()), 1e-3)} if recipe.kind == "logmel" else {}
 
     torch.manual_seed(seed)
-    net = recipe.build(len(data.labels), **scale).to(device, memory_format=torch.channels_last)
-    average = (
-        AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
-        if recipe.ema_decay
-        else None
-    )
+    net = place(recipe.build(len(data.labels), **scale), device)
+    average = copy.deepcopy(net) if recipe.ema_decay else None
     optimizer = recipe.optimizer(net)
     order = torch.Generator()
     batches = loader(known, [targets[i] for i in train_set], recipe.batch_size, order)
@@ -98,12 +94,12 @@ def train(
         net.load_state_dict(previous.model)
         optimizer.load_state_dict(previous.optimizer)
         if average is not None and previous.ema is not None:
-            average.module.load_state_dict(previous.ema)
-            average.n_averaged.fill_(previous.epoch * len(batches))
+            average.load_state_dict(previous.ema)
         if scheduler is not None and previous.scheduler is not None:
             scheduler.load_state_dict(previous.scheduler)
         history = previous.history
 
+    steps = len(history) * len(batches)
     for epoch in range(len(history), recipe.epochs):
         epoch_started = time.monotonic()
         torch.manual_seed(seed * 100_003 + epoch + 1)
@@ -116,13 +112,14 @@ def train(
                 x, y = to_device(batch, target, device)
                 loss += _step(net, optimizer, x, F.one_hot(y, len(data.labels)).float(), recipe, mixing)
                 if average is not None:
-                    average.update_parameters(net)
+                    _follow(average, net, recipe.ema_decay, steps)
+                steps += 1
                 if scheduler is not None:
                     scheduler.step()
                 advance()
         if not loss < float("inf"):
             raise CumelError(f"epoch {epoch + 1}: the loss is {loss}; use a lower --lr (now {recipe.lr:g})")
-        judged = net if average is None else average.module
+        judged = net if average is None else average
         views = recipe.views if epoch + 1 == recipe.epochs else 1
         scores, truth = probabilities(judged, test_batches, device, views)
         row = {
@@ -140,7 +137,7 @@ def train(
             seed=seed,
             epoch=epoch + 1,
             model=net.state_dict(),
-            ema=None if average is None else average.module.state_dict(),
+            ema=None if average is None else average.state_dict(),
             optimizer=optimizer.state_dict(),
             scheduler=None if scheduler is None else scheduler.state_dict(),
             history=history,
@@ -203,6 +200,17 @@ def _step(
     loss.backward()
     optimizer.step()
     return float(loss.detach())
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
+    """Move the averaged weights and batch statistics towards the network's, faster during the first steps."""
+    share = 1.0 - min(decay, (1 + step) / (10 + step))
+    for mine, theirs in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        if mine.is_floating_point():
+            mine.lerp_(theirs, share)
+        else:
+            mine.copy_(theirs)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def verify(paths: list[Path], cfg: FeatureConfig, device: torch.device, workers:
     return {
         "config": cfg.to_dict(),
         "device": describe(device),
-        "reference": f"librosa {librosa.__version__}, float64",
+        "reference": f"librosa {version('librosa')}, float64",
         "files": len(rows),
         "failed": len(rows) - len(read),
         "max_db": max((row["max_db"] for row in read), default=None),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..esc50.dataset import FEATURES
@@ -25,11 +24,11 @@ class Metadata:
     precision: str
     fold: int  # held out from training
     epoch: int
-    accuracy: float | None  # on the held-out fold, averaged over `recipe.views`; None for a run without history
-    versions: dict[str, str]
+    accuracy: float | None  # on the held-out fold, the mean of `recipe.views` views; None for a run without history
+    versions: dict[str, str]  # of the packages that wrote the file
 
     def to_props(self) -> dict[str, str]:
-        """Return the properties as text; what is not a plain word is JSON.
+        """Return the properties as text; whatever is not a plain word is JSON.
 
         Features, kind, rate and length repeat what the recipe holds, for readers that know nothing of recipes.
         """
@@ -51,63 +50,63 @@ class Metadata:
         }
 
     @classmethod
-    def from_props(cls, props: Mapping[str, str], path: Path) -> Metadata:
-        """Read back what `to_props` made; `path` is named in errors.
+    def from_props(cls, props: Mapping[str, str]) -> Metadata:
+        """Read back what `to_props` made.
 
         Raises
         ------
         CumelError
-            When the file is not one of ours, or a property is absent, malformed or contradicts another.
+            When the properties are not ours, or one is absent, malformed or contradicts another.
         """
         if "format" not in props:
-            raise CumelError(f"{path}: not a model of ours: it carries no metadata; `cumel export` writes one that does")
+            raise CumelError("carries no metadata of ours, so its features and labels are unknown")
         if props["format"] != FORMAT:
-            raise CumelError(f"{path}: has format {props['format']!r}, not {FORMAT!r}; export it again with this version")
-
-        def text(name: str) -> str:
-            if name not in props:
-                raise CumelError(f"{path}: its metadata lacks {name!r}; export it again")
-            return props[name]
-
-        def value(name: str) -> Any:
-            try:
-                return json.loads(text(name))
-            except json.JSONDecodeError as error:
-                raise CumelError(f"{path}: its metadata {name!r} is not JSON ({error}); export it again") from None
-
-        def malformed(name: str, why: object) -> CumelError:
-            return CumelError(f"{path}: its metadata {name!r} is malformed ({why}); export it again")
-
-        labels = value("labels")
-        if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
-            raise malformed("labels", "it must be a list of names")
-        values = value("recipe")
-        try:
-            recipe = Recipe.from_dict(values)
-            assert_usable(recipe)
-        except (CumelError, TypeError, KeyError, OverflowError) as error:
-            raise malformed("recipe", error) from None
-        try:
-            contradictions = FeatureConfig.from_json(text("features")).differences(recipe.features)
-        except CumelError as error:
-            raise malformed("features", error) from None
-        if contradictions:
-            raise malformed("features", f"its recipe says otherwise: {'; '.join(contradictions)}")
+            raise CumelError(f"has the format {props['format']!r}, and this version reads {FORMAT!r}")
         return cls(
-            labels=tuple(labels),
-            recipe=recipe,
-            input=text("input"),
-            precision=text("precision"),
-            fold=value("fold"),
-            epoch=value("epoch"),
-            accuracy=value("accuracy"),
-            versions=value("versions"),
+            labels=_labels(props),
+            recipe=_recipe(props),
+            input=_text(props, "input"),
+            precision=_text(props, "precision"),
+            fold=_value(props, "fold"),
+            epoch=_value(props, "epoch"),
+            accuracy=_value(props, "accuracy"),
+            versions=_value(props, "versions"),
         )
 
 
-def assert_usable(recipe: Recipe) -> None:
-    """Refuse a recipe whose features cannot be computed, which only a file from elsewhere can hold."""
-    if recipe.kind not in FEATURES:
-        raise CumelError(f"kind={recipe.kind!r}: must be one of {', '.join(FEATURES)}")
-    if recipe.n_samples < 1 or recipe.input_shape[2] < 1:
-        raise CumelError(f"seconds={recipe.seconds!r}: too short for one frame")
+def _text(props: Mapping[str, str], name: str) -> str:
+    if name not in props:
+        raise CumelError(f"metadata: {name} is missing")
+    return props[name]
+
+
+def _value(props: Mapping[str, str], name: str) -> Any:
+    try:
+        return json.loads(_text(props, name))
+    except json.JSONDecodeError as error:
+        raise CumelError(f"metadata: {name} is not JSON ({error})") from None
+
+
+def _labels(props: Mapping[str, str]) -> tuple[str, ...]:
+    labels = _value(props, "labels")
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+        raise CumelError("metadata: labels is not a list of names")
+    return tuple(labels)
+
+
+def _recipe(props: Mapping[str, str]) -> Recipe:
+    """Read the recipe, and make sure that features can be computed from it: the file may come from anywhere."""
+    values = _value(props, "recipe")
+    try:
+        recipe = Recipe.from_dict(values)
+        if recipe.kind not in FEATURES:
+            raise CumelError(f"kind={recipe.kind!r}: must be one of {', '.join(FEATURES)}")
+        if recipe.input_shape[2] < 1:
+            raise CumelError(f"seconds={recipe.seconds!r}: too short for one frame")
+        stated = FeatureConfig.from_json(_text(props, "features"))
+    except (CumelError, TypeError, KeyError, OverflowError) as error:
+        raise CumelError(f"metadata: recipe or features are malformed ({error})") from None
+    contradictions = stated.differences(recipe.features)
+    if contradictions:
+        raise CumelError(f"metadata: features contradict the recipe ({'; '.join(contradictions)})")
+    return recipe

@@ -93,7 +93,6 @@ class FeatureConfig:
         self._need(
             "top_db", self.top_db is None or (_is_real(self.top_db) and self.top_db >= 0), "must be 0 dB or more"
         )
-        self._need("n_mfcc", self.n_mfcc <= self.n_mels, f"must be at most n_mels={self.n_mels}")
         self._need("lifter", _is_real(self.lifter) and self.lifter >= 0, "must be 0 or more")
 
     def _check_norm(self) -> None:

@@ -80,7 +80,7 @@ def melspectrogram(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
         power = torch.add(squares[..., 0].T, squares[..., 1].T, out=torch.empty(bins.shape[1], bins.shape[0]))
         if cfg.power == 1:
             power.sqrt_()
-        # A mel filter is a weighted sum of a few rows of `power`; torch's fastest operator for that is an embedding bag.
+        # A mel filter is a weighted sum of a few rows of `power`: an embedding bag, torch's fastest operator for that.
         out[clip, :, start:stop] = F.embedding_bag(
             table.bins, power, table.offsets, mode="sum", per_sample_weights=table.weights
         )

@@ -143,7 +143,14 @@ def dct_matrix(cfg: FeatureConfig) -> Float64:
     Returns
     -------
     ndarray [n_mfcc, n_mels]
+
+    Raises
+    ------
+    CumelError
+        For more coefficients than there are mel bands.
     """
+    if cfg.n_mfcc > cfg.n_mels:
+        raise CumelError(f"n_mfcc={cfg.n_mfcc}: must be at most n_mels={cfg.n_mels}")
     k = np.arange(cfg.n_mfcc)[:, None]
     n = np.arange(cfg.n_mels)[None, :]
     dct = np.sqrt(2.0 / cfg.n_mels) * np.cos(np.pi * k * (2 * n + 1) / (2 * cfg.n_mels))

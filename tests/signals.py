@@ -1,0 +1,205 @@
+"""The signals, lengths and configs that the tests of the front end share, and how close a float32 path must come."""
+
+from functools import cache, cached_property
+
+import librosa
+import numpy as np
+from cumel.kernels import PRESETS, FeatureConfig, reference
+from cumel.kernels.config import WINDOWS
+from cumel.kernels.filterbank import dct_matrix, mel_matrix
+from hypothesis import strategies as st
+
+NOISY = ("noise", "clicks", "silence", "quiet")
+TONAL = ("chirp", "tone")
+KINDS = NOISY + TONAL
+
+SMALL = FeatureConfig(sr=16000, n_fft=512, hop_length=160, n_mels=40)
+_MIDDLE = FeatureConfig(n_fft=1024, hop_length=256, n_mels=64)
+CONFIGS = PRESETS | {
+    "short_window": SMALL.replace(n_fft=1024, win_length=601, hop_length=200, window="hamming"),
+    "odd": SMALL.replace(n_fft=1025, hop_length=256, n_mels=64, window="blackman", pad_mode="reflect"),
+    "prime": SMALL.replace(n_fft=509, hop_length=101, n_mfcc=13, lifter=22.0),
+    "sparse": SMALL.replace(hop_length=700, window="boxcar"),  # hop_length > n_fft: no frame hears what lies between
+    "hop441": FeatureConfig(sr=44100, n_fft=1024, hop_length=441, n_mels=64, window="nuttall", norm=None),
+    "uncentred": SMALL.replace(center=False),
+    "magnitude": _MIDDLE.replace(power=1.0, amin=1e-5, ref=0.5),
+    "htk": _MIDDLE.replace(htk=True, norm=None, fmin=50.0),
+    "l1": _MIDDLE.replace(norm=1, top_db=None, fmax=8000.0),
+    "l2": _MIDDLE.replace(norm=2, top_db=60.0, amin=1e-8, ref=2.0, pad_mode="reflect"),
+    "linf": _MIDDLE.replace(norm="inf", window="blackmanharris"),
+}
+
+
+def lengths(cfg: FeatureConfig) -> dict[str, int]:
+    """Return awkward lengths in samples: one, too few for a frame, even, and odd and no multiple of the hop."""
+    every = {
+        "1": 1,
+        "short": cfg.n_fft // 3,
+        "even": 4 * cfg.n_fft,
+        "odd": 8 * cfg.n_fft + (cfg.hop_length // 2 | 1),
+    }
+    return {name: n for name, n in every.items() if cfg.n_frames(n) > 0}
+
+
+CASES = [(name, kind, length) for name, cfg in CONFIGS.items() for kind in KINDS for length in lengths(cfg)]
+
+
+def signal(kind: str, n_samples: int, sr: int) -> np.ndarray:
+    """Return [n_samples] float32 of one of KINDS; "quiet" is int16."""
+    rng = np.random.default_rng(5)
+    t = np.arange(n_samples) / sr
+    if kind == "quiet":
+        return rng.integers(-3, 4, n_samples).astype(np.int16)  # 80 dB below full scale
+    if kind == "noise":
+        y = 0.3 * rng.standard_normal(n_samples)
+    elif kind == "clicks":
+        y = np.zeros(n_samples)
+        y[::997], y[::1511] = 1.0, -0.7
+    elif kind == "silence":
+        y = np.zeros(n_samples)
+    elif kind == "chirp":  # 50 Hz to 0.45 sr
+        y = 0.5 * np.sin(2 * np.pi * (50 * t + (0.45 * sr - 50) * sr / (2 * n_samples) * t**2))
+    else:
+        y = 0.8 * np.sin(2 * np.pi * 440 * t)
+    return y.astype(np.float32)
+
+
+@st.composite
+def any_config(draw: st.DrawFn) -> FeatureConfig:
+    """Draw a config: any sizes, within which no mel filter is so narrow that it misses every bin."""
+    n_fft = draw(st.integers(16, 1100))
+    sr = draw(st.integers(8000, 48000))
+    n_mels = draw(st.integers(1, max(1, min(40, n_fft // 16))))
+    return FeatureConfig(
+        sr=sr,
+        n_fft=n_fft,
+        hop_length=draw(st.integers(max(1, n_fft // 16), 2 * n_fft)),
+        win_length=draw(st.none() | st.integers(1, n_fft)),
+        window=draw(st.sampled_from(sorted(WINDOWS))),
+        center=draw(st.booleans()),
+        pad_mode=draw(st.sampled_from(["constant", "reflect"])),
+        power=draw(st.sampled_from([1, 2.0])),
+        n_mels=n_mels,
+        fmin=draw(st.floats(0, 0.1 * sr)),
+        fmax=draw(st.none() | st.floats(0.4 * sr, 0.5 * sr)),
+        htk=draw(st.booleans()),
+        norm=draw(st.sampled_from(["slaney", None, 0.5, 1, 2, "inf"])),
+        ref=draw(st.floats(1e-3, 1e3)),
+        amin=draw(st.sampled_from([1e-10, 1e-5])),
+        top_db=draw(st.none() | st.floats(0, 120)),
+        n_mfcc=draw(st.integers(1, n_mels)),
+        lifter=draw(st.just(0.0) | st.floats(1, 40)),
+    )
+
+
+def librosa_input(y: np.ndarray) -> np.ndarray:
+    """Return the clip in float64, in which librosa then computes."""
+    return y / 32768.0 if y.dtype == np.int16 else y.astype(np.float64)
+
+
+def librosa_mel(y: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
+    """Return librosa's mel spectrogram, with float64 filters as well."""
+    return librosa.feature.melspectrogram(y=librosa_input(y), dtype=np.float64, **cfg.librosa_mel())
+
+
+def librosa_db(mel: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
+    """Return librosa's dB; for magnitudes its ref and amin are magnitudes."""
+    if cfg.power == 1:
+        return librosa.amplitude_to_db(mel.copy(), ref=cfg.ref**0.5, amin=cfg.amin**0.5, top_db=cfg.top_db)
+    return librosa.power_to_db(mel, ref=cfg.ref, amin=cfg.amin, top_db=cfg.top_db)
+
+
+# Each bound is followed by the largest error of the CPU path on CASES, and where it was.
+STFT_ATOL = 1e-6  # of the clip's largest |STFT|; 5.6e-7: prime n_fft (Bluestein's algorithm), quiet
+MEL_RTOL = 1e-4  # of the value, besides:
+MEL_ATOL = {1: 1e-6, 2: 1e-7}  # of the filter's ceiling, by power; 0.02 of both together: magnitude, chirp
+NOISY_DB = 1e-4  # 2.7e-5: whisper, noise, in a low filter of one bin, 31 dB below the maximum
+TONAL_DB = 1e-2  # 2.4e-3: whisper, chirp, 76 dB below the maximum
+MEAN_DB = 1e-4  # 3.7e-5: whisper, chirp
+DEPTH = 1e-8  # of the filter's ceiling, in power: dB are compared down to 80 dB below it
+# An amplitude that is off by AMPLITUDE of the loudest bin is off by the more dB the less of it there is in a filter.
+AMPLITUDE = 2e-7  # 1.0e-7: whisper, chirp; 0.8e-7 in 3,000 random configs with noise
+DB_STEPS = 2e-5  # dB; float32 counts in steps of 0.8e-5 at -100 dB
+MFCC_RTOL = 2e-6  # of the frame's norm; 4.7e-7 in 3,000 random configs
+IMAGE_UNEQUAL = 1e-3  # share of the pixels, or one pixel, that may lie one level off; none but in tiny images
+
+
+class Oracle:
+    """What `reference` makes of one clip, and checks of what another path made of it."""
+
+    def __init__(self, y: np.ndarray, cfg: FeatureConfig) -> None:
+        self.y, self.cfg = y, cfg
+
+    @cached_property
+    def stft(self) -> np.ndarray:
+        return reference.stft(self.y, self.cfg)
+
+    @cached_property
+    def mel(self) -> np.ndarray:
+        return reference.melspectrogram(self.y, self.cfg)
+
+    @cached_property
+    def log_mel(self) -> np.ndarray:
+        return reference.log_mel(self.y, self.cfg)
+
+    @cached_property
+    def ceiling(self) -> np.ndarray:
+        """What each filter would read if all its bins were as loud as the clip's loudest [n_mels, 1]."""
+        return np.abs(self.stft).max() ** self.cfg.power * mel_matrix(self.cfg).sum(axis=1, keepdims=True)
+
+    @cached_property
+    def floor(self) -> np.ndarray:
+        """The dB below which a filter holds rounding noise of the loudest bin [n_mels, 1]."""
+        cfg = self.cfg
+        power = np.maximum(cfg.amin, DEPTH * self.ceiling ** (2 / cfg.power))
+        return 10 * np.log10(power) - 10 * np.log10(max(cfg.amin, cfg.ref))
+
+    @cached_property
+    def db_tolerance(self) -> np.ndarray:
+        """How far each dB above the floor may be off [n_mels, n_frames]."""
+        inside = np.maximum(self.mel / np.maximum(self.ceiling, 1e-300), DEPTH ** (self.cfg.power / 2))
+        return DB_STEPS + 20 / np.log(10) * AMPLITUDE * inside ** (-1 / self.cfg.power)
+
+    def check_stft(self, actual: np.ndarray) -> None:
+        np.testing.assert_allclose(actual, self.stft, rtol=0, atol=STFT_ATOL * np.abs(self.stft).max())
+
+    def check_mel(self, actual: np.ndarray) -> None:
+        assert actual.shape == self.mel.shape
+        tolerance = MEL_RTOL * self.mel + MEL_ATOL[int(self.cfg.power)] * self.ceiling
+        np.testing.assert_array_less(np.abs(actual - self.mel) - tolerance, 1e-300)
+
+    def check_log_mel(self, actual: np.ndarray, limit: float = TONAL_DB, expected: np.ndarray | None = None) -> None:
+        """Compare with the reference, or with `expected` from librosa, in dB."""
+        expected = self.log_mel if expected is None else expected
+        assert actual.shape == expected.shape
+        error = np.abs(np.maximum(actual, self.floor) - np.maximum(expected, self.floor))
+        np.testing.assert_array_less(error, np.minimum(self.db_tolerance, limit))
+        assert error.mean() <= MEAN_DB
+
+    def check_mfcc(self, actual: np.ndarray, log_mel: np.ndarray) -> None:
+        """Compare with the exact DCT of the same path's `log_mel`, which has its own check."""
+        gain = (1 + self.cfg.lifter / 2) * np.linalg.norm(log_mel.astype(np.float64), axis=0).max()
+        np.testing.assert_allclose(actual, dct_matrix(self.cfg) @ log_mel, rtol=0, atol=MFCC_RTOL * gain)
+
+    def check_image(self, actual: np.ndarray, *, few: bool = False) -> None:
+        """At most one level off, and only where a level ends within the tolerance in dB; if `few`, hardly anywhere."""
+        expected = reference.mel_image(self.y, self.cfg)
+        span = np.ptp(self.log_mel)
+        slack = 255 * 2 * self.db_tolerance / max(span, 1e-300)  # twice: the ends of the stretch are off as well
+        assert actual.dtype == np.uint8
+        assert actual.shape == expected.shape
+        if span > 0 and slack.min() >= 1:
+            return  # flat up to rounding: the stretch makes an image of the rounding
+        difference = np.abs(actual.astype(int) - expected)
+        assert difference.max() <= 1
+        level = 255 * (self.log_mel - self.log_mel.min()) / max(span, 1e-300)
+        undecided = (np.abs(level - np.round(level)) < slack) | (self.log_mel <= self.floor)
+        assert not difference[~undecided].any()
+        assert not few or difference.sum() <= max(1, IMAGE_UNEQUAL * difference.size)
+
+
+@cache
+def oracle(name: str, kind: str, length: str) -> Oracle:
+    """Return the oracle of one of CASES."""
+    cfg = CONFIGS[name]
+    return Oracle(signal(kind, lengths(cfg)[length], cfg.sr), cfg)

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+import torch
+
+from cumel.esc50 import augment
+
+
+@pytest.fixture
+def batch() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).normal(-40, 10, (6, 1, 12, 20)).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["roll", "shift_bands", "gain", "mask"])
+def test_the_same_seed_gives_the_same_batch(batch: torch.Tensor, name: str) -> None:
+    def once(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return getattr(augment, name)(batch)
+
+    before = batch.clone()
+    assert torch.equal(once(1), once(1))
+    assert not torch.equal(once(1), once(2))
+    assert torch.equal(batch, before)
+
+
+def test_roll_keeps_every_frame(batch: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    rolled = augment.roll(batch)
+    for clip, turned in zip(batch, rolled, strict=True):
+        assert any(torch.equal(clip.roll(n, dims=2), turned) for n in range(20))
+
+
+def test_shift_bands_moves_whole_bands(batch: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    for clip, moved in zip(batch, augment.shift_bands(batch, 2), strict=True):
+        shifts = [torch.arange(12).add(n).clamp(0, 11) for n in (-2, -1, 0, 1, 2)]
+        assert any(torch.equal(clip[:, index], moved) for index in shifts)
+
+
+def test_gain_is_one_number_per_clip_within_bounds(batch: torch.Tensor) -> None:
+    change = augment.gain(batch, 6.0) - batch
+    assert change.abs().max() <= 6.0001
+    assert change.flatten(1).std(dim=1).max() < 1e-4
+    assert change[:, 0, 0, 0].std() > 0
+
+
+def test_mix_keeps_label_mass_and_lies_between_in_power(batch: torch.Tensor) -> None:
+    torch.manual_seed(3)
+    labels = torch.eye(6)
+    mixed, shared = augment.mix(batch, labels)
+    torch.testing.assert_close(shared.sum(dim=1), torch.ones(6))
+    assert ((shared > 0).sum(dim=1) <= 2).all()
+    torch.manual_seed(3)
+    other = torch.randperm(6)
+    low, high = torch.minimum(batch, batch[other]), torch.maximum(batch, batch[other])
+    assert (mixed >= low - 1e-3).all()
+    assert (mixed <= high + 1e-3).all()
+
+
+def test_a_quiet_clip_mixed_with_a_loud_one_is_still_heard() -> None:
+    """At a ratio of 1/2 both share the label, so both must be equally loud in the mixture."""
+    torch.manual_seed(0)
+    quiet, loud = torch.full((1, 1, 2, 8), -60.0), torch.full((1, 1, 2, 8), 0.0)
+    quiet[:, :, 1], loud[:, :, 0] = -100.0, -100.0  # each in its own band
+    pair, labels = torch.cat([quiet, loud]), torch.eye(2)
+    for _ in range(20):
+        mixed, shared = augment.mix(pair, labels)
+        if shared[0, 0] not in (0.0, 1.0):
+            share = shared[0] / shared[0].max()
+            band = 10 ** (mixed[0, 0, :, 0] / 20)
+            torch.testing.assert_close(band / band.max(), share, rtol=0.02, atol=0.02)
+            return
+    pytest.fail("no mixture of two classes was drawn")
+
+
+def test_mask_blanks_one_stripe_each_way() -> None:
+    torch.manual_seed(1)
+    x = torch.arange(4 * 16 * 64, dtype=torch.float32).reshape(4, 1, 16, 64)
+    blank = augment.mask(x, 8, 24) != x
+    rows, columns = blank.all(dim=3).sum(dim=2), blank.all(dim=2).sum(dim=2)
+    assert rows.max() <= 8
+    assert columns.max() <= 24
+    assert blank.any()
+
+
+def test_crop_and_views() -> None:
+    x = torch.arange(10.0).expand(2, 1, 3, 10)
+    assert augment.crop(x, 4).shape == (2, 1, 3, 4)
+    assert augment.crop(x, 99).shape == x.shape
+    views = augment.rolled_views(x, 5)
+    assert [view[0, 0, 0, 0].item() for view in views] == [0, 2, 4, 6, 8]

@@ -1,0 +1,168 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from recordings import tiny_checkpoint, tiny_recipe, write_dataset
+
+from cumel.esc50.checkpoint import NAME, Checkpoint
+from cumel.esc50.crossval import cross_validate, parse_folds
+from cumel.esc50.dataset import Esc50
+from cumel.esc50.evaluate import accuracy, confusion_matrix, evaluate, per_class
+from cumel.esc50.recipes import RECIPES, Recipe
+from cumel.esc50.train import LOG, train
+from cumel.kernels import PRESETS, CumelError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Esc50:
+    return Esc50.read(write_dataset(tmp_path_factory.mktemp("data"), per_fold=4))
+
+
+@pytest.mark.parametrize("name", ["quick", "document"])
+def test_a_run_learns_logs_and_evaluates(tmp_path: Path, data: Esc50, name: str) -> None:
+    changes = {"epochs": 16} if name == "quick" else {"epochs": 3, "lr": 1e-3}
+    report = train(data, tmp_path, tiny_recipe(name, **changes), 3, CPU)
+    rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
+    assert len(rows) == report["epochs"] == changes["epochs"]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert report["accuracy"] == rows[-1]["accuracy"] >= 0.8  # three tones; chance is a third
+    tested, confusion = evaluate(tmp_path, data, CPU)
+    assert tested["accuracy"] == pytest.approx(report["accuracy"])
+    assert confusion.sum() == tested["clips"] == report["test_clips"] == 12
+
+
+@pytest.mark.parametrize("name", ["quick", "document"])
+def test_a_resumed_run_ends_with_the_same_bits(
+    tmp_path: Path, data: Esc50, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(name, epochs=4)
+    train(data, tmp_path / "whole", recipe, 1, CPU, seed=7)
+    saves = Checkpoint.save
+
+    def killed(self: Checkpoint, folder: Path) -> Path:
+        path = saves(self, folder)
+        if self.epoch == 2:
+            raise KeyboardInterrupt
+        return path
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, tmp_path / "cut", recipe, 1, CPU, seed=7)
+    torch.manual_seed(999)  # whatever happened in between
+    train(data, tmp_path / "cut", recipe, 1, CPU, seed=7, resume=True)
+    whole, cut = Checkpoint.load(tmp_path / "whole"), Checkpoint.load(tmp_path / "cut")
+    for mine, other in ((whole.model, cut.model), (whole.ema or {}, cut.ema or {})):
+        assert mine.keys() == other.keys()
+        for key in mine:
+            assert torch.equal(mine[key], other[key]), key
+    assert [row["accuracy"] for row in whole.history] == [row["accuracy"] for row in cut.history]
+
+
+def test_what_a_run_refuses(tmp_path: Path, data: Esc50) -> None:
+    recipe = tiny_recipe(epochs=1)
+    train(data, tmp_path, recipe, 1, CPU)
+    with pytest.raises(CumelError, match="holds a run already; --resume"):
+        train(data, tmp_path, recipe, 1, CPU)
+    with pytest.raises(CumelError, match=r"epochs=1, not 2; fold=1, not 2; seed=0, not 3"):
+        train(data, tmp_path, recipe.replace(epochs=2), 2, CPU, seed=3, resume=True)
+    with pytest.raises(CumelError, match=r"fold 9 is not in .*; it has 1, 2, 3"):
+        train(data, tmp_path / "new", recipe, 9, CPU)
+    with pytest.raises(CumelError, match="was trained on fold 2; only fold 1 was held out"):
+        evaluate(tmp_path, data, CPU, fold=2)
+    with pytest.raises(CumelError, match="use a lower --lr"):
+        train(data, tmp_path / "hot", tiny_recipe("document", lr=1e30), 1, CPU)
+
+
+def test_a_finished_run_resumes_to_its_own_report(tmp_path: Path, data: Esc50) -> None:
+    recipe = tiny_recipe(epochs=2)
+    first = train(data, tmp_path, recipe, 1, CPU)
+    again = train(data, tmp_path, recipe, 1, CPU, resume=True)
+    assert again["accuracy"] == first["accuracy"]
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-500])
+
+
+def _other_fields(path: Path) -> None:
+    values = torch.load(path)
+    values["recipe"]["dropout"] = 0.1
+    torch.save(values, path)
+
+
+DAMAGE = {
+    "no checkpoint there": Path.unlink,
+    "not a usable checkpoint": _cut,
+    "checkpoint": lambda path: path.write_bytes(b""),
+    "not a usable checkpoint .*": lambda path: path.write_text("weights"),
+    "another version's": lambda path: torch.save(torch.load(path) | {"format": 99}, path),
+    "dropout.* missing or unknown": _other_fields,
+}
+
+
+@pytest.mark.parametrize("message", DAMAGE)
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, message: str) -> None:
+    tiny_checkpoint(tmp_path, tiny_recipe())
+    DAMAGE[message](tmp_path / NAME)
+    with pytest.raises(CumelError, match=message) as caught:
+        Checkpoint.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0")])
+def test_a_full_disk_keeps_the_previous_checkpoint(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_checkpoint(tmp_path, tiny_recipe())
+    before = (tmp_path / NAME).read_bytes()
+
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CumelError, match="cannot be written"):
+        tiny_checkpoint(tmp_path, tiny_recipe())
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert (tmp_path / NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_round_trip_and_build(name: str) -> None:
+    recipe = RECIPES[name]
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    small = recipe.replace(features=PRESETS["whisper"], seconds=0.5)
+    assert small.build(7)(torch.zeros(2, *small.input_shape)).shape == (2, 7)
+    assert recipe.differences(recipe) == []
+    for field in ("epochs", "batch_size", "lr", "seconds"):
+        with pytest.raises(CumelError, match=field):
+            recipe.replace(**{field: 0})
+
+
+def test_cross_validation_is_a_run_per_fold(tmp_path: Path, data: Esc50) -> None:
+    report = cross_validate(data, tmp_path, tiny_recipe(epochs=2), [1, 3], CPU)
+    scores = [row["accuracy"] for row in report["folds"]]
+    assert [row["fold"] for row in report["folds"]] == [1, 3]
+    assert report["mean"] == pytest.approx(np.mean(scores))
+    assert report["spread"] == pytest.approx(np.std(scores, ddof=1))
+    again = cross_validate(data, tmp_path, tiny_recipe(epochs=2), [1, 3], CPU, resume=True)
+    assert again["mean"] == report["mean"]
+    assert parse_folds("3, 1") == [1, 3]
+    for text in ("a", "", "1,,2"):
+        with pytest.raises(CumelError, match="--folds"):
+            parse_folds(text)
+
+
+def test_counts() -> None:
+    scores = np.eye(3)[[0, 1, 1, 2, 0]]
+    truth = np.array([0, 1, 0, 2, 0])
+    assert accuracy(scores, truth) == 0.8
+    confusion = confusion_matrix(scores, truth)
+    np.testing.assert_array_equal(confusion, [[2, 1, 0], [0, 1, 0], [0, 0, 1]])
+    rows = per_class(confusion, ("a", "b", "c"))
+    assert rows[0] == {"label": "a", "clips": 3, "recall": 2 / 3, "precision": 1.0, "mistaken_for": "b"}
+    assert rows[1]["precision"] == 0.5
