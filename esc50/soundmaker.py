@@ -46,7 +46,7 @@ def make_sound(name: str, rng: Generator, n: int, sr: int) -> Signal:
         other = _sound(list(SOUNDS)[rng.integers(len(SOUNDS))], rng, n, sr)
         other *= _rms(y) / _rms(other) * 10 ** (rng.uniform(*INTRUDER) / 20)
         y += other
-    background = np.resize(_noise(rng, sr, (20.0, sr / 2), rng.uniform(-6, 0)), n)
+    background = np.resize(_noise(rng, n, sr, (20.0, sr / 2), rng.uniform(-6, 0)), n)
     background *= _rms(y) * 10 ** (-rng.uniform(*SNR) / 20)
     y += background
     if rng.random() < PADDED:
@@ -85,9 +85,10 @@ def _play(layer: Layer, rng: Generator, n: int, sr: int, colour: float) -> Signa
         if layer.band:
             shift = 1.0 if layer.hz else chord[0]
             if shift not in beds:
-                beds[shift] = _noise(rng, sr, (edges[0] * shift, edges[1] * shift), layer.slope)
-            at = rng.integers(max(LOOP - u.size, 0), endpoint=True)
-            piece = beds[shift][at : at + u.size] if u.size <= LOOP else np.resize(beds[shift], u.size)
+                beds[shift] = _noise(rng, n, sr, (edges[0] * shift, edges[1] * shift), layer.slope)
+            bed = beds[shift]
+            at = rng.integers(max(bed.size - u.size, 0), endpoint=True)
+            piece = bed[at : at + u.size] if u.size <= bed.size else np.resize(bed, u.size)
             event += piece * ((layer.breath if layer.hz else 1) * _envelope(layer.shape, u))
         if layer.shape == "hold":
             _soften(event, sr)
@@ -166,10 +167,11 @@ def _look_up(rng: Generator, amplitudes: NDArray[np.float64], turns: Signal) -> 
     return period[(turns * TABLE).astype(np.int32) & (TABLE - 1)]
 
 
-def _noise(rng: Generator, sr: int, band: Span, slope: float) -> Signal:
-    """Return noise from band[0] to band[1] Hz with `slope` dB per octave, y : [LOOP], RMS 1."""
-    f = np.arange(LOOP // 2 + 1, dtype=np.float32)
-    f *= np.float32(sr / LOOP)
+def _noise(rng: Generator, n: int, sr: int, band: Span, slope: float) -> Signal:
+    """Return noise from band[0] to band[1] Hz with `slope` dB per octave, y : [min(n, LOOP)], RMS 1."""
+    n = min(n, LOOP)
+    f = np.arange(n // 2 + 1, dtype=np.float32)
+    f *= np.float32(sr / n)
     f[0] = f[1]
     gain, above = band[0] / f, f / band[1]
     for edge in (gain, above):  # both of 4th order, as Butterworth's
@@ -183,7 +185,7 @@ def _noise(rng: Generator, sr: int, band: Span, slope: float) -> Signal:
     spectrum -= 0.5
     spectrum = spectrum.view(np.complex64)
     spectrum *= gain
-    y = np.fft.irfft(spectrum, LOOP).astype(np.float32, copy=False)
+    y = np.fft.irfft(spectrum, n).astype(np.float32, copy=False)
     y /= _rms(y)
     return y
 

@@ -6,6 +6,7 @@ on its batch mates nor on the number of cores. Nothing but the result is larger 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .config import FeatureConfig
+from .errors import InputError
 from .filterbank import dct_matrix, mel_rows, window
 from .reference import INT16_SCALE
 
@@ -56,7 +58,7 @@ def _tables(cfg: FeatureConfig) -> Tables:
 
 def stft(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     """Compute [n_clips, n_bins, n_frames] complex64 of clips ``y`` [n_clips, n_samples]; zero past a clip's end."""
-    out = torch.zeros(len(y), cfg.n_bins, cfg.n_frames(y.shape[1]), dtype=torch.complex64)
+    out = _output(y, lengths, cfg.n_bins, cfg, torch.complex64)
     taper = _window(cfg)
 
     def chunk(clip: int, start: int, stop: int) -> None:
@@ -69,7 +71,7 @@ def stft(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
 
 def melspectrogram(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     """Compute [n_clips, n_mels, n_frames] float32 of clips ``y`` [n_clips, n_samples]; zero past a clip's end."""
-    out = torch.zeros(len(y), cfg.n_mels, cfg.n_frames(y.shape[1]))
+    out = _output(y, lengths, cfg.n_mels, cfg, torch.float32)
     table = _tables(cfg)
 
     def chunk(clip: int, start: int, stop: int) -> None:
@@ -89,21 +91,39 @@ def melspectrogram(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     return out
 
 
-def to_db_(mel: Tensor, cfg: FeatureConfig) -> Tensor:
-    """Turn a mel spectrogram [n_clips, n_mels, n_frames] into dB in place, `top_db` per clip."""
+def log_mel(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
+    """Compute `melspectrogram` in dB, at most `top_db` below each clip's maximum.
+
+    Raises
+    ------
+    InputError
+        For a clip with NaN or infinity in it.
+    """
+    mel = melspectrogram(y, lengths, cfg)
+    peaks = mel.amax(dim=(1, 2), keepdim=True)
+    bad = (~peaks.isfinite()).flatten().nonzero()
+    if len(bad):
+        raise InputError(
+            f"clip {int(bad[0])} of {len(y)} holds NaN or infinity, or overflows float32; mend it or drop it"
+        )
     factor = 20.0 / cfg.power
-    mel.clamp_(min=cfg.amin ** (cfg.power / 2.0)).log10_().mul_(factor)
-    if cfg.ref != 1.0:
-        mel.sub_(10.0 * float(np.log10(max(cfg.amin, cfg.ref))))
+    least = cfg.amin ** (cfg.power / 2.0)
+    floor = torch.full_like(peaks, factor * math.log10(least))
     if cfg.top_db is not None:
-        torch.maximum(mel, mel.amax(dim=(1, 2), keepdim=True) - cfg.top_db, out=mel)
-    return mel
+        floor = torch.maximum(floor, peaks.clamp(min=least).log10() * factor - cfg.top_db)
+    db = torch.maximum(mel.log10_().mul_(factor), floor, out=mel)  # log10 of 0 is -inf, and the floor lifts it
+    return db if cfg.ref == 1.0 else db.sub_(10.0 * math.log10(max(cfg.amin, cfg.ref)))
 
 
 def mfcc(log_mel: Tensor, cfg: FeatureConfig) -> Tensor:
     """MFCC [n_clips, n_mfcc, n_frames] of a log-mel spectrogram [n_clips, n_mels, n_frames]."""
     dct = torch.from_numpy(dct_matrix(cfg).astype(np.float32)).to(log_mel.device)
     return torch.stack([dct @ clip for clip in log_mel])  # one product per clip: the same bits in any batch
+
+
+def _output(y: Tensor, lengths: list[int], n_rows: int, cfg: FeatureConfig, dtype: torch.dtype) -> Tensor:
+    make = torch.empty if min(lengths, default=0) == y.shape[1] else torch.zeros  # every frame gets written, or not
+    return make(len(y), n_rows, cfg.n_frames(y.shape[1]), dtype=dtype)
 
 
 def _frames(clip: Tensor, n_samples: int, start: int, stop: int, cfg: FeatureConfig) -> Tensor:

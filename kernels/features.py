@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import composite, cpu
 from .config import FeatureConfig
-from .errors import CumelError, InputError
+from .errors import CumelError
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 Lengths = Sequence[int] | np.ndarray | Tensor | None
@@ -68,7 +68,7 @@ def log_mel(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
     >>> log_mel(y, FeatureConfig(sr=44100)).max().item()
     -100.0
     """
-    return _apply(y, cfg, lengths, _log_mel_cpu, composite.log_mel)
+    return _apply(y, cfg, lengths, cpu.log_mel, composite.log_mel)
 
 
 def mfcc(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
@@ -82,7 +82,7 @@ def mfcc(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
     """
 
     def on_cpu(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
-        return cpu.mfcc(_log_mel_cpu(clips, n_samples, cfg), cfg)
+        return cpu.mfcc(cpu.log_mel(clips, n_samples, cfg), cfg)
 
     def anywhere(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
         return cpu.mfcc(composite.log_mel(clips, n_samples, cfg), cfg)
@@ -102,7 +102,7 @@ def mel_image(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
     """
 
     def image(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
-        db = (_log_mel_cpu if clips.device.type == "cpu" else composite.log_mel)(clips, n_samples, cfg)
+        db = (cpu.log_mel if clips.device.type == "cpu" else composite.log_mel)(clips, n_samples, cfg)
         out = torch.zeros(db.shape, dtype=torch.uint8, device=db.device)
         for clip, length in enumerate(n_samples):
             part = db[clip, :, : cfg.n_frames(length)]
@@ -112,17 +112,6 @@ def mel_image(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
         return out
 
     return _apply(y, cfg, lengths, image, image)
-
-
-def _log_mel_cpu(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
-    mel = cpu.melspectrogram(clips, n_samples, cfg)
-    peaks = mel.amax(dim=(1, 2))
-    if not bool(peaks.isfinite().all()):
-        clip = int((~peaks.isfinite()).nonzero()[0])
-        raise InputError(
-            f"clip {clip} of {len(clips)} holds NaN or infinity; clean it with numpy.nan_to_num, or drop it"
-        )
-    return cpu.to_db_(mel, cfg)
 
 
 Path = Callable[[Tensor, list[int], FeatureConfig], Tensor]

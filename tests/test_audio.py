@@ -5,10 +5,11 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
-from recordings import tone, write
 
 from cumel.esc50.audio import find, fit_length, load, load_all, resample
 from cumel.kernels import InputError
+
+from recordings import tone, write
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".aiff"])
@@ -61,7 +62,7 @@ def _cut_flac(path: Path) -> None:
 
 
 BAD = {
-    "missing.wav": (lambda path: None, "No such file"),
+    "missing.wav": (lambda _: None, "No such file"),
     "empty.wav": (lambda path: path.write_bytes(b""), "the file is empty"),
     "text.wav": (lambda path: path.write_text("hello, I am no sound at all\n"), "not readable as audio"),
     "cut.wav": (_header_lie, "truncated: the header promises 16000 bytes of audio, 15000 are there"),

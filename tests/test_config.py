@@ -8,10 +8,12 @@ from typing import Any
 import librosa
 import numpy as np
 import pytest
+from hypothesis import given
+
 from cumel.kernels import PRESETS, CumelError, FeatureConfig
 from cumel.kernels.config import WINDOWS
 from cumel.kernels.filterbank import mel_matrix
-from hypothesis import given
+
 from signals import any_config
 
 NAN, INF = math.nan, math.inf
@@ -23,14 +25,20 @@ BROKEN = [
     *(("n_mels", value, f"{WHOLE}, 1 or more") for value in (0, 12.0, None)),
     *(("n_mfcc", value, f"{WHOLE}, 1 or more") for value in (0, 12.0, None)),
     *(("win_length", value, "must be between 1 and n_fft=2048") for value in (0, 2049, 1024.0)),
-    *(("window", value, "must be one of boxcar, hann, hamming") for value in ("kaiser", None, ("kaiser", 4.0), ["hann"])),
+    *(
+        ("window", value, "must be one of boxcar, hann, hamming")
+        for value in ("kaiser", None, ("kaiser", 4.0), ["hann"])
+    ),
     *(("center", value, "must be true or false") for value in (1, None, "yes")),
     *(("htk", value, "must be true or false") for value in (0, None, "no")),
     *(("pad_mode", value, "must be constant or reflect") for value in ("edge", None, ["reflect"])),
     *(("power", value, "must be 1 (magnitude) or 2 (power)") for value in (0, 1.5, 3, True, "2", NAN)),
     *(("fmin", value, "must be 0 Hz or more") for value in (-1, NAN, INF, "20", None)),
     ("fmin", 11025, "must lie below sr / 2 = 11025 Hz"),
-    *(("fmax", value, "must lie above fmin=0 and at most at sr / 2 = 11025 Hz") for value in (0, -1, 11026, NAN, INF, "1")),
+    *(
+        ("fmax", value, "must lie above fmin=0 and at most at sr / 2 = 11025 Hz")
+        for value in (0, -1, 11026, NAN, INF, "1")
+    ),
     *(("norm", value, "must be slaney, None, inf or a number above 0") for value in ("l2", 0, -1, NAN, True, [1])),
     *(("ref", value, "must be above 0") for value in (0, -1.0, NAN, INF, None, "max")),
     *(("amin", value, "must be above 0") for value in (0, -1e-10, NAN, INF, None)),
@@ -113,7 +121,11 @@ def test_n_frames(n_samples: int, n_fft: int, hop_length: int, center: bool, n_f
 
 
 def test_derived_sizes() -> None:
-    assert (FeatureConfig(n_fft=2048).n_bins, FeatureConfig(n_fft=509).n_bins, FeatureConfig(n_fft=1).n_bins) == (1025, 255, 1)
+    assert (FeatureConfig(n_fft=2048).n_bins, FeatureConfig(n_fft=509).n_bins, FeatureConfig(n_fft=1).n_bins) == (
+        1025,
+        255,
+        1,
+    )
     assert (FeatureConfig(n_fft=509).padding, FeatureConfig(center=False).padding) == (254, 0)
     assert (FeatureConfig(fmax=8000).top_frequency, FeatureConfig(sr=16000).top_frequency) == (8000, 8000)
 

@@ -5,20 +5,19 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pytest
-from recordings import write
 
 from cumel.esc50 import ESC50Model, get_melspectrogram_db, spec_to_image
 from cumel.kernels import PRESETS, CumelError, log_mel, mel_image
+
+from recordings import write
 
 MAX_DB = 1e-3  # worst seen 4e-5 on noise
 
 
 def documents_own(path: Path, sr: int | None = None) -> np.ndarray:
     y, sr = librosa.load(path, sr=sr)
-    if y.shape[0] < 5 * sr:
-        y = np.pad(y, int(np.ceil((5 * sr - y.shape[0]) / 2)), mode="reflect")
-    else:
-        y = y[: 5 * sr]
+    gap = max(0, int(np.ceil((5 * sr - y.shape[0]) / 2)))
+    y = np.pad(y, gap, mode="reflect") if gap else y[: 5 * sr]
     mel = librosa.feature.melspectrogram(y=y, sr=sr, n_fft=2048, hop_length=512, n_mels=128, fmin=20, fmax=8300)
     return librosa.power_to_db(mel, top_db=80)
 

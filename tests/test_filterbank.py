@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import scipy.fft
 import scipy.signal
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cumel.kernels import CumelError, FeatureConfig
 from cumel.kernels.config import WINDOWS
 from cumel.kernels.filterbank import dct_matrix, hz_to_mel, mel_matrix, mel_rows, mel_to_hz, window
-from hypothesis import given
-from hypothesis import strategies as st
+
 from signals import CONFIGS, any_config
 
-WINDOW_ATOL = 1e-15  # of 1; worst 2.3e-16: blackman, 1023
-MEL_RTOL = 1e-12  # of a filter's highest weight; worst 5.6e-14: a filter of one bin, near the filter's edge
-DCT_ATOL = 1e-13  # worst 1.4e-14: the lifter multiplies by up to 13
+WINDOW_ATOL = 5e-15  # of 1; worst 8.9e-16: hann, 401 of 512
+MEL_RTOL = 1e-12  # of a filter's highest weight; worst 0 with numpy 2.4 and librosa 0.11: the same bits
+DCT_ATOL = 1e-13  # worst 1.3e-14: a lifter of 22 multiplies by up to 12
 
 MATRICES = [
     {"sr": sr, "n_fft": n_fft, "n_mels": n_mels, "htk": htk, "norm": norm, "fmin": fmin, "fmax": fmax}
@@ -74,14 +76,14 @@ def test_the_document_needs_759_weights() -> None:
     assert mel_matrix(CONFIGS["esc50"]).size == 131200
 
 
+@pytest.mark.filterwarnings("ignore:Empty filters detected in mel frequency basis:UserWarning")  # librosa only warns
 @pytest.mark.parametrize(
     "values",
     [
-        {"sr": 44100, "n_fft": 1000, "fmax": 8300.0},
         {"sr": 44100, "n_fft": 512, "n_mels": 64, "htk": True},
-        {"sr": 16000, "n_fft": 400, "n_mels": 128},
-        {"sr": 48000, "n_fft": 2047, "n_mels": 229, "norm": None},
-        {"sr": 16000, "n_fft": 511, "win_length": 400, "n_mels": 80, "htk": True},
+        {"sr": 44100, "n_fft": 300, "n_mels": 64},
+        {"sr": 48000, "n_fft": 2047, "n_mels": 229, "htk": True, "norm": None},
+        {"sr": 44100, "n_fft": 375, "n_mels": 78, "htk": True, "fmin": 50.0},  # 512 would do by luck, 533 would not
     ],
 )
 def test_an_empty_filter_names_an_n_fft_that_works(values: dict[str, Any]) -> None:
@@ -95,15 +97,14 @@ def test_an_empty_filter_names_an_n_fft_that_works(values: dict[str, Any]) -> No
     assert found, message
     n_fft, empty, n_mels, enough = map(int, found.groups())
     assert (n_fft, n_mels) == (cfg.n_fft, cfg.n_mels)
-    with pytest.warns(UserWarning, match="Empty filters detected"):
-        assert librosa_filters(cfg)[empty].max() == 0
-    for larger in (enough, enough + 1, enough + 37, 2 * enough):  # "n_fft >=" is a promise
+    assert librosa_filters(cfg)[empty].max() == 0
+    for larger in range(enough, enough + 64):  # "n_fft >=" is a promise
         assert (mel_matrix(cfg.replace(n_fft=larger)).max(axis=1) > 0).all()
 
 
 def test_an_empty_filter_that_no_n_fft_fills() -> None:
-    with pytest.raises(CumelError, match=r"has no bin in it; use fewer n_mels or a wider range of fmin to fmax$"):
-        mel_matrix(FeatureConfig(sr=44100, n_fft=32768, n_mels=64, fmin=20.0, fmax=21.0))
+    with pytest.raises(CumelError, match=r"^n_fft=65536: mel filter 0 of n_mels=64 has no bin in it; .*fewer n_mels"):
+        mel_matrix(FeatureConfig(sr=44100, n_fft=65536, n_mels=64, fmin=20.1, fmax=21.0))
 
 
 @given(st.lists(st.floats(0, 24000), min_size=1), st.booleans())
@@ -114,7 +115,9 @@ def test_mel_scales_are_librosas_and_invertible(hz: list[float], htk: bool) -> N
 
 
 @pytest.mark.parametrize("name", WINDOWS)
-@pytest.mark.parametrize(("n_fft", "win_length"), [(512, None), (1023, None), (512, 401), (513, 400), (8, 1), (8, 2), (9, 3)])
+@pytest.mark.parametrize(
+    ("n_fft", "win_length"), [(512, None), (1023, None), (512, 401), (513, 400), (8, 1), (8, 2), (9, 3)]
+)
 def test_window_is_scipys_centred(name: str, n_fft: int, win_length: int | None) -> None:
     taper = scipy.signal.get_window(name, win_length or n_fft, fftbins=True)
     actual = window(FeatureConfig(n_fft=n_fft, win_length=win_length, window=name))

@@ -4,9 +4,11 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from cumel.kernels import FeatureConfig, reference
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cumel.kernels import FeatureConfig, reference
+
 from signals import (
     CASES,
     CONFIGS,

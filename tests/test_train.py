@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from recordings import tiny_checkpoint, tiny_recipe, write_dataset
 
 from cumel.esc50.checkpoint import NAME, Checkpoint
 from cumel.esc50.crossval import cross_validate, parse_folds
@@ -13,6 +12,8 @@ from cumel.esc50.evaluate import accuracy, confusion_matrix, evaluate, per_class
 from cumel.esc50.recipes import RECIPES, Recipe
 from cumel.esc50.train import LOG, train
 from cumel.kernels import PRESETS, CumelError
+
+from recordings import tiny_checkpoint, tiny_recipe, write_dataset
 
 CPU = torch.device("cpu")
 

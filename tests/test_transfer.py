@@ -5,9 +5,11 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from archive_server import Exchange, Reply, serve
+
 from cumel.esc50 import transfer
 from cumel.kernels.errors import CumelError
+
+from archive_server import Exchange, Reply, serve
 
 CONTENT, CHANGED = (random.Random(seed).randbytes(150_000) for seed in range(2))
 BREAK = 100_000  # bytes of the body, after which the server hangs up: past one read of the client, short of the end
@@ -65,6 +67,13 @@ def test_a_broken_transfer_resumes_in_the_next_run(broken, site):
     fetch(site.url, broken)
     assert_whole(broken)
     assert site.log == [REST]
+
+
+def test_a_range_need_not_repeat_what_is_known(broken, site):
+    site.replies = [Reply(terse=True, break_after=20_000), Reply(terse=True)]
+    fetch(site.url, broken)
+    assert_whole(broken)
+    assert site.log == [replace(REST, n_sent=20_000), replace(REST, range=f"bytes={BREAK + 20_000}-", n_sent=30_000)]
 
 
 def test_resuming_survives_a_redirect(broken, site):
@@ -181,9 +190,10 @@ def test_the_wait_doubles(target, site, monkeypatch):
     assert waits == [0.5, 1.0, 2.0, 4.0]
 
 
-def test_a_final_no_is_not_retried(target, site):
-    site.replies = [Reply(status=404)]
-    with pytest.raises(CumelError, match="HTTP 404 Not Found; check the address"):
+@pytest.mark.parametrize("status", [404, 416])
+def test_a_final_no_is_not_retried(target, site, status):
+    site.replies = [Reply(status=status)]
+    with pytest.raises(CumelError, match=rf"HTTP {status} [A-Z].*; check the address"):
         fetch(site.url, target)
     assert len(site.log) == 1
 

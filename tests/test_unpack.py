@@ -9,10 +9,12 @@ import zipfile
 from collections import namedtuple
 
 import pytest
-from archive_server import flip, pack
+
 from cumel.esc50 import unpack as module
 from cumel.esc50.unpack import ArchiveError, unpack
 from cumel.kernels.errors import CumelError
+
+from archive_server import flip, pack
 
 MEMBERS = {"first.txt": b"harmless", "clip.wav": random.Random(0).randbytes(1000)}
 GOOD = pack(MEMBERS)
