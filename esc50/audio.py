@@ -68,6 +68,8 @@ def _decode(path: Path) -> tuple[Samples, int]:
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
         raise InputError(f"{path}: not readable as audio ({reason}); give WAV, FLAC, OGG, MP3 or AIFF") from None
+    except MemoryError:
+        raise InputError(f"{path}: its header claims more audio than fits in memory; repair it, or cut it up") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; check the path and its permissions") from None
 

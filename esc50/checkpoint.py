@@ -36,7 +36,10 @@ class Checkpoint:
     def network(self) -> nn.Module:
         """Build the trained network (the averaged weights where there are any), ready for inference."""
         net = self.recipe.build(len(self.labels))
-        net.load_state_dict(self.model if self.ema is None else self.ema)
+        try:
+            net.load_state_dict(self.model if self.ema is None else self.ema)
+        except RuntimeError:
+            raise CumelError(f"checkpoint: its weights do not fit its recipe {self.recipe.name}; train again") from None
         return net.eval()
 
     def save(self, folder: Path) -> Path:

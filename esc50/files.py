@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..kernels import CumelError
@@ -31,4 +31,5 @@ def replacing(path: Path) -> Iterator[Path]:
             f"{path}: cannot be written ({error.strerror or error}); free some space, or choose another place"
         ) from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # already gone, or never there
+            part.unlink()

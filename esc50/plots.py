@@ -93,7 +93,7 @@ def plot_confusion(confusion: NDArray[np.int64], labels: tuple[str, ...], out: P
     figure = Figure(figsize=(size + 1, size), layout="constrained", facecolor="white")
     axis = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    image = axis.imshow(shares, cmap="magma_r", vmin=0, vmax=1)
+    image = axis.imshow(shares, cmap="Reds", vmin=0, vmax=1)
     axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=6)
     axis.set_yticks(range(len(labels)), labels, fontsize=6)
     axis.set(xlabel="predicted", ylabel="true")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .checks import check_finite
 from .config import FeatureConfig
 from .filterbank import mel_matrix, window
 from .reference import INT16_SCALE
@@ -30,6 +31,7 @@ def melspectrogram(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> T
 def log_mel(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
     """Log-mel spectrogram in dB of ``clips`` [n_clips, n_samples]: [n_clips, n_mels, n_frames]."""
     mel = melspectrogram(clips, n_samples, cfg)
+    check_finite(mel.amax(dim=(1, 2)))
     db = (20.0 / cfg.power) * mel.clamp(min=cfg.amin ** (cfg.power / 2.0)).log10()
     db = db - 10.0 * float(np.log10(max(cfg.amin, cfg.ref)))
     return db if cfg.top_db is None else torch.maximum(db, db.amax(dim=(1, 2), keepdim=True) - cfg.top_db)
@@ -50,19 +52,27 @@ def _stft(clips: Tensor, cfg: FeatureConfig) -> Tensor:
     taper = torch.from_numpy(window(cfg).astype(np.float32)).to(clips.device)
     y = clips * INT16_SCALE if clips.dtype == torch.int16 else clips
     if cfg.padding and cfg.pad_mode == "reflect":
-        y = y[:, _mirrored(y.shape[1], cfg.padding).to(y.device)]
+        y = y[:, mirrored(y.shape[1], cfg.padding).to(y.device)]
     elif cfg.padding:
         y = F.pad(y, (cfg.padding, cfg.padding))
     return torch.fft.rfft(y.unfold(1, cfg.n_fft, cfg.hop_length) * taper).transpose(1, 2)
 
 
 def _mel(clips: Tensor, cfg: FeatureConfig) -> Tensor:
-    spectrum = _stft(clips, cfg)
-    strength = spectrum.abs() if cfg.power == 1 else spectrum.real.square() + spectrum.imag.square()
-    return torch.from_numpy(mel_matrix(cfg).astype(np.float32)).to(clips.device) @ strength
+    return mel_weights(cfg, clips.device) @ strength(_stft(clips, cfg), cfg)
 
 
-def _mirrored(n_samples: int, padding: int) -> Tensor:
+def strength(spectrum: Tensor, cfg: FeatureConfig) -> Tensor:
+    """Magnitude or power of an STFT, after `cfg.power`."""
+    return spectrum.abs() if cfg.power == 1 else spectrum.real.square() + spectrum.imag.square()
+
+
+def mel_weights(cfg: FeatureConfig, device: torch.device) -> Tensor:
+    """Return `mel_matrix` [n_mels, n_bins] in float32 on a device."""
+    return torch.from_numpy(mel_matrix(cfg).astype(np.float32)).to(device)
+
+
+def mirrored(n_samples: int, padding: int) -> Tensor:
     """Index of each padded sample; unlike `F.pad`, any clip may be padded by any amount, as in NumPy."""
     if n_samples == 1:
         return torch.zeros(1 + 2 * padding, dtype=torch.long)

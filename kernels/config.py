@@ -75,7 +75,9 @@ class FeatureConfig:
             self.win_length is None or (_is_int(self.win_length, 1) and self.win_length <= self.n_fft),
             f"must be between 1 and n_fft={self.n_fft}",
         )
-        self._need("window", self.window in WINDOWS, f"must be one of {', '.join(WINDOWS)}")
+        self._need(
+            "window", isinstance(self.window, str) and self.window in WINDOWS, f"must be one of {', '.join(WINDOWS)}"
+        )
         for name in ("center", "htk"):
             self._need(name, isinstance(getattr(self, name), bool), "must be true or false")
         self._need("pad_mode", self.pad_mode in ("constant", "reflect"), "must be constant or reflect")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from threading import Barrier
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .checks import check_finite
 from .config import FeatureConfig
-from .errors import InputError
 from .filterbank import dct_matrix, mel_rows, window
 from .reference import INT16_SCALE
 
@@ -101,11 +101,7 @@ def log_mel(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     """
     mel = melspectrogram(y, lengths, cfg)
     peaks = mel.amax(dim=(1, 2), keepdim=True)
-    bad = (~peaks.isfinite()).flatten().nonzero()
-    if len(bad):
-        raise InputError(
-            f"clip {int(bad[0])} of {len(y)} holds NaN or infinity, or overflows float32; mend it or drop it"
-        )
+    check_finite(peaks)
     factor = 20.0 / cfg.power
     least = cfg.amin ** (cfg.power / 2.0)
     floor = torch.full_like(peaks, factor * math.log10(least))
@@ -115,10 +111,16 @@ def log_mel(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     return db if cfg.ref == 1.0 else db.sub_(10.0 * math.log10(max(cfg.amin, cfg.ref)))
 
 
-def mfcc(log_mel: Tensor, cfg: FeatureConfig) -> Tensor:
-    """MFCC [n_clips, n_mfcc, n_frames] of a log-mel spectrogram [n_clips, n_mels, n_frames]."""
+def mfcc(log_mel: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
+    """Compute [n_clips, n_mfcc, n_frames] of a log-mel spectrogram [n_clips, n_mels, n_frames]."""
     dct = torch.from_numpy(dct_matrix(cfg).astype(np.float32)).to(log_mel.device)
-    return torch.stack([dct @ clip for clip in log_mel])  # one product per clip: the same bits in any batch
+    out = log_mel.new_empty(len(log_mel), cfg.n_mfcc, log_mel.shape[2])
+    for clip, n_frames in enumerate(map(cfg.n_frames, lengths)):  # in the shape of the clip alone: the same bits
+        parts = [dct @ log_mel[clip, :, :n_frames].contiguous()]
+        if n_frames < out.shape[2]:
+            parts.append((dct @ log_mel[clip, :, n_frames:][:, :1]).expand(-1, out.shape[2] - n_frames))
+        out[clip] = torch.cat(parts, dim=1)
+    return out
 
 
 def _output(y: Tensor, lengths: list[int], n_rows: int, cfg: FeatureConfig, dtype: torch.dtype) -> Tensor:
@@ -160,29 +162,17 @@ def _run(chunk: Callable[[int, int, int], None], lengths: list[int], cfg: Featur
         for clip, n_frames in enumerate(map(cfg.n_frames, lengths))
         for start in range(0, n_frames, step)
     ]
-    threads = torch.get_num_threads()
-    with torch.no_grad():
-        if threads == 1 or len(chunks) == 1:
-            _single(chunk, chunks)
-        else:
-            list(_pool(threads, os.getpid()).map(lambda job: _no_grad(chunk, job), chunks))
 
-
-def _no_grad(chunk: Callable[..., None], job: tuple[int, int, int]) -> None:
-    with torch.no_grad():  # grad mode is a thread's own
-        chunk(*job)
-
-
-def _single(chunk: Callable[..., None], chunks: Iterable[tuple[int, int, int]]) -> None:
-    threads = torch.get_num_threads()
-    if threads > 1:
-        torch.set_num_threads(1)  # the same arithmetic as in the pool
-    try:
-        for job in chunks:
+    def work(job: tuple[int, int, int]) -> None:
+        with torch.inference_mode():  # a thread's own; it also may write to what the caller made in that mode
             chunk(*job)
-    finally:
-        if threads > 1:
-            torch.set_num_threads(threads)
+
+    threads = torch.get_num_threads()
+    if threads == 1:
+        for job in chunks:
+            work(job)
+    else:
+        list(_pool(threads, os.getpid()).map(work, chunks))
 
 
 @lru_cache(maxsize=4)

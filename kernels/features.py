@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from types import ModuleType
 from typing import TypeVar
 
 import numpy as np
@@ -10,11 +11,11 @@ import torch
 from torch import Tensor
 
 from . import composite, cpu
+from .checks import Lengths, check_samples, clip_lengths
 from .config import FeatureConfig
 from .errors import CumelError
 
 Array = TypeVar("Array", np.ndarray, Tensor)
-Lengths = Sequence[int] | np.ndarray | Tensor | None
 
 
 def stft(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
@@ -38,7 +39,7 @@ def stft(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
     CumelError
         For another dtype, an empty clip, a length out of range, or a clip shorter than n_fft when not `cfg.center`.
     """
-    return _apply(y, cfg, lengths, cpu.stft, composite.stft)
+    return _apply(y, cfg, lengths, lambda backend, clips, n: backend.stft(clips, n, cfg))
 
 
 def melspectrogram(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
@@ -49,7 +50,7 @@ def melspectrogram(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Arr
     ndarray or Tensor [..., n_mels, n_frames], float32
         Magnitude or power, after `cfg.power`. Frames past a clip's end are 0.
     """
-    return _apply(y, cfg, lengths, cpu.melspectrogram, composite.melspectrogram)
+    return _apply(y, cfg, lengths, lambda backend, clips, n: backend.melspectrogram(clips, n, cfg))
 
 
 def log_mel(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
@@ -68,7 +69,7 @@ def log_mel(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
     >>> log_mel(y, FeatureConfig(sr=44100)).max().item()
     -100.0
     """
-    return _apply(y, cfg, lengths, cpu.log_mel, composite.log_mel)
+    return _apply(y, cfg, lengths, lambda backend, clips, n: backend.log_mel(clips, n, cfg))
 
 
 def mfcc(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
@@ -81,13 +82,10 @@ def mfcc(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
     ndarray or Tensor [..., n_mfcc, n_frames], float32
     """
 
-    def on_cpu(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
-        return cpu.mfcc(cpu.log_mel(clips, n_samples, cfg), cfg)
+    def compute(backend: ModuleType, clips: Tensor, n_samples: list[int]) -> Tensor:
+        return cpu.mfcc(backend.log_mel(clips, n_samples, cfg), n_samples, cfg)
 
-    def anywhere(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
-        return cpu.mfcc(composite.log_mel(clips, n_samples, cfg), cfg)
-
-    return _apply(y, cfg, lengths, on_cpu, anywhere)
+    return _apply(y, cfg, lengths, compute)
 
 
 def mel_image(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
@@ -101,55 +99,37 @@ def mel_image(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
         Zeros for a constant clip, and past a clip's end.
     """
 
-    def image(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
-        db = (cpu.log_mel if clips.device.type == "cpu" else composite.log_mel)(clips, n_samples, cfg)
+    def compute(backend: ModuleType, clips: Tensor, n_samples: list[int]) -> Tensor:
+        db = backend.log_mel(clips, n_samples, cfg)
         out = torch.zeros(db.shape, dtype=torch.uint8, device=db.device)
-        for clip, length in enumerate(n_samples):
-            part = db[clip, :, : cfg.n_frames(length)]
+        for clip, n_frames in enumerate(map(cfg.n_frames, n_samples)):
+            part = db[clip, :, :n_frames]
             low, high = part.aminmax()
             if low < high:
-                out[clip, :, : part.shape[1]] = ((part - low) * 255.0 / (high - low)).to(torch.uint8)
+                out[clip, :, :n_frames] = ((part - low) * 255.0 / (high - low)).to(torch.uint8)
         return out
 
-    return _apply(y, cfg, lengths, image, image)
+    return _apply(y, cfg, lengths, compute)
 
 
-Path = Callable[[Tensor, list[int], FeatureConfig], Tensor]
+Compute = Callable[[ModuleType, Tensor, list[int]], Tensor]
 
 
-def _apply(y: Array, cfg: FeatureConfig, lengths: Lengths, on_cpu: Path, anywhere: Path) -> Array:
+def _apply(y: Array, cfg: FeatureConfig, lengths: Lengths, compute: Compute) -> Array:
     """Check `y`, flatten its batch axes, compute on its device, and give back what came in."""
     if isinstance(y, np.ndarray):
-        source = y if y.flags.writeable or y.size == 0 else y.copy()  # torch has no read-only tensors
-        return _apply(torch.from_numpy(np.ascontiguousarray(source)), cfg, lengths, on_cpu, anywhere).numpy()
+        check_samples(y.dtype, y.shape)
+        source = y if y.flags.writeable else y.copy()  # torch has no read-only tensors
+        return _apply(torch.from_numpy(np.ascontiguousarray(source)), cfg, lengths, compute).numpy()
     if not isinstance(y, Tensor):
         raise CumelError(f"y: expected a numpy array or a torch tensor, got {type(y).__name__}")
-    if y.dtype not in (torch.float32, torch.int16):
-        name = str(y.dtype).removeprefix("torch.")
-        raise CumelError(f"y has dtype {name}: give float32 in -1..1, or int16 (y.astype('float32') converts)")
-    if y.ndim == 0 or y.shape[-1] == 0:
-        raise CumelError(f"y has shape {tuple(y.shape)}: the last axis holds the samples, and needs at least one")
-    clips = y.reshape(-1, y.shape[-1]).contiguous()
+    check_samples(y.dtype, tuple(y.shape))
     n_samples = clip_lengths(lengths, y, cfg)
-    if clips.device.type != "cpu" or (torch.is_grad_enabled() and y.requires_grad):
-        out = anywhere(clips, n_samples, cfg)
-    else:
-        out = on_cpu(clips.detach(), n_samples, cfg)
+    clips = y.reshape(-1, y.shape[-1]).contiguous()
+    differentiable = torch.is_grad_enabled() and y.requires_grad
+    backend = cpu if clips.device.type == "cpu" and not differentiable else composite
+    if n_samples:
+        out = compute(backend, clips if differentiable else clips.detach(), n_samples)
+    else:  # an empty batch: the shape of one clip's features, without the clip
+        out = compute(backend, clips.new_zeros(1, y.shape[-1]), [y.shape[-1]])[:0]
     return out.reshape(*y.shape[:-1], *out.shape[1:])
-
-
-def clip_lengths(lengths: Lengths, y: Tensor, cfg: FeatureConfig) -> list[int]:
-    """Check the length of every clip in ``y`` [..., n_samples]; without `lengths` each has all the samples."""
-    batch, longest = tuple(y.shape[:-1]), y.shape[-1]
-    given = np.full(batch, longest) if lengths is None else np.asarray(torch.as_tensor(lengths).cpu())
-    if given.shape != batch or given.dtype.kind not in "iu":
-        raise CumelError(
-            f"lengths has shape {given.shape} and dtype {given.dtype}: give one whole number per clip, {batch}"
-        )
-    flat = [int(n) for n in given.reshape(-1)]
-    for clip, n in enumerate(flat):
-        if not 1 <= n <= longest:
-            raise CumelError(f"lengths[{clip}]={n}: must be between 1 and the {longest} samples of y")
-        if cfg.n_frames(n) == 0:
-            raise CumelError(f"clip {clip} has {n} samples, fewer than n_fft={cfg.n_fft}: use center=True or pad it")
-    return flat

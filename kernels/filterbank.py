@@ -19,6 +19,8 @@ LOG_START_HZ = 1000.0
 LOG_START_MEL = LOG_START_HZ / HZ_PER_MEL
 LOG_STEP = np.log(6.4) / 27.0
 
+MAX_REMEDY = 65536  # samples; a larger n_fft is no advice
+
 
 class SparseRows(NamedTuple):
     """The mel matrix without its zeros, row by row."""
@@ -43,7 +45,7 @@ def hz_to_mel(hz: Float64 | float, *, htk: bool = False) -> Float64:
 
     Examples
     --------
-    >>> float(hz_to_mel(1000.0)), round(float(hz_to_mel(1000.0, htk=True)), 3)
+    >>> round(float(hz_to_mel(1000.0)), 3), round(float(hz_to_mel(1000.0, htk=True)), 3)
     (15.0, 999.986)
     """
     hz = np.asarray(hz, dtype=np.float64)
@@ -121,10 +123,14 @@ def _triangles(cfg: FeatureConfig) -> Float64:
 
 
 def _remedy(cfg: FeatureConfig) -> str:
-    for n_fft in range(-(-(cfg.n_fft + 1) // 512) * 512, 65537, 512):
-        if (_triangles(cfg.replace(n_fft=n_fft)).max(axis=1) > 0.0).all():
-            return f"use n_fft >= {n_fft} or fewer n_mels"
-    return "use fewer n_mels or a wider range of fmin to fmax"
+    """Name an n_fft from which on bins lie closer together than the narrowest filter is wide."""
+    edges = _mel_edges(cfg)
+    enough = int(cfg.sr / (edges[2:] - edges[:-2]).min()) + 1
+    return (
+        f"use n_fft >= {enough} or fewer n_mels"
+        if enough <= MAX_REMEDY
+        else "use fewer n_mels, or a wider fmin to fmax"
+    )
 
 
 @lru_cache(maxsize=64)

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import composite
+from .checks import clip_lengths
 from .config import FeatureConfig
-from .features import clip_lengths, log_mel
+from .features import log_mel
+from .gradient import log_mel_gradient
 
 _config = lru_cache(maxsize=64)(FeatureConfig.from_json)
 
@@ -28,6 +29,19 @@ def _(y: Tensor, config: str, lengths: Tensor | None) -> Tensor:  # noqa: ARG001
     return y.new_empty((*y.shape[:-1], cfg.n_mels, n_frames), dtype=torch.float32)
 
 
+@torch.library.custom_op("cumel::log_mel_backward", mutates_args=())
+def _gradient(gradient: Tensor, y: Tensor, config: str, lengths: Tensor | None) -> Tensor:
+    cfg = _config(config)
+    clips = y.reshape(-1, y.shape[-1])
+    out = log_mel_gradient(gradient.reshape(-1, *gradient.shape[-2:]), clips, clip_lengths(lengths, y, cfg), cfg)
+    return out.reshape(y.shape)
+
+
+@_gradient.register_fake
+def _(gradient: Tensor, y: Tensor, config: str, lengths: Tensor | None) -> Tensor:  # noqa: ARG001
+    return torch.empty_like(y)
+
+
 def _save(ctx: Any, inputs: tuple[Tensor, str, Tensor | None], output: Tensor) -> None:  # noqa: ARG001
     y, ctx.config, lengths = inputs
     ctx.save_for_backward(y, lengths)
@@ -35,13 +49,7 @@ def _save(ctx: Any, inputs: tuple[Tensor, str, Tensor | None], output: Tensor) -
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
     y, lengths = ctx.saved_tensors
-    cfg = _config(ctx.config)
-    with torch.enable_grad():  # recomputed: cheaper than keeping every frame of the forward pass
-        source = y.detach().requires_grad_()
-        clips = source.reshape(-1, source.shape[-1])
-        out = composite.log_mel(clips, clip_lengths(lengths, y, cfg), cfg)
-        (result,) = torch.autograd.grad(out.reshape(gradient.shape), source, gradient)
-    return result, None, None
+    return _gradient(gradient, y, ctx.config, lengths), None, None
 
 
 _log_mel.register_autograd(_backward, setup_context=_save)
@@ -65,10 +73,11 @@ class LogMel(nn.Module):
     def __init__(self, cfg: FeatureConfig) -> None:
         super().__init__()
         self.cfg = cfg
+        self._config = cfg.to_json()  # what the operator takes; torch.compile sees a constant
 
     def forward(self, y: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Compute the features of float32 or int16 clips."""
-        return _log_mel(y, self.cfg.to_json(), lengths)
+        return _log_mel(y, self._config, lengths)
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the config as JSON types."""

@@ -114,15 +114,15 @@ def librosa_db(mel: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
 STFT_ATOL = 1e-6  # of the clip's largest |STFT|; 5.6e-7: prime n_fft (Bluestein's algorithm), quiet
 MEL_RTOL = 1e-4  # of the value, besides:
 MEL_ATOL = {1: 1e-6, 2: 1e-7}  # of the filter's ceiling, by power; 0.02 of both together: magnitude, chirp
-NOISY_DB = 1e-4  # 2.7e-5: whisper, noise, in a low filter of one bin, 31 dB below the maximum
-TONAL_DB = 1e-2  # 2.4e-3: whisper, chirp, 76 dB below the maximum
+NOISY_DB = 1e-4  # 2.7e-5: whisper, noise, in a low filter of one bin, 37 dB below the maximum
+TONAL_DB = 1e-2  # 2.4e-3: whisper, chirp, 78 dB below the maximum
 MEAN_DB = 1e-4  # 3.7e-5: whisper, chirp
 DEPTH = 1e-8  # of the filter's ceiling, in power: dB are compared down to 80 dB below it
 # An amplitude that is off by AMPLITUDE of the loudest bin is off by the more dB the less of it there is in a filter.
-AMPLITUDE = 2e-7  # 1.0e-7: whisper, chirp; 0.8e-7 in 3,000 random configs with noise
-DB_STEPS = 2e-5  # dB; float32 counts in steps of 0.8e-5 at -100 dB
-MFCC_RTOL = 2e-6  # of the frame's norm; 4.7e-7 in 3,000 random configs
-IMAGE_UNEQUAL = 1e-3  # share of the pixels, or one pixel, that may lie one level off; none but in tiny images
+AMPLITUDE = 2e-7  # 0.5e-7: prime, chirp
+DB_STEPS = 4e-5  # dB; 1.0e-5: whisper, quiet; float32 counts in steps of 0.8e-5 at -100 dB, and 1.5e-5 at -130 dB
+MFCC_RTOL = 4e-6  # of the largest norm of a frame; 1.2e-6: librosa, chirp
+IMAGE_UNEQUAL = 1e-3  # share of the pixels, or one pixel, that may lie one level off; one: compact, noise, 128 pixels
 
 
 class Oracle:
@@ -175,7 +175,7 @@ class Oracle:
         assert actual.shape == expected.shape
         error = np.abs(np.maximum(actual, self.floor) - np.maximum(expected, self.floor))
         np.testing.assert_array_less(error, np.minimum(self.db_tolerance, limit))
-        assert error.mean() <= MEAN_DB
+        assert error.size < 100 or error.mean() <= MEAN_DB  # the mean of a few is as bad as their maximum
 
     def check_mfcc(self, actual: np.ndarray, log_mel: np.ndarray) -> None:
         """Compare with the exact DCT of the same path's `log_mel`, which has its own check."""

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from cumel.kernels import PRESETS, FeatureConfig, cpu, log_mel, mel_image, melspectrogram, mfcc, reference, stft
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from cumel.kernels import PRESETS, FeatureConfig, cpu, log_mel, mel_image, melspectrogram, mfcc, reference, stft
+
 from signals import (
     CASES,
     CONFIGS,
@@ -102,8 +104,8 @@ def test_real_recordings_equal_librosa(real_data: Path) -> None:
         y, sr = soundfile.read(path, dtype="int16")
         assert (sr, y.ndim) == (cfg.sr, 1)
         error = np.abs(log_mel(y, cfg) - librosa_db(librosa_mel(y, cfg), cfg))
-        assert error.max() <= TONAL_DB, path.name  # worst REAL_MAX
-        assert error.mean() <= MEAN_DB, path.name  # worst REAL_MEAN
+        assert error.max() <= TONAL_DB, path.name  # 2.5e-3 in all 100: 4-151242-A-37
+        assert error.mean() <= MEAN_DB, path.name  # 7.4e-6: 4-111671-A-42
 
 
 def test_the_documents_image() -> None:

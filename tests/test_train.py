@@ -96,6 +96,10 @@ def _other_fields(path: Path) -> None:
     torch.save(values, path)
 
 
+def _other_classes(path: Path) -> None:
+    torch.save(torch.load(path) | {"labels": ["a", "b"]}, path)
+
+
 DAMAGE = {
     "no checkpoint there": Path.unlink,
     "not a usable checkpoint": _cut,
@@ -103,6 +107,7 @@ DAMAGE = {
     "not a usable checkpoint .*": lambda path: path.write_text("weights"),
     "another version's": lambda path: torch.save(torch.load(path) | {"format": 99}, path),
     "dropout.* missing or unknown": _other_fields,
+    "do not fit its recipe": _other_classes,
 }
 
 
@@ -111,7 +116,7 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, message: str) -> None:
     tiny_checkpoint(tmp_path, tiny_recipe())
     DAMAGE[message](tmp_path / NAME)
     with pytest.raises(CumelError, match=message) as caught:
-        Checkpoint.load(tmp_path)
+        Checkpoint.load(tmp_path).network()
     assert "\n" not in str(caught.value)
 
 

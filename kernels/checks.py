@@ -1,0 +1,48 @@
+"""What the backends refuse, each with one line that names the clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .config import FeatureConfig
+from .errors import CumelError, InputError
+
+Lengths = Sequence[int] | np.ndarray | Tensor | None
+
+
+def check_samples(dtype: object, shape: tuple[int, ...]) -> None:
+    """Refuse what is neither float32 nor int16, and clips without a sample."""
+    name = str(dtype).removeprefix("torch.")
+    if name not in ("float32", "int16"):
+        raise CumelError(f"y has dtype {name}: give float32 in -1..1, or int16 (y.astype('float32') converts)")
+    if not shape or shape[-1] == 0:
+        raise CumelError(f"y has shape {shape}: the last axis holds the samples, and needs at least one")
+
+
+def clip_lengths(lengths: Lengths, y: Tensor, cfg: FeatureConfig) -> list[int]:
+    """Check the length of every clip in ``y`` [..., n_samples]; without `lengths` each has all the samples."""
+    batch, longest = tuple(y.shape[:-1]), y.shape[-1]
+    given = np.full(batch, longest) if lengths is None else np.asarray(torch.as_tensor(lengths).cpu())
+    if given.shape != batch or given.dtype.kind not in "iu":
+        raise CumelError(
+            f"lengths has shape {given.shape} and dtype {given.dtype}: give one whole number per clip, {batch}"
+        )
+    flat = [int(n) for n in given.reshape(-1)]
+    for clip, n in enumerate(flat):
+        if not 1 <= n <= longest:
+            raise CumelError(f"lengths[{clip}]={n}: must be between 1 and the {longest} samples of y")
+        if cfg.n_frames(n) == 0:
+            raise CumelError(f"clip {clip} has {n} samples, fewer than n_fft={cfg.n_fft}: use center=True or pad it")
+    return flat
+
+
+def check_finite(peaks: Tensor) -> None:
+    """Refuse a clip whose loudest mel value ``peaks`` [n_clips, ...] is no number: it had NaN or infinity in it."""
+    bad = (~peaks.detach().isfinite()).flatten().nonzero()
+    if len(bad):
+        clip, n_clips = int(bad[0]), len(peaks)
+        raise InputError(f"clip {clip} of {n_clips} holds NaN or infinity, or overflows float32; mend it or drop it")
