@@ -157,7 +157,7 @@ class _Writer:
         if self.bytes >= SHARD_BYTES:
             self.flush()
 
-    def fail(self, path: Path, error: InputError) -> None:
+    def fail(self, path: Path, error: CumelError) -> None:
         self.failures.append({"path": str(path), "error": str(error)})
         place = {"shard": -1, "offset": 0, "n_frames": 0, "error": str(error)}
         self.rows.append(_file(path) | {"sr": 0, "n_samples": 0, "status": "error"} | place)
