@@ -24,8 +24,9 @@ def features_table() -> str:
     ]
     for row in rows:
         own = "**" if row["peer"].startswith("cumel") else ""
-        numbers = (f"{float(row['ms_per_clip']):.2f}", *(f"{float(row[k]):.2f} x" for k in ("speed_of_librosa", "speed_of_torchaudio")))
-        cells = (row["threads"], f"{own}{row['peer']}{own}", row["batch"], *numbers, f"{float(row['max_db']):.1e}")
+        ratios = [f"{float(row[name]):.1f} x" for name in ("speed_of_librosa", "speed_of_torchaudio")]
+        time, error = f"{float(row['ms_per_clip']):.2f}", f"{float(row['max_db']):.1e}"
+        cells = (row["threads"], f"{own}{row['peer']}{own}", row["batch"], time, *ratios, error)
         lines.append(f"| {' | '.join(cells)} |")
     last = rows[-1]
     lines += ["", f"{last['device']}; {last['versions']}; {last['date']}. Error against librosa in float64."]

@@ -16,7 +16,6 @@ import torchaudio
 from rich.console import Console
 from rich.table import Table
 
-
 SLICE = 0.2  # seconds
 
 

@@ -72,7 +72,7 @@ def _row(path: Path, ours: np.ndarray, y: np.ndarray, cfg: FeatureConfig) -> dic
 
 def librosa_log_mel(y: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
     """Compute the same thing with librosa alone, in the precision of `y`."""
-    mel = librosa.feature.melspectrogram(y=y, **cfg.librosa_mel())
+    mel = librosa.feature.melspectrogram(y=y, dtype=y.dtype, **cfg.librosa_mel())
     if cfg.power == 1:
         return librosa.amplitude_to_db(mel, ref=cfg.ref**0.5, amin=cfg.amin**0.5, top_db=cfg.top_db)
     return librosa.power_to_db(mel, ref=cfg.ref, amin=cfg.amin, top_db=cfg.top_db)

@@ -162,7 +162,7 @@ class FeatureConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FeatureConfig:
         """Build a config from `to_dict`'s result; unknown fields are refused, absent ones take their default."""
-        if not isinstance(values, Mapping):
+        if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
             raise CumelError(f"feature config: expected an object of named fields, got {type(values).__name__}")
         return cls().replace(**values)
 
@@ -171,7 +171,7 @@ class FeatureConfig:
         """Build a config from `to_json`'s result."""
         try:
             values = json.loads(text)
-        except (TypeError, json.JSONDecodeError) as error:
+        except (TypeError, ValueError) as error:
             raise CumelError(f"feature config: not JSON ({error})") from None
         return cls.from_dict(values)
 
@@ -191,7 +191,7 @@ PRESETS: dict[str, FeatureConfig] = {
     "compact": FeatureConfig(sr=16000, n_fft=1024, hop_length=320, n_mels=64, fmin=20.0, fmax=8000.0),
     # librosa.feature.melspectrogram without arguments.
     "librosa": FeatureConfig(),
-    # openai/whisper's log_mel_spectrogram is (this / 10 + 4) / 4 without the last frame.
+    # openai/whisper computes (this / 10 + 4) / 4 and drops the last frame (before the maximum is taken).
     "whisper": FeatureConfig(sr=16000, n_fft=400, hop_length=160, n_mels=80, pad_mode="reflect"),
     # qiuqiangkong/audioset_tagging_cnn (PANNs), 32 kHz models.
     "panns": FeatureConfig(

@@ -14,6 +14,7 @@ from . import composite, cpu
 from .checks import Lengths, check_samples, clip_lengths
 from .config import FeatureConfig
 from .errors import CumelError
+from .reference import FLAT_DB
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -105,7 +106,7 @@ def mel_image(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
         for clip, n_frames in enumerate(map(cfg.n_frames, n_samples)):
             part = db[clip, :, :n_frames]
             low, high = part.aminmax()
-            if low < high:
+            if high - low >= FLAT_DB:
                 out[clip, :, :n_frames] = ((part - low) * 255.0 / (high - low)).to(torch.uint8)
         return out
 

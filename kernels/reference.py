@@ -13,6 +13,7 @@ from .config import FeatureConfig
 from .filterbank import dct_matrix, mel_matrix, window
 
 INT16_SCALE = 1.0 / 32768.0
+FLAT_DB = 1e-3  # a clip whose values span less is constant: what differs there is rounding, and makes no picture
 
 
 def frames(y: ArrayLike, cfg: FeatureConfig) -> NDArray[np.float64]:
@@ -53,4 +54,4 @@ def mel_image(y: ArrayLike, cfg: FeatureConfig) -> NDArray[np.uint8]:
     """`log_mel` stretched over 0..255 and truncated [n_mels, n_frames]; a constant clip is all zeros."""
     db = log_mel(y, cfg)
     span = db.max() - db.min()
-    return np.zeros(db.shape, np.uint8) if span == 0 else (255.0 * (db - db.min()) / span).astype(np.uint8)
+    return np.zeros(db.shape, np.uint8) if span < FLAT_DB else (255.0 * (db - db.min()) / span).astype(np.uint8)
