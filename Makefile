@@ -9,7 +9,7 @@ INSTALL ?= -e .
 DEMO    ?= demo
 export PYTHONUNBUFFERED := 1
 
-.PHONY: install test test-gpu demo bench bench-gpu lint types check lock clean
+.PHONY: install test test-gpu demo bench lint types check lock clean
 
 install: $(VENV)/installed
 
@@ -28,7 +28,11 @@ demo: install
 	$(BIN)/python -m cumel.esc50.demo $(DEMO)
 
 bench: install
-	$(BIN)/python bench/features.py
+	$(BIN)/python bench/features.py --threads 1
+	$(BIN)/python bench/features.py --threads 2
+	$(BIN)/python bench/extract.py
+	$(BIN)/python bench/inference.py
+	$(BIN)/python bench/train.py
 	$(BIN)/python bench/report.py
 
 lint: install

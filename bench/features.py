@@ -15,7 +15,7 @@ import torchaudio
 from cumel.esc50.verify import librosa_log_mel
 from cumel.kernels import PRESETS, log_mel
 
-from timing import Row, compare, write_rows
+from timing import compare, spread, write_rows
 
 NOISE_DB = 1e-3  # every peer against librosa in float64, before it is timed
 BATCH = 16
@@ -74,20 +74,20 @@ def main() -> None:
     for name, (_, n_clips) in peers.items():
         per_clip = np.array(times[name]) / n_clips
         rows.append(
-            Row(
-                op="log_mel esc50",
-                peer=name,
-                threads=options.threads,
-                batch=n_clips,
-                ms_per_clip=float(np.median(per_clip) * 1e3),
-                spread_ms=float(np.ptp(np.percentile(per_clip, [20, 80])) * 1e3),
-                speed_of_librosa=float(np.median(np.array(times["librosa"]) / per_clip)),
-                speed_of_torchaudio=float(np.median(np.array(times["torchaudio"]) / BATCH / per_clip)),
-                max_db=float(errors[name].max()),
-                mean_db=float(errors[name].mean()),
-            )
+            {
+                "op": "log_mel esc50",
+                "peer": name,
+                "threads": options.threads,
+                "batch": n_clips,
+                "ms_per_clip": float(np.median(per_clip)) * 1e3,
+                "spread_ms": spread(list(per_clip)) * 1e3,
+                "speed_of_librosa": float(np.median(np.array(times["librosa"]) / per_clip)),
+                "speed_of_torchaudio": float(np.median(np.array(times["torchaudio"]) / BATCH / per_clip)),
+                "max_db": float(errors[name].max()),  # from librosa in float64
+                "mean_db": float(errors[name].mean()),
+            }
         )
-    write_rows(Path(__file__).parent / "results" / "features.csv", rows)
+    write_rows("features", rows)
 
 
 if __name__ == "__main__":

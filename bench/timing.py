@@ -7,32 +7,18 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import librosa
+import numpy as np
 import torch
 import torchaudio
 from rich.console import Console
 from rich.table import Table
 
-SLICE = 0.2  # seconds
-
-
-@dataclass(kw_only=True)
-class Row:
-    """One peer in one run."""
-
-    op: str
-    peer: str
-    threads: int
-    batch: int
-    ms_per_clip: float  # median
-    spread_ms: float  # from the 20th to the 80th percentile
-    speed_of_librosa: float  # how many times as fast; median of the rounds' ratios
-    speed_of_torchaudio: float
-    max_db: float  # from librosa in float64
-    mean_db: float
+SLICE = 0.2  # seconds that a peer runs in each round
+RESULTS = Path(__file__).parent / "results"
 
 
 def compare(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -68,20 +54,28 @@ def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def write_rows(path: Path, rows: list[Row]) -> None:
-    """Print the rows, and append them to `path`."""
-    where = machine()
-    names = [field.name for field in fields(Row)]
-    table = Table(*names, box=None, title=f"{where['device']}; {where['versions']}")
+def spread(seconds: list[float]) -> float:
+    """Return the distance from the 20th to the 80th percentile."""
+    low, high = np.percentile(seconds, [20, 80])
+    return float(high - low)
+
+
+def write_rows(topic: str, rows: list[dict[str, Any]]) -> None:
+    """Print the rows, and append them to results/<topic>.csv; all have the keys of the first."""
+    where, names = machine(), list(rows[0])
+    table = Table(*names, box=None, title=f"{topic}: {where['device']}; {where['versions']}")
     for row in rows:
-        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in asdict(row).values()))
+        table.add_row(*map(_text, row.values()))
     Console(width=160).print(table)
+    path = RESULTS / f"{topic}.csv"
     path.parent.mkdir(exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, [*names, *where], lineterminator="\n")
         if new:
             writer.writeheader()
-        for row in rows:
-            values = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in asdict(row).items()}
-            writer.writerow(values | where)
+        writer.writerows({name: _text(value) for name, value in row.items()} | where for row in rows)
+
+
+def _text(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..kernels.errors import CumelError, UnavailableError
 
-TOPICS = ("features",)
+TOPICS = ("features", "extract", "train", "inference")
 
 
 def run(topic: str, arguments: list[str], *, quiet: bool = False) -> dict[str, Any]:

@@ -178,11 +178,11 @@ def plot(
 
 @app.command()
 def bench(
-    topic: Annotated[str, typer.Argument(help="features.")] = "features",
+    topic: Annotated[str, typer.Argument(help="features, extract, train or inference.")] = "features",
     arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to the benchmark, after --.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure us against librosa and torchaudio, in a checkout of the project."""
+    """Measure the project against what one would use instead, in a checkout of it."""
     from .bench import run
 
     show.facts(run(topic, arguments or [], quiet=as_json), as_json)

@@ -36,6 +36,11 @@ def _failures(failures: list[dict[str, str]]) -> None:
         print(f"... and {len(failures) - MOST_ROWS} more; --json lists them all", file=sys.stderr)
 
 
+def _console() -> Console:
+    """Return the screen, or 160 columns where the output goes into a file or pipe, so that paths stay whole."""
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
 def _table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
@@ -66,7 +71,7 @@ def verification(report: dict[str, Any], json_only: bool) -> None:
     for row in sorted(read, key=lambda row: -row["max_db"])[:MOST_ROWS]:
         numbers = (f"{row['seconds']:.2f}", f"{row['max_db']:.1e}", f"{row['mean_db']:.1e}")
         table.add_row(escape(row["file"]), *numbers, row["worst_at"])
-    Console().print(table)
+    _console().print(table)
     if len(read) > MOST_ROWS:
         print(f"... and {len(read) - MOST_ROWS} better ones; --json lists them all")
     _failures([row for row in report["rows"] if "error" in row])
@@ -90,7 +95,7 @@ def evaluation(report: dict[str, Any], json_only: bool) -> None:
         table.add_row(
             escape(row["label"]), str(row["clips"]), f"{row['recall']:.2f}", precision, row["mistaken_for"] or ""
         )
-    Console().print(table)
+    _console().print(table)
     print(
         f"accuracy {report['accuracy']:.3f} on {report['clips']} clips of fold {report['fold']} "
         f"(chance {report['chance']:.3f}), recipe {report['recipe']}, on {report['device']}"
@@ -106,7 +111,7 @@ def cross_validation(report: dict[str, Any], json_only: bool) -> None:
     table = _table("fold", "clips", "accuracy", "seconds", numbers=("fold", "clips", "accuracy", "seconds"))
     for row in report["folds"]:
         table.add_row(str(row["fold"]), str(row["test_clips"]), f"{row['accuracy']:.3f}", f"{row['seconds']:.0f}")
-    Console().print(table)
+    _console().print(table)
     print(f"mean {report['mean']:.3f}, spread {report['spread']:.3f} (standard deviation), recipe {report['recipe']}")
     return None
 
@@ -148,6 +153,6 @@ def diagnosis(report: dict[str, Any], json_only: bool) -> None:
     for check in report["checks"]:
         mark = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]BAD[/]"}[check["state"]]
         table.add_row(mark, check["name"], escape(check["text"]))
-    Console().print(table)
+    _console().print(table)
     print("healthy" if report["healthy"] else "not healthy: mend what is marked BAD")
     return None

@@ -110,7 +110,7 @@ def train(
             net.train()
             for batch, target in batches:
                 x, y = to_device(batch, target, device)
-                loss += _step(net, optimizer, x, F.one_hot(y, len(data.labels)).float(), recipe, mixing)
+                loss += step(net, optimizer, x, F.one_hot(y, len(data.labels)).float(), recipe, mixing)
                 if average is not None:
                     _follow(average, net, recipe.ema_decay, steps)
                 steps += 1
@@ -185,7 +185,7 @@ def _scheduler(
     return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.epochs * steps)
 
 
-def _step(
+def step(
     net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, labels: Tensor, recipe: Recipe, mixing: bool
 ) -> float:
     """Update the weights once; returns the loss."""
