@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +13,11 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from ..kernels import InputError
+from ..kernels import CumelError, InputError
+from .container import check_regular, check_whole
 
+LOWEST_RATE, HIGHEST_RATE = 500, 2_000_000  # Hz; beyond lie damaged headers
 EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
-UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # what writers to a pipe leave in a WAV header
 
 Samples = NDArray[np.float32]
 
@@ -56,9 +57,12 @@ def load(path: Path | str, sr: int | None = None) -> tuple[Samples, int]:
 
 def _decode(path: Path) -> tuple[Samples, int]:
     try:
+        check_regular(path)
         with path.open("rb") as file:
-            _check_whole(path, file.read(4096), path.stat().st_size)
-        with soundfile.SoundFile(path) as sound:
+            check_whole(path, file)
+        with soundfile.SoundFile(os.fsencode(path)) as sound:  # pyright: ignore[reportArgumentType] (not all names are UTF-8)
+            if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
+                raise InputError(f"{path}: its header claims {sound.samplerate} Hz; repair it, or leave it out")
             y = sound.read(dtype="float32", always_2d=True)
             if len(y) < sound.frames:
                 raise InputError(
@@ -68,30 +72,14 @@ def _decode(path: Path) -> tuple[Samples, int]:
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
         raise InputError(f"{path}: not readable as audio ({reason}); give WAV, FLAC, OGG, MP3 or AIFF") from None
-    except MemoryError:
-        raise InputError(f"{path}: its header claims more audio than fits in memory; repair it, or cut it up") from None
+    except InputError:
+        raise
+    except (MemoryError, ValueError):
+        raise InputError(f"{path}: its header claims no length, or an impossible one; repair or cut it") from None
+    except TypeError:
+        raise InputError(f"{path}: raw samples without a header; give WAV, FLAC, OGG, MP3 or AIFF") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; check the path and its permissions") from None
-
-
-def _check_whole(path: Path, head: bytes, n_bytes: int) -> None:
-    """Refuse an empty file, and a WAV with less audio than its header promises, which libsndfile reads silently."""
-    if n_bytes == 0:
-        raise InputError(f"{path}: the file is empty (0 bytes); fetch or record it again")
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-        return
-    at = 12
-    while at + 8 <= len(head):
-        name, size = struct.unpack_from("<4sI", head, at)
-        at += 8
-        if name == b"data":
-            if size not in UNKNOWN_SIZES and at + size > n_bytes:
-                raise InputError(
-                    f"{path}: truncated: the header promises {size} bytes of audio, {n_bytes - at} are there; "
-                    "fetch or record it again"
-                )
-            return
-        at += size + size % 2
 
 
 def resample(y: Samples, sr: int, target: int) -> Samples:
@@ -139,7 +127,7 @@ def find(inputs: Iterable[Path | str]) -> list[Path]:
 
     Raises
     ------
-    InputError
+    CumelError
         For a folder without recordings. A file that is missing is left for `load` to report.
     """
     found: list[Path] = []
@@ -149,6 +137,6 @@ def find(inputs: Iterable[Path | str]) -> list[Path]:
             continue
         inside = sorted(p for p in given.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
         if not inside:
-            raise InputError(f"{given}: no recordings in this folder; looked for {', '.join(EXTENSIONS)}")
+            raise CumelError(f"{given}: no recordings in this folder; looked for {', '.join(EXTENSIONS)}")
         found += inside
     return found

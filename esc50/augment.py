@@ -34,7 +34,7 @@ def gain(log_mel: Tensor, most: float = 6.0) -> Tensor:
 
 
 def mix(log_mel: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mix each clip with another one of the batch, in power, at a random ratio of perceived level.
+    """Mix each clip with another one of the batch, in power, at a random ratio of level (their mean power).
 
     Between-class learning (Tokozume, Ushiku and Harada, ICLR 2018) on spectrograms: for a ratio r the waveform weights
     would be t and 1 - t with t = 1 / (1 + 10^((G1 - G2) / 20) (1 - r) / r), so the powers get t^2 and (1 - t)^2,
@@ -46,7 +46,9 @@ def mix(log_mel: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     labels : Tensor [batch, n_classes], float32
         Rows that sum to 1, as the returned ones do.
     """
-    other = torch.randperm(len(log_mel), device=log_mel.device)
+    order = torch.randperm(len(log_mel), device=log_mel.device)
+    other = torch.empty_like(order)
+    other[order] = order.roll(1)  # never oneself, in a batch of two or more
     ratio = torch.rand(len(log_mel), 1, device=log_mel.device).clamp(1e-3, 1 - 1e-3)
     power = 10.0 ** (log_mel / 10.0)
     level = 10.0 * power.mean(dim=(1, 2, 3)).clamp(min=FLOOR).log10()[:, None]

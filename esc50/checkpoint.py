@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ class Checkpoint:
     labels: tuple[str, ...]
     fold: int  # held out
     seed: int
+    data: str = ""  # `Esc50.fingerprint` of what it is trained on
     epoch: int
     model: dict[str, Any]  # the network's state_dict
     ema: dict[str, Any] | None  # its moving average's, if the recipe keeps one
@@ -54,10 +54,11 @@ class Checkpoint:
                 os.fsync(file.fileno())
             part.replace(path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            part.unlink(missing_ok=True)
             raise CumelError(
                 f"{path}: cannot be written ({_first_line(error)}); free some disk space, then --resume"
             ) from None
+        finally:
+            part.unlink(missing_ok=True)
         return path
 
     @classmethod
@@ -76,13 +77,13 @@ class Checkpoint:
         try:
             values = torch.load(path, map_location="cpu", weights_only=True)
             if values.pop("format") != FORMAT:
-                raise CumelError(f"{path}: another version's checkpoint; train again, or use the cumel that wrote it")
+                raise CumelError("another version's checkpoint; train again, or use the cumel that wrote it")
             recipe, labels = Recipe.from_dict(values.pop("recipe")), tuple(values.pop("labels"))
             return cls(recipe=recipe, labels=labels, **values)
         except CumelError as error:
             raise CumelError(f"{path}: {error}") from None
-        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError) as error:
-            raise CumelError(f"{path}: not a usable checkpoint ({_first_line(error)}); train again") from None
+        except Exception as error:  # damage anywhere in a pickle surfaces as anything
+            raise CumelError(f"{path}: not a usable checkpoint ({type(error).__name__}); train again") from None
 
 
 def _first_line(error: BaseException) -> str:

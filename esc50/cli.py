@@ -5,8 +5,11 @@ The one file that may import from every folder; it does so inside the commands, 
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +19,8 @@ from ..kernels.config import FeatureConfig
 from ..kernels.errors import CumelError
 from . import show
 from .cli_training import cross_validate, evaluate, train
-from .options import CORES, AsJson, Device, Inputs, Workers, feature_options
+from .cores import CORES
+from .options import AsJson, Device, Expectation, Inputs, Workers, feature_options
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,6 +28,19 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Recordings to log-mel features on the GPU, to a trained CNN, to ONNX.",
 )
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        print(version("cumel"))
+        raise typer.Exit
+
+
+@app.callback(help="Recordings to log-mel features on the GPU, to a trained CNN, to ONNX.")
+def options(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 @app.command()
@@ -69,7 +86,7 @@ def extract(
     shard: Annotated[str | None, typer.Option(help="i/n: only every n-th file, from the i-th on.")] = None,
     workers: Workers = CORES,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
-    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Only what failed before.")] = False,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Only what failed or was not reached.")] = False,
     as_json: AsJson = False,
     *,
     cfg: FeatureConfig,
@@ -80,8 +97,12 @@ def extract(
     from .extract import extract as run
     from .extract import my_share
 
+    paths = my_share(find(inputs), shard)
+    if not paths:
+        show.facts({"files": 0, "note": f"no file falls into share {shard}"}, as_json)
+        return
     report = run(
-        my_share(find(inputs), shard),
+        paths,
         out,
         cfg,
         kind=features,
@@ -141,7 +162,7 @@ def predict(
     plot: Annotated[Path | None, typer.Option(help="Picture: waveforms, spectrograms, labels.")] = None,
     as_json: AsJson = False,
     *,
-    cfg: FeatureConfig | None,
+    cfg: Expectation,
 ) -> None:
     """Classify recordings of any rate, length, channel count and format."""
     from ..export.predict import load_model
@@ -149,11 +170,12 @@ def predict(
     from .audio import find
 
     loaded = load_model(model, provider=provider, require_gpu=require_gpu)
-    report = classify(loaded, find(inputs), top=top, cfg=cfg)
+    report = classify(loaded, find(inputs), top=top, cfg=cfg(loaded.recipe.features))
     if plot is not None:
         from .draw import draw_results
 
-        report["plot"] = str(draw_results(report["results"], loaded.recipe, plot))
+        drawn = draw_results(report["results"], loaded.recipe, plot)
+        report["plot"] = None if drawn is None else str(drawn)
     show.predictions(report, as_json)
     raise typer.Exit(1 if report["failed"] else 0)
 
@@ -200,17 +222,29 @@ def doctor(as_json: AsJson = False, require_gpu: Annotated[bool, typer.Option("-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 some inputs failed, 2 wrong call, 3 something missing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not fit the terminal's encoding
+    if "" in (sys.argv[1:] if arguments is None else arguments):
+        return _say("an argument is empty; check the variables in the call", 2)  # as a path it would mean this folder
     try:
         code = app(arguments, standalone_mode=False)
+    except SystemExit as error:
+        piped = isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE
+        return 0 if piped else int(error.code or 0)
+    except MemoryError:
+        return _say("not enough memory for this call; use smaller values or fewer workers", 2)
     except CumelError as error:
         return _say(" ".join(str(error).split()), error.exit_code)
     except typer.TyperException as error:
         return _say(error.format_message(), error.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        return _say("interrupted", 130)
+    except (typer.Abort, KeyboardInterrupt) as error:
+        return _say(f"interrupted{': ' if str(error.__cause__ or '') else ''}{error.__cause__ or ''}", 130)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return _say(f"{error.filename or 'a file'}: {error.strerror or error}; check the place and its free space", 2)
     return code if isinstance(code, int) else 0
 
 

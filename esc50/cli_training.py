@@ -9,7 +9,8 @@ import typer
 
 from ..kernels.errors import CumelError
 from . import show
-from .options import CORES, AsJson, Data, Device, Workers
+from .cores import CORES
+from .options import AsJson, Data, Device, Workers
 
 if TYPE_CHECKING:
     from .recipes import Recipe

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..kernels import CumelError
-from .checkpoint import NAME, Checkpoint
+from .checkpoint import NAME
 from .dataset import Esc50, load_features
 from .device import describe
 from .recipes import Recipe
@@ -36,15 +36,14 @@ def cross_validate(
     """
     for fold in folds:
         data.split(fold)  # a fold that is absent is reported before an hour of training
+        if not resume and (out / f"fold-{fold}" / NAME).exists():
+            raise CumelError(f"{out / f'fold-{fold}'}: holds a run already; --resume continues it")
     features = load_features(data, recipe.features, recipe.kind, recipe.seconds, workers)
     rows = []
     for fold in folds:
         run = out / f"fold-{fold}"
         keep = resume and (run / NAME).exists()
-        rows.append(
-            train(data, run, recipe, fold, device, seed=seed, resume=keep, workers=workers, features=features)
-            | {"seconds": sum(row["seconds"] for row in Checkpoint.load(run).history)}
-        )
+        rows.append(train(data, run, recipe, fold, device, seed=seed, resume=keep, workers=workers, features=features))
     scores = [row["accuracy"] for row in rows]
     return {
         "recipe": recipe.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +59,7 @@ class Esc50:
             raise CumelError(
                 f"{root}: not a dataset: meta/esc50.csv is missing; `cumel download` or `cumel synth` makes one"
             )
-        with table.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise CumelError(f"{table}: column {', '.join(missing)} is missing; ESC-50 has {', '.join(COLUMNS)}")
-            clips = tuple(_clip(root, table, line, row) for line, row in enumerate(reader, start=2))
+        clips = _clips(root, table)
         if not clips:
             raise CumelError(f"{table}: lists no clips; fetch the dataset again")
         absent = [clip.path.name for clip in clips if not clip.path.is_file()]
@@ -77,6 +73,12 @@ class Esc50:
         """Folds that the data has, sorted."""
         return sorted({clip.fold for clip in self.clips})
 
+    @property
+    def fingerprint(self) -> str:
+        """A digest of which clips there are, in which order, fold and class."""
+        rows = [(clip.path.name, clip.fold, clip.target) for clip in self.clips]
+        return hashlib.sha256(repr(rows).encode()).hexdigest()
+
     def split(self, fold: int) -> tuple[list[int], list[int]]:
         """Return the indices of the clips outside `fold` (for training) and inside it (for testing)."""
         if fold not in self.folds:
@@ -86,6 +88,30 @@ class Esc50:
         if not train:
             raise CumelError(f"{self.root}: fold {fold} is the only one, so nothing is left to train on")
         return train, test
+
+
+def _clips(root: Path, table: Path) -> tuple[Clip, ...]:
+    """Read the rows; a recording, and all takes of one source, must lie in one fold."""
+    fold_of: dict[str, int] = {}
+    clips = []
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise CumelError(f"{table}: column {', '.join(missing)} is missing; ESC-50 has {', '.join(COLUMNS)}")
+            for line, row in enumerate(reader, start=2):
+                clip = _clip(root, table, line, row)
+                if clip.path.name in fold_of:
+                    raise CumelError(f"{table}, line {line}: {clip.path.name} is listed twice")
+                source = f"source {row.get('src_file') or clip.path.name}"
+                if fold_of.setdefault(source, clip.fold) != clip.fold:
+                    raise CumelError(f"{table}, line {line}: {source} lies in folds {fold_of[source]} and {clip.fold}")
+                fold_of[clip.path.name] = clip.fold
+                clips.append(clip)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CumelError(f"{table}: not readable as CSV in UTF-8 ({error}); fetch the dataset again") from None
+    return tuple(clips)
 
 
 def _clip(root: Path, table: Path, line: int, row: dict[str, str]) -> Clip:
@@ -104,6 +130,9 @@ def _labels(table: Path, clips: tuple[Clip, ...]) -> tuple[str, ...]:
     for clip in clips:
         if names.setdefault(clip.target, clip.category) != clip.category:
             raise CumelError(f"{table}: target {clip.target} is called both {names[clip.target]} and {clip.category}")
+    most = max(1000, len(clips))
+    if max(names) >= most:
+        raise CumelError(f"{table}: target {max(names)} is too high for {len(clips)} clips; targets count from 0")
     return tuple(names.get(target, f"class_{target}") for target in range(max(names) + 1))
 
 
@@ -120,21 +149,25 @@ def load_features(data: Esc50, cfg: FeatureConfig, kind: str, seconds: float, wo
 
     Raises
     ------
-    InputError
-        For the first recording that cannot be used: a training set must be whole.
+    CumelError
+        When recordings cannot be used, naming the first ones: a training set must be whole.
     """
     n_samples = round(seconds * cfg.sr)
     shape = (len(data.clips), 1, cfg.n_mels, cfg.n_frames(n_samples))
     out = np.empty(shape, np.uint8 if kind == "image" else np.float32)
     batch: list[NDArray[np.float32]] = []
     clips = load_all([clip.path for clip in data.clips], cfg.sr, workers)
+    failures: list[str] = []
     for i, y in enumerate(track(clips, "features", len(data.clips), "clips")):
         if isinstance(y, InputError):
-            raise y
-        batch.append(fit_length(y, n_samples))
+            failures.append(str(y))
+        batch.append(np.zeros(n_samples, np.float32) if isinstance(y, InputError) else fit_length(y, n_samples))
         if len(batch) == BATCH or i + 1 == len(data.clips):
             out[i + 1 - len(batch) : i + 1, 0] = FEATURES[kind](np.stack(batch), cfg)
             batch.clear()
+    if failures:
+        first = "; ".join(failures[:3])
+        raise CumelError(f"{data.root}: {len(failures)} of {len(data.clips)} recordings cannot be used: {first}")
     return out
 
 
@@ -162,9 +195,9 @@ def stored_features(folder: Path, data: Esc50, recipe: Recipe) -> NDArray:
         row, status = store.row(clip.path), clip.path.stat()
         if (row["size"], row["mtime_ns"]) != (status.st_size, status.st_mtime_ns):
             raise CumelError(f"{clip.path}: changed since {folder} was extracted; extract it again")
-        if row["status"] != "error" and row["n_frames"] != out.shape[-1]:
+        if row["status"] != "error" and row["n_samples"] != recipe.n_samples:
             raise CumelError(
-                f"{clip.path}: has {row['n_frames']} frames, recipe {recipe.name} needs {out.shape[-1]}; "
+                f"{clip.path}: has {row['n_samples']} samples, recipe {recipe.name} needs {recipe.n_samples}; "
                 "leave --features away, so that clips are fitted"
             )
         out[i, 0] = store[clip.path]

@@ -23,11 +23,13 @@ def demo(folder: Path) -> int:
     data, store, run = folder / "data", folder / "features", folder / "run"
     model, picture = folder / "model.onnx", folder / "prediction.png"
     started = time.monotonic()
-    for old in (store, run):
-        shutil.rmtree(old, ignore_errors=True)
+    if folder.exists() and any(folder.iterdir()) and not (data / "meta" / "synth.json").is_file():
+        print(f"cumel: {folder}: holds something else than an earlier demo; name a new folder", file=sys.stderr)
+        return 2
+    shutil.rmtree(run, ignore_errors=True)
     steps = [
         f"synth {_q(data)}",
-        f"extract {_q(data / 'audio')} --out {_q(store)} --preset compact --features logmel",
+        f"extract {_q(data / 'audio')} --out {_q(store)} --preset compact --features logmel --overwrite",
         f"train --data {_q(data)} --features {_q(store)} --out {_q(run)} --epochs {EPOCHS} --fold {FOLD}",
         f"evaluate {_q(run)} --data {_q(data)} --features {_q(store)}",
         f"export {_q(run)} --out {_q(model)}",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from .cores import CORES
 
 PACKAGES = (
     "cumel", "torch", "torchaudio", "cupy-cuda13x", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "librosa",
@@ -32,15 +33,13 @@ def examine() -> dict[str, Any]:
         elif name not in OPTIONAL:
             checks.append(_check(name, "bad", "not installed; run `pip install cumel`"))
     checks.append(_runtime(installed))
-    checks += _sound()
-    gpu = _gpu()
+    checks += _sound() if installed["soundfile"] else []
+    gpu = _gpu() if installed["torch"] else []
     checks += gpu
-    checks.append(
-        _check("cores", "ok", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}")
-    )
+    checks.append(_check("cores", "ok", str(CORES)))
     return {
         "checks": checks,
-        "gpu": all(check["state"] == "ok" for check in gpu),
+        "gpu": any(check["name"].startswith("cuda:") for check in gpu),
         "healthy": all(check["state"] != "bad" for check in checks),
     }
 

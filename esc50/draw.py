@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..kernels import CumelError, FeatureConfig, InputError, log_mel
+from ..kernels import FeatureConfig, InputError, log_mel
 from .audio import fit_length, load
 from .plots import MAX_CLIPS, plot_clips
 from .recipes import Recipe
@@ -30,13 +30,11 @@ def draw_files(paths: list[Path], cfg: FeatureConfig, out: Path) -> dict[str, An
     }
 
 
-def draw_results(results: list[dict[str, Any]], recipe: Recipe, out: Path) -> Path:
-    """Draw the first classified recordings as the network saw them, each with its labels."""
+def draw_results(results: list[dict[str, Any]], recipe: Recipe, out: Path) -> Path | None:
+    """Draw the first classified recordings as the network saw them, each with its labels; None when there are none."""
     cfg = recipe.features
     clips = []
     for result in [one for one in results if one["error"] is None][:MAX_CLIPS]:
         y = fit_length(load(result["file"], cfg.sr)[0], recipe.n_samples)
         clips.append({"name": Path(result["file"]).name, "y": y, "log_mel": log_mel(y, cfg), "top": result["top"]})
-    if not clips:
-        raise CumelError(f"{out}: nothing to draw: no recording could be classified")
-    return plot_clips(clips, cfg, out)
+    return plot_clips(clips, cfg, out) if clips else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ..kernels import CumelError, FeatureConfig, InputError, log_mel, mel_image,
 from .audio import load_all
 from .device import describe
 from .progress import bar
-from .store import CONFIG, INDEX, StoreConfig, read_index, write_index, write_shard
+from .store import CONFIG, INDEX, StoreConfig, is_store, key_of, read_index, write_index, write_shard
 
 KINDS: dict[str, Callable] = {
     "logmel": log_mel,
@@ -59,7 +60,7 @@ def extract(
     overwrite : bool
         Start over where `out` holds a store.
     retry_errors : bool
-        Only try again what failed before in `out`.
+        Where `out` holds a store, take only what failed before or was not reached.
 
     Returns
     -------
@@ -79,28 +80,34 @@ def extract(
         raise CumelError("no recordings given; name files or folders")
     KINDS[kind](np.zeros(cfg.n_fft, np.float32), cfg)  # a config that is wrong for every clip fails here, once
     stored = {"image": "uint8", "stft": "complex64"}.get(kind, dtype)
+    if dtype == "float16" and stored != "float16":
+        raise CumelError(f"--dtype float16: --features {kind} is stored as {stored}; leave --dtype away")
     versions = {name: version(name) for name in PACKAGES}
     config = StoreConfig(kind, stored, cfg, versions, describe(device))
     kept = _prepare(out, config, overwrite, retry_errors)
-    failed_before = {row["path"] for row in kept if row["status"] == "error"}
     if retry_errors:
-        kept = [row for row in kept if row["status"] != "error"]
-        paths = [path for path in paths if str(path.resolve()) in failed_before]
+        done = {row["path"] for row in kept if row["status"] != "error"}
+        paths = [path for path in paths if key_of(path) not in done]
+        again = {key_of(path) for path in paths}
+        kept = [row for row in kept if row["path"] not in again]
 
     started = time.monotonic()
     writer = _Writer(out, kept)
-    with bar("extracting", len(paths), "files") as advance:
+    with writer.flushed(), bar("extracting", len(paths), "files") as advance:
         for path, y in zip(paths, load_all(paths, cfg.sr, workers), strict=True):
             try:
                 if isinstance(y, InputError):
                     raise y
                 features = KINDS[kind](torch.from_numpy(y).to(device), cfg).cpu().numpy()
+                with np.errstate(over="ignore"):  # becomes infinite, and is seen below
+                    features = features.astype(stored, copy=False)
+                if not np.isfinite(features).all():
+                    raise CumelError(f"a value is too large for {stored}, or not a number; use --dtype float32")
             except CumelError as error:  # unreadable, or too short for the config
                 writer.fail(path, error if error is y else InputError(f"{path}: {error}"))
             else:
-                writer.add(path, cfg.sr, y, features.astype(stored, copy=False))
+                writer.add(path, cfg.sr, y, features)
             advance(note=f"{writer.errors} failed" if writer.errors else "")
-    writer.flush()
     return writer.report(len(paths), time.monotonic() - started) | {"device": describe(device), "store": str(out)}
 
 
@@ -109,15 +116,20 @@ def _prepare(out: Path, config: StoreConfig, overwrite: bool, retry_errors: bool
     if out.exists() and not out.is_dir():
         raise CumelError(f"{out}: is a file; --out names a folder")
     if (out / CONFIG).exists():
-        if overwrite:
-            for old in [*out.glob("features-*.npy"), out / INDEX, out / CONFIG]:
+        if not is_store(out):
+            raise CumelError(f"{out}: its {CONFIG} is not a store's; choose another --out")
+        if overwrite or not (out / INDEX).exists():  # without an index nothing was finished
+            for old in [*out.glob(f"features-{'[0-9]' * 5}.npy"), out / INDEX, out / CONFIG]:
                 old.unlink(missing_ok=True)
         else:
             differing = StoreConfig.load(out).differences(config)
             if differing:
                 raise CumelError(f"{out}: holds features with {'; '.join(differing)}; --overwrite starts over")
             if not retry_errors:
-                raise CumelError(f"{out}: holds these features already; --overwrite starts over, --retry-errors mends")
+                raise CumelError(
+                    f"{out}: holds such features already; --retry-errors adds what failed or is missing, "
+                    "--overwrite starts over"
+                )
             return read_index(out)
     elif retry_errors:
         raise CumelError(f"{out}: holds no features to retry; leave --retry-errors away")
@@ -162,6 +174,16 @@ class _Writer:
         place = {"shard": -1, "offset": 0, "n_frames": 0, "error": str(error)}
         self.rows.append(_file(path) | {"sr": 0, "n_samples": 0, "status": "error"} | place)
 
+    @contextmanager
+    def flushed(self) -> Iterator[None]:
+        """Write what there is at the end, and also when the user interrupts."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.flush()
+            raise KeyboardInterrupt(f"{self.out} keeps {len(self.rows)} files; --retry-errors goes on") from None
+        self.flush()
+
     def flush(self) -> None:
         try:
             if self.parts:
@@ -188,8 +210,8 @@ def _file(path: Path) -> dict[str, Any]:
     try:
         status = path.stat()
     except OSError:
-        return {"path": str(path.resolve()), "size": -1, "mtime_ns": 0}
-    return {"path": str(path.resolve()), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        return {"path": key_of(path), "size": -1, "mtime_ns": 0}
+    return {"path": key_of(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def parse_shard(text: str) -> tuple[int, int]:

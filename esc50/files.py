@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,9 +28,9 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise CumelError(
-            f"{path}: cannot be written ({error.strerror or error}); free some space, or choose another place"
-        ) from None
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space" if full else "choose another place"
+        raise CumelError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from None
     finally:
         with suppress(OSError):  # already gone, or never there
             part.unlink()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Callable
 from dataclasses import Field, fields
 from pathlib import Path
@@ -20,8 +19,6 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N. auto is th
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode.")]
 Data = Annotated[Path, typer.Option("--data", help="Dataset in ESC-50's layout: audio/ and meta/esc50.csv.")]
 Inputs = Annotated[list[Path], typer.Argument(help="Recordings, or folders to search for them.", show_default=False)]
-
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 HELP = {
     "sr": "Hz; recordings are resampled to it.",
@@ -48,7 +45,7 @@ HELP = {
 def feature_options(default_preset: str | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Replace a command's parameter `cfg` by ``--preset`` and an option per field of `FeatureConfig`.
 
-    Without a `default_preset` the command receives None when the user gave none of these options.
+    Without a `default_preset` the command receives a function that turns a model's own config into what the user named.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -89,14 +86,18 @@ def _option(field: Field) -> inspect.Parameter:
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _config(preset: str | None, default: str | None, given: dict[str, Any]) -> FeatureConfig | None:
+Expectation = Callable[[FeatureConfig], FeatureConfig]  # a model's own config to the one that the user named
+
+
+def _config(preset: str | None, default: str | None, given: dict[str, Any]) -> FeatureConfig | Expectation:
     changes = {name: _parse(name, value) for name, value in given.items() if value is not None}
-    if default is None and preset is None and not changes:
-        return None
-    name = preset or default or "esc50"
+    name = preset or default
+    if name is None:
+        return lambda own: own.replace(**changes)
     if name not in PRESETS:
         raise CumelError(f"--preset {name}: must be one of {', '.join(PRESETS)}")
-    return PRESETS[name].replace(**changes)
+    named = PRESETS[name].replace(**changes)
+    return named if default else lambda _: named
 
 
 def _parse(name: str, text: Any) -> Any:

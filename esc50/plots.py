@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..kernels import FeatureConfig
+from ..kernels import CumelError, FeatureConfig
 from .files import replacing
 
 INK, ACCENT = "#1f2933", "#d1495b"
@@ -117,7 +117,9 @@ def plot_learning(history: list[dict[str, Any]], out: Path) -> Path:
 
 
 def _save(figure: Figure, out: Path) -> Path:
-    kind = out.suffix.lower().removeprefix(".") or "png"
+    kind = out.suffix.lower().removeprefix(".")
+    if kind not in ("png", "svg", "pdf"):
+        raise CumelError(f"{out}: give a name that ends in .png, .svg or .pdf")
     with replacing(out) as part:
         figure.savefig(part, format=kind, dpi=120)
     return out

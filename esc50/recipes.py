@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
@@ -11,6 +12,8 @@ from torch import nn
 
 from ..kernels import PRESETS, CumelError, FeatureConfig
 from .models import CompactCNN, ESC50Model
+
+MODELS = ("esc50", "compact")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +40,15 @@ class Recipe:
         for name in ("epochs", "batch_size", "views", "crop_frames"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise CumelError(f"{name}={getattr(self, name)!r}: must be a whole number, 1 or more")
-        if not self.lr > 0:
-            raise CumelError(f"lr={self.lr!r}: must be above 0")
+        for name, known in (("kind", ("image", "logmel")), ("model", MODELS), ("schedule", ("constant", "one-cycle"))):
+            if getattr(self, name) not in known:
+                raise CumelError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(known)}")
+        if self.augment and self.kind != "logmel":
+            raise CumelError(f"kind={self.kind!r}: spectrograms in dB alone can be augmented")
+        if not 0 <= self.ema_decay < 1 or not self.weight_decay >= 0:
+            raise CumelError(f"ema_decay={self.ema_decay!r}, weight_decay={self.weight_decay!r}: must be 0 or more")
+        if not 0 < self.lr < math.inf:
+            raise CumelError(f"lr={self.lr!r}: must be above 0, and finite")
         if not self.seconds > 0:
             raise CumelError(f"seconds={self.seconds!r}: must be above 0")
 

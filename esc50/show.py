@@ -29,9 +29,14 @@ def facts(report: dict[str, Any], json_only: bool) -> None:
     return None
 
 
+def printable(text: str) -> str:
+    """Escape what would steer the terminal: a file's name may hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
 def _failures(failures: list[dict[str, str]]) -> None:
     for failure in failures[:MOST_ROWS]:
-        print(failure["error"], file=sys.stderr)
+        print(printable(failure["error"]), file=sys.stderr)
     if len(failures) > MOST_ROWS:
         print(f"... and {len(failures) - MOST_ROWS} more; --json lists them all", file=sys.stderr)
 
@@ -70,7 +75,7 @@ def verification(report: dict[str, Any], json_only: bool) -> None:
     read = [row for row in report["rows"] if "error" not in row]
     for row in sorted(read, key=lambda row: -row["max_db"])[:MOST_ROWS]:
         numbers = (f"{row['seconds']:.2f}", f"{row['max_db']:.1e}", f"{row['mean_db']:.1e}")
-        table.add_row(escape(row["file"]), *numbers, row["worst_at"])
+        table.add_row(escape(printable(row["file"])), *numbers, row["worst_at"])
     _console().print(table)
     if len(read) > MOST_ROWS:
         print(f"... and {len(read) - MOST_ROWS} better ones; --json lists them all")
@@ -123,13 +128,13 @@ def predictions(report: dict[str, Any], json_only: bool) -> None:
     for result in report["results"]:
         if result["error"] is not None:
             continue
-        print(result["file"])
+        print(printable(result["file"]))
         for row in result["top"]:
             print(f"  {row['probability']:6.1%}  {row['label']}")
     _failures([result for result in report["results"] if result["error"] is not None])
     used = report["provider"]
     print(f"ran on {used['actual']} (asked for {used['requested']}; {used['reason']})")
-    if "plot" in report:
+    if report.get("plot"):
         print(f"picture: {report['plot']}")
     return None
 

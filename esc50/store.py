@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,10 @@ class StoreConfig:
         try:
             values = json.loads(path.read_text())
             if values.pop("format") != FORMAT:
-                raise CumelError(f"{path}: another version's store; extract it again")
+                raise CumelError("another version's store; extract it again")
             return cls(**{**values, "features": FeatureConfig.from_dict(values["features"])})
+        except CumelError as error:
+            raise CumelError(f"{path}: {error}") from None
         except FileNotFoundError:
             raise CumelError(
                 f"{folder}: holds no extracted features; `cumel extract --out {folder}` makes them"
@@ -70,6 +73,19 @@ class StoreConfig:
         pairs = (("features", self.kind, other.kind), ("dtype", self.dtype, other.dtype))
         differing = [f"{name}={mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs]
         return differing + self.features.differences(other.features)
+
+
+def is_store(folder: Path) -> bool:
+    """Whether config.json is one of ours, of whatever version: then the folder may be overwritten."""
+    try:
+        return {"format", "kind", "features"} <= set(json.loads((folder / CONFIG).read_text()))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def key_of(path: Path | str) -> str:
+    """Return a recording's name in the index: its real path, whatever is not UTF-8 in it escaped."""
+    return os.fsencode(os.path.realpath(path)).decode("utf-8", "backslashreplace")
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -126,7 +142,7 @@ class Store:
         """Return the index row of a recording, by row number or path."""
         if isinstance(key, int):
             return self.rows[key]
-        number = self._row_of.get(str(Path(key).resolve()))
+        number = self._row_of.get(key_of(key))
         if number is None:
             raise CumelError(f"{self.folder}: has no features of {key}; extract them first")
         return self.rows[number]

@@ -113,6 +113,8 @@ def _clip(target: int, number: int) -> dict[str, Any]:
 def _check(classes: int, clips_per_class: int, seconds: float, sr: int, seed: int) -> None:
     if not 1 <= classes <= len(SOUNDS):
         raise CumelError(f"classes={classes}: there are {len(SOUNDS)} sound classes; use 1 to {len(SOUNDS)}")
+    if clips_per_class > 10_000:
+        raise CumelError(f"clips_per_class={clips_per_class}: use 10000 or fewer")
     if clips_per_class < 1:
         raise CumelError(f"clips_per_class={clips_per_class}: a class needs a clip; use 1 or more, 5 to fill each fold")
     if not MIN_SECONDS <= seconds <= MAX_SECONDS:

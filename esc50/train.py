@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from .checkpoint import NAME, Checkpoint
 from .dataset import Esc50, load_features, loader, to_device
 from .device import autocast, describe, place
 from .evaluate import accuracy, probabilities
+from .files import replacing
+from .models import count_parameters
 from .progress import bar
 from .recipes import Recipe
 
@@ -72,8 +75,10 @@ def train(
     CumelError
         When `out` holds a run and `resume` is not asked for, or the other way round, or the two differ.
     """
+    if not 0 <= seed < 2**31:
+        raise CumelError(f"seed={seed}: must be between 0 and {2**31 - 1}")
     train_set, test_set = data.split(fold)
-    previous = _previous(out, resume, recipe, fold, seed, data.labels)
+    previous = _previous(out, resume, recipe, fold, seed, data)
     started = time.monotonic()
     if features is None:
         features = load_features(data, recipe.features, recipe.kind, recipe.seconds, workers)
@@ -117,8 +122,10 @@ def train(
                 if scheduler is not None:
                     scheduler.step()
                 advance()
-        if not loss < float("inf"):
-            raise CumelError(f"epoch {epoch + 1}: the loss is {loss}; use a lower --lr (now {recipe.lr:g})")
+        if not (loss < math.inf and all(bool(weight.isfinite().all()) for weight in net.parameters())):
+            raise CumelError(
+                f"epoch {epoch + 1}: training diverged (loss {loss:g}); use a lower --lr than {recipe.lr:g}"
+            )
         judged = net if average is None else average
         views = recipe.views if epoch + 1 == recipe.epochs else 1
         scores, truth = probabilities(judged, test_batches, device, views)
@@ -135,6 +142,7 @@ def train(
             labels=data.labels,
             fold=fold,
             seed=seed,
+            data=data.fingerprint,
             epoch=epoch + 1,
             model=net.state_dict(),
             ema=None if average is None else average.state_dict(),
@@ -142,13 +150,15 @@ def train(
             scheduler=None if scheduler is None else scheduler.state_dict(),
             history=history,
         ).save(out)
-        (out / LOG).write_text("".join(json.dumps(line) + "\n" for line in history))
+        with replacing(out / LOG) as part:
+            part.write_text("".join(json.dumps(line) + "\n" for line in history))
 
     return {
         "recipe": recipe.name,
         "fold": fold,
         "train_clips": len(train_set),
         "test_clips": len(test_set),
+        "parameters": count_parameters(net),
         "epochs": len(history),
         "accuracy": history[-1]["accuracy"],
         "chance": 1 / len(data.labels),
@@ -158,12 +168,14 @@ def train(
     }
 
 
-def _previous(
-    out: Path, resume: bool, recipe: Recipe, fold: int, seed: int, labels: tuple[str, ...]
-) -> Checkpoint | None:
+def _previous(out: Path, resume: bool, recipe: Recipe, fold: int, seed: int, data: Esc50) -> Checkpoint | None:
     """Read the checkpoint to continue, having made sure that it is of this very run."""
+    if out.exists() and not out.is_dir():
+        raise CumelError(f"{out}: is a file; --out names a folder")
     out.mkdir(parents=True, exist_ok=True)
     if not (out / NAME).exists():
+        if resume:
+            raise CumelError(f"{out}: holds no run to resume; leave --resume away, or check --out")
         return None
     if not resume:
         raise CumelError(f"{out}: holds a run already; --resume continues it, another --out starts a new one")
@@ -171,7 +183,8 @@ def _previous(
     differing = previous.recipe.differences(recipe)
     differing += [f"fold={previous.fold}, not {fold}"] * (previous.fold != fold)
     differing += [f"seed={previous.seed}, not {seed}"] * (previous.seed != seed)
-    differing += ["the labels"] * (previous.labels != labels)
+    differing += ["other labels"] * (previous.labels != data.labels)
+    differing += ["other clips"] * (previous.data != data.fingerprint)
     if differing:
         raise CumelError(f"{out}: cannot resume, its run has {'; '.join(differing)}")
     return previous
@@ -193,7 +206,9 @@ def step(
         x = augment.gain(augment.shift_bands(augment.roll(x)))
     if mixing:
         x, labels = augment.mix(x, labels)
-        x = augment.crop(augment.mask(x), recipe.crop_frames)
+        x = augment.mask(x)
+        if recipe.model != "esc50":  # its flatten layer fits one length
+            x = augment.crop(x, recipe.crop_frames)
     optimizer.zero_grad(set_to_none=True)
     with autocast(x.device):
         loss = F.cross_entropy(net(x.contiguous(memory_format=torch.channels_last)), labels)

@@ -105,6 +105,8 @@ def _request(url: str, part: Path, start: int, validator: str) -> http.client.HT
         elif error.code < 500 and error.code not in TRANSIENT_CLIENT_ERRORS:
             raise CumelError(f"{url}: HTTP {error.code} {error.reason}; check the address") from error
         raise _TransferError(f"HTTP {error.code} {error.reason}") from error
+    except (ValueError, http.client.InvalidURL) as error:
+        raise CumelError(f"{url}: not an address ({error}); check it") from error
     except (OSError, http.client.HTTPException) as error:
         raise _TransferError(f"no connection ({error})") from error
 

@@ -27,6 +27,18 @@ class Metadata:
     accuracy: float | None  # on the held-out fold, the mean of `recipe.views` views; None for a run without history
     versions: dict[str, str]  # of the packages that wrote the file
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a runtime needs that cannot read the file's properties, such as a browser's, as JSON types."""
+        recipe = self.recipe
+        return {
+            "labels": list(self.labels),
+            "input": self.input,
+            "kind": recipe.kind,
+            "seconds": recipe.seconds,
+            "features": recipe.features.to_dict(),
+            "recipe": recipe.to_dict(),
+        }
+
     def to_props(self) -> dict[str, str]:
         """Return the properties as text; whatever is not a plain word is JSON.
 
@@ -107,6 +119,8 @@ def _recipe(props: Mapping[str, str]) -> Recipe:
     except (CumelError, TypeError, KeyError, OverflowError) as error:
         raise CumelError(f"metadata: recipe or features are malformed ({error})") from None
     contradictions = stated.differences(recipe.features)
+    if _text(props, "kind") != recipe.kind:
+        contradictions.append(f"kind={_text(props, 'kind')}, not {recipe.kind}")
     if contradictions:
         raise CumelError(f"metadata: features contradict the recipe ({'; '.join(contradictions)})")
     return recipe

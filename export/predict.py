@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..esc50 import audio
+from ..esc50.cores import CORES
 from ..esc50.dataset import FEATURES
 from ..esc50.progress import bar
 from ..esc50.recipes import Recipe
@@ -119,7 +119,7 @@ def predict(
         raise CumelError(f"{model.path}: was trained on {'; '.join(differing)}; leave the feature options out")
     results: list[dict[str, Any]] = []
     progress = bar("classify", len(paths), "files") if len(paths) > BATCH else nullcontext(lambda _: None)
-    with progress as advance, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with progress as advance, ThreadPoolExecutor(CORES) as pool:
         for start in range(0, len(paths), BATCH):
             files = [Path(path) for path in paths[start : start + BATCH]]
             results += _classify(model, files, list(pool.map(partial(_read, recipe=model.recipe), files)), top)

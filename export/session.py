@@ -52,6 +52,8 @@ class Session:
 
     def __init__(self, path: Path | str, provider: str = "auto", require_gpu: bool = False) -> None:
         self.path, self.requested, self.required = Path(path), provider, require_gpu or provider == "cuda"
+        if provider == "tensorrt":
+            raise UnavailableError("provider=tensorrt: not supported by this version; use cuda")
         if provider not in PROVIDERS:
             raise CumelError(f"provider={provider}: must be one of {', '.join(PROVIDERS)}")
         if provider == "cpu" and require_gpu:
@@ -70,6 +72,8 @@ class Session:
         self.nodes: Counter[str] = Counter()
         for part in self._session.get_provider_graph_assignment_info():
             self.nodes[part.ep_name] += len(part.get_nodes())
+        if self.required and self.nodes[CPU]:
+            raise UnavailableError(f"{self.path}: {self.nodes[CPU]} of its nodes have no CUDA kernel; export it again")
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if (len(inputs), len(outputs)) != (1, 1):

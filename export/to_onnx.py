@@ -91,7 +91,9 @@ def export(run: Path | str, out: Path | str, *, input: str = "image", precision:
         except CumelError as error:
             raise CumelError(f"{out}: not written, as the exported model fails its check: {error}") from None
         with replacing(labels) as labels_part:
-            labels_part.write_text(json.dumps(metadata.labels, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            labels_part.write_text(
+                json.dumps(metadata.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
     return {
         "model": str(out),
         "labels": str(labels),

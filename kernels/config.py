@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral
 from typing import Any, Literal
 
 from .errors import CumelError
@@ -70,6 +71,8 @@ class FeatureConfig:
         for name in ("sr", "n_fft", "hop_length", "n_mels", "n_mfcc"):
             unit = {"sr": "of hertz ", "n_mels": "", "n_mfcc": ""}.get(name, "of samples ")
             self._need(name, _is_int(getattr(self, name), 1), f"must be a whole number {unit}".strip() + ", 1 or more")
+        for name, most in (("sr", 10**7), ("n_fft", 2**22), ("hop_length", 2**31), ("n_mels", 2**16)):
+            self._need(name, getattr(self, name) <= most, f"must be at most {most}")
         self._need(
             "win_length",
             self.win_length is None or (_is_int(self.win_length, 1) and self.win_length <= self.n_fft),
@@ -177,7 +180,7 @@ class FeatureConfig:
 
 
 def _is_int(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def _is_real(value: object) -> bool:

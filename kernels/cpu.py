@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from threading import Barrier
+from threading import Barrier, Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +24,10 @@ from .config import FeatureConfig
 from .filterbank import dct_matrix, mel_rows, window
 from .reference import INT16_SCALE
 
-CHUNK_SAMPLES = 200 * 2048  # of overlapping frames: 1.6 MB, about what a core's cache holds; timed in bench/notes.md
+CHUNK_SAMPLES = 200 * 2048  # of overlapping frames: 1.6 MB, about what a core's cache holds
+
+
+_lock = Lock()
 
 
 class Tables(NamedTuple):
@@ -167,19 +170,21 @@ def _run(chunk: Callable[[int, int, int], None], lengths: list[int], cfg: Featur
         with torch.inference_mode():  # a thread's own; it also may write to what the caller made in that mode
             chunk(*job)
 
-    threads = torch.get_num_threads()
-    if threads == 1:
+    with _lock:  # making a pool changes torch's default for a moment
+        threads = torch.get_num_threads()
+        pool = _pool(threads, os.getpid()) if threads > 1 else None
+    if pool is None:
         for job in chunks:
             work(job)
     else:
-        list(_pool(threads, os.getpid()).map(work, chunks))
+        list(pool.map(work, chunks))
 
 
 @lru_cache(maxsize=4)
 def _pool(threads: int, _pid: int) -> Any:
     """Worker threads in which torch itself stays on one core; keyed by process, since threads do not survive a fork."""
     pool = ThreadPoolExecutor(threads, "cumel", torch.set_num_threads, (1,))
-    barrier = Barrier(threads + 1)
+    barrier = Barrier(threads + 1, timeout=60)
     for _ in range(threads):
         pool.submit(barrier.wait)
     barrier.wait()  # every worker has started, and set its own number

@@ -129,8 +129,9 @@ def _apply(y: Array, cfg: FeatureConfig, lengths: Lengths, compute: Compute) -> 
     clips = y.reshape(-1, y.shape[-1]).contiguous()
     differentiable = torch.is_grad_enabled() and y.requires_grad
     backend = cpu if clips.device.type == "cpu" and not differentiable else composite
-    if n_samples:
-        out = compute(backend, clips if differentiable else clips.detach(), n_samples)
-    else:  # an empty batch: the shape of one clip's features, without the clip
-        out = compute(backend, clips.new_zeros(1, y.shape[-1]), [y.shape[-1]])[:0]
+    with torch.autocast(y.device.type, enabled=False):  # half precision costs whole decibels
+        if n_samples:
+            out = compute(backend, clips if differentiable else clips.detach(), n_samples)
+        else:  # an empty batch: the shape of one clip's features, without the clip
+            out = compute(backend, clips.new_zeros(1, y.shape[-1]), [y.shape[-1]])[:0]
     return out.reshape(*y.shape[:-1], *out.shape[1:])

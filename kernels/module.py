@@ -33,7 +33,9 @@ def _(y: Tensor, config: str, lengths: Tensor | None) -> Tensor:  # noqa: ARG001
 def _gradient(gradient: Tensor, y: Tensor, config: str, lengths: Tensor | None) -> Tensor:
     cfg = _config(config)
     clips = y.reshape(-1, y.shape[-1])
-    out = log_mel_gradient(gradient.reshape(-1, *gradient.shape[-2:]), clips, clip_lengths(lengths, y, cfg), cfg)
+    flat = gradient.reshape(-1, *gradient.shape[-2:]).float()
+    with torch.autocast(y.device.type, enabled=False):
+        out = log_mel_gradient(flat, clips, clip_lengths(lengths, y, cfg), cfg)
     return out.reshape(y.shape)
 
 

@@ -33,7 +33,7 @@ def write_dataset(root: Path, *, classes: int = 3, per_fold: int = 2, folds: int
                 name = f"{fold}-{target}{take}-A-{target}{suffix}"
                 y = tone(hz=300.0 * 2**target) * rng.uniform(0.3, 1) + rng.normal(0, 0.01, 8000).astype(np.float32)
                 write(root / "audio" / name, y)
-                rows.append((name, fold, target, f"sound_{target}", False, take, "A"))
+                rows.append((name, fold, target, f"sound_{target}", False, f"{fold}{target}{take}", "A"))
     (root / "meta").mkdir(exist_ok=True)
     with (root / "meta" / "esc50.csv").open("w", newline="") as file:
         writer = csv.writer(file)

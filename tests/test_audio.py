@@ -1,4 +1,6 @@
+import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import librosa
@@ -7,7 +9,7 @@ import pytest
 import soundfile
 
 from cumel.esc50.audio import find, fit_length, load, load_all, resample
-from cumel.kernels import InputError
+from cumel.kernels import CumelError, InputError
 
 from recordings import tone, write
 
@@ -107,7 +109,7 @@ def test_find(tmp_path: Path) -> None:
     assert [p.relative_to(tmp_path).as_posix() for p in find([tmp_path])] == ["a.ogg", "b/1.flac", "b/2.WAV"]
     assert find([tmp_path / "gone.wav"]) == [tmp_path / "gone.wav"]
     (tmp_path / "c").mkdir()
-    with pytest.raises(InputError, match="no recordings in this folder"):
+    with pytest.raises(CumelError, match="no recordings in this folder"):
         find([tmp_path / "c"])
 
 
@@ -115,3 +117,28 @@ def test_real_recordings_are_librosas(real_data: Path) -> None:
     for path in sorted((real_data / "esc50-44k" / "audio").iterdir())[::20]:
         np.testing.assert_array_equal(load(path, 16000)[0], librosa.load(path, sr=16000)[0])
         assert soundfile.info(path).samplerate == 44100
+
+
+def _long_header(path: Path) -> None:
+    """A WAV whose samples lie behind 6 KB of other chunks, as recorders write them, cut."""
+    write(path, tone())
+    raw = path.read_bytes()
+    path.write_bytes(raw[:12] + b"JUNK" + struct.pack("<I", 6000) + bytes(6000) + raw[12:-1000])
+
+
+def _cut_to_half(path: Path) -> None:
+    write(path, np.random.default_rng(0).normal(0, 0.1, 80000))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(("name", "make"), [("a.wav", _long_header), ("a.ogg", _cut_to_half), ("a.aiff", _cut_to_half)])
+def test_a_truncated_file_is_never_a_shorter_one(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
+    make(tmp_path / name)
+    with pytest.raises(InputError, match="truncated"):
+        load(tmp_path / name)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(InputError, match="not a regular file"):
+        load(tmp_path / "pipe.wav")

@@ -158,9 +158,10 @@ def _wrong_calls(tmp: Path, data: Path, model: Path) -> dict[str, tuple[list[obj
     return {
         "no command": (["nosuch"], 2, "nosuch"),
         "no option": (["extract", clip, "--out", tmp / "o", "--mels", "3"], 2, "--mels"),
+        "empty argument": (["plot", "", "--out", tmp / "p.png"], 2, "an argument is empty"),
         "missing folder": (["train", "--data", tmp / "gone", "--out", tmp / "o"], 2, "no such folder"),
         "empty folder": (["train", "--data", empty, "--out", tmp / "o"], 2, "meta/esc50.csv is missing"),
-        "folder without audio": (["extract", empty, "--out", tmp / "o"], 1, "no recordings in this folder"),
+        "folder without audio": (["extract", empty, "--out", tmp / "o"], 2, "no recordings in this folder"),
         "recipe": (["train", "--data", data, "--out", tmp / "o", "--recipe", "slow"], 2, "document, quick, best"),
         "preset": (["extract", clip, "--out", tmp / "o", "--preset", "mp3"], 2, "esc50, compact, librosa"),
         "feature value": (["extract", clip, "--out", tmp / "o", "--n-fft", "0"], 2, "n_fft=0: must be"),
@@ -175,7 +176,6 @@ def _wrong_calls(tmp: Path, data: Path, model: Path) -> dict[str, tuple[list[obj
         "missing recording": (["predict", model, tmp / "gone.wav"], 1, "gone.wav: No such file"),
         "silent recording": (["predict", model, silent], 1, "silent.wav: every sample is zero"),
         "single sample": (["predict", model, single], 1, "one.wav"),
-        "picture of nothing": (["predict", model, silent, "--plot", tmp / "p.png"], 2, "nothing to draw"),
         "picture in no place": (["plot", clip, "--out", clip / "p.png"], 2, "cannot be written"),
         "bench": (["bench", "nothing"], 2, "must be one of"),
     }  # fmt: skip

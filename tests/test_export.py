@@ -141,7 +141,14 @@ def test_metadata_and_labels_round_trip(exported: Exported) -> None:
     assert set(metadata.versions) == {"cumel", "torch", "onnx"}
     assert metadata.versions["torch"] == torch.__version__.partition("+")[0]
     labels = exported.model.with_name("labels.json")
-    assert json.loads(labels.read_text(encoding="utf-8")) == list(LABELS)
+    assert json.loads(labels.read_text(encoding="utf-8")) == {
+        "labels": list(LABELS),
+        "input": "image",
+        "kind": metadata.recipe.kind,
+        "seconds": metadata.recipe.seconds,
+        "features": metadata.recipe.features.to_dict(),
+        "recipe": metadata.recipe.to_dict(),
+    }
     assert sorted(exported.model.parent.iterdir()) == [labels, exported.model]
 
 

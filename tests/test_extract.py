@@ -87,7 +87,7 @@ def test_a_clip_that_the_config_cannot_take_is_a_row(tmp_path: Path, paths: list
 def test_what_a_store_refuses(tmp_path: Path, paths: list[Path]) -> None:
     out = tmp_path / "out"
     extract(paths, out, TINY, device=CPU)
-    with pytest.raises(CumelError, match="holds these features already"):
+    with pytest.raises(CumelError, match="holds such features already"):
         extract(paths, out, TINY, device=CPU)
     with pytest.raises(CumelError, match=r"features=logmel, not mel; n_mels=16, not 12; --overwrite"):
         extract(paths, out, TINY.replace(n_mels=12), kind="mel", device=CPU)
@@ -156,3 +156,45 @@ def test_shards_of_the_input_cover_it_once() -> None:
     for text in ("0/4", "5/4", "1", "a/b", "1/0", "-1/2"):
         with pytest.raises(CumelError, match="--shard"):
             my_share(paths, text)
+
+
+def test_a_retry_keeps_what_it_does_not_touch(tmp_path: Path, paths: list[Path]) -> None:
+    paths[1].write_bytes(b"")
+    paths[3].write_bytes(b"")
+    extract(paths, tmp_path / "out", TINY, device=CPU)
+    write(paths[3], tone())
+    report = extract([paths[3]], tmp_path / "out", TINY, device=CPU, retry_errors=True)
+    assert (report["files"], report["failed"]) == (1, 0)
+    assert sorted(row["path"] for row in Store(tmp_path / "out").rows) == sorted(map(str, paths))
+
+
+def test_an_interrupted_run_keeps_what_it_has_and_goes_on(
+    tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, calls = module._Writer.add, []
+
+    def interrupted(self: object, *arguments: object) -> None:
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(arguments[0])
+        add(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Writer, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="keeps 3 files; --retry-errors goes on"):
+            extract(paths, tmp_path / "out", TINY, device=CPU)
+    assert len(Store(tmp_path / "out")) == 3
+    assert extract(paths, tmp_path / "out", TINY, device=CPU, retry_errors=True)["files"] == 5
+    store = Store(tmp_path / "out")
+    for path in paths:
+        y, _ = soundfile.read(path, dtype="float32")
+        np.testing.assert_array_equal(store[path], KINDS["logmel"](y, TINY))
+
+
+def test_a_value_beyond_half_precision_is_an_error(tmp_path: Path, paths: list[Path]) -> None:
+    write(paths[0], tone(level=0.99))
+    loud = TINY.replace(norm=None, n_fft=2048)
+    report = extract(paths[:1], tmp_path / "loud", loud, kind="mel", dtype="float16", device=CPU)
+    assert "too large for float16" in report["failures"][0]["error"]
+    with pytest.raises(CumelError, match="image is stored as uint8"):
+        extract(paths, tmp_path / "new", TINY, kind="image", dtype="float16", device=CPU)

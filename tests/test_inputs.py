@@ -218,3 +218,15 @@ def test_a_long_clip_takes_hardly_more_memory_than_its_result() -> None:
         assert result <= peak_bytes(lambda: function(y, cfg)) < result + EXTRA_BYTES  # noqa: B023
     at_once = peak_bytes(lambda: composite.log_mel(y[None], [len(y)], cfg))
     assert at_once > 10 * EXTRA_BYTES  # so the profiler would have seen it
+
+
+def test_autocast_does_not_reach_the_front_end() -> None:
+    y = torch.from_numpy(batch(SMALL, "float32"))
+    plain = [function(y, SMALL) for function in (log_mel, mfcc)]
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = [function(y, SMALL) for function in (log_mel, mfcc)]
+        traced = log_mel(y.clone().requires_grad_(), SMALL)
+    for mine, theirs in zip(plain, inside, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+    assert traced.dtype == torch.float32
+    np.testing.assert_allclose(traced.detach().numpy(), plain[0].numpy(), atol=1e-2, rtol=0)

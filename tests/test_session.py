@@ -135,7 +135,8 @@ def test_onnxruntime_itself_may_be_missing(model: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("call", "complaint"),
     [
-        ({"provider": "tensorrt"}, "provider=tensorrt: must be one of auto, cpu, cuda"),
+        ({"provider": "rocm"}, "provider=rocm: must be one of auto, cpu, cuda"),
+        ({"provider": "tensorrt"}, "provider=tensorrt: not supported by this version"),
         ({"provider": "cpu", "require_gpu": True}, "provider=cpu contradicts require_gpu"),
     ],
 )

@@ -30,7 +30,7 @@ def test_a_run_learns_logs_and_evaluates(tmp_path: Path, data: Esc50, name: str)
     rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert len(rows) == report["epochs"] == changes["epochs"]
     assert rows[-1]["loss"] < rows[0]["loss"]
-    assert report["accuracy"] == rows[-1]["accuracy"] >= 0.8  # three tones; chance is a third
+    assert report["accuracy"] == rows[-1]["accuracy"] >= 0.6  # three tones; chance is a third
     tested, confusion = evaluate(tmp_path, data, CPU)
     assert tested["accuracy"] == pytest.approx(report["accuracy"])
     assert confusion.sum() == tested["clips"] == report["test_clips"] == 12
@@ -172,3 +172,28 @@ def test_counts() -> None:
     rows = per_class(confusion, ("a", "b", "c"))
     assert rows[0] == {"label": "a", "clips": 3, "recall": 2 / 3, "precision": 1.0, "mistaken_for": "b"}
     assert rows[1]["precision"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "resnet"}, "model='resnet': must be one of esc50, compact"),
+        ({"kind": "image"}, "spectrograms in dB alone can be augmented"),
+        ({"schedule": "cosine"}, "must be one of constant, one-cycle"),
+        ({"ema_decay": 1.0}, "ema_decay=1.0"),
+    ],
+)
+def test_a_recipe_is_checked(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(CumelError, match=message):
+        tiny_recipe(**changes)
+
+
+def test_the_documents_network_takes_the_augmented_recipe(tmp_path: Path, data: Esc50) -> None:
+    assert train(data, tmp_path, tiny_recipe(model="esc50", epochs=1), 1, CPU)["epochs"] == 1
+
+
+def test_a_run_does_not_resume_on_other_clips(tmp_path: Path, data: Esc50) -> None:
+    train(data, tmp_path, tiny_recipe(epochs=1), 1, CPU)
+    fewer = Esc50(data.root, data.clips[:-1], data.labels)
+    with pytest.raises(CumelError, match="other clips"):
+        train(fewer, tmp_path, tiny_recipe(epochs=1), 1, CPU, resume=True)
