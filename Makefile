@@ -40,7 +40,7 @@ lint: install
 	$(BIN)/ruff format --check
 
 types: install
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 check: lint types test
 

@@ -136,7 +136,6 @@ def test_onnxruntime_itself_may_be_missing(model: Path, monkeypatch: pytest.Monk
     ("call", "complaint"),
     [
         ({"provider": "rocm"}, "provider=rocm: must be one of auto, cpu, cuda"),
-        ({"provider": "tensorrt"}, "provider=tensorrt: not supported by this version"),
         ({"provider": "cpu", "require_gpu": True}, "provider=cpu contradicts require_gpu"),
     ],
 )
@@ -144,6 +143,11 @@ def test_a_wrong_provider_is_refused(model: Path, call: dict[str, Any], complain
     with pytest.raises(CumelError, match=complaint) as caught:
         Session(model, **call)
     assert caught.value.exit_code == 2
+
+
+def test_a_provider_to_come_is_said_to_be_missing(model: Path) -> None:
+    with pytest.raises(UnavailableError, match="provider=tensorrt: not supported by this version; use cuda"):
+        Session(model, "tensorrt")
 
 
 def test_an_input_of_another_shape_is_refused(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
