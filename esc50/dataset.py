@@ -91,9 +91,8 @@ class Esc50:
 
 
 def _clips(root: Path, table: Path) -> tuple[Clip, ...]:
-    """Read the rows; a recording, and all takes of one source, must lie in one fold."""
-    fold_of: dict[str, int] = {}
-    clips = []
+    """Read the rows; each recording may stand in one fold only."""
+    clips: dict[str, Clip] = {}
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -102,16 +101,12 @@ def _clips(root: Path, table: Path) -> tuple[Clip, ...]:
                 raise CumelError(f"{table}: column {', '.join(missing)} is missing; ESC-50 has {', '.join(COLUMNS)}")
             for line, row in enumerate(reader, start=2):
                 clip = _clip(root, table, line, row)
-                if clip.path.name in fold_of:
+                if clip.path.name in clips:
                     raise CumelError(f"{table}, line {line}: {clip.path.name} is listed twice")
-                source = f"source {row.get('src_file') or clip.path.name}"
-                if fold_of.setdefault(source, clip.fold) != clip.fold:
-                    raise CumelError(f"{table}, line {line}: {source} lies in folds {fold_of[source]} and {clip.fold}")
-                fold_of[clip.path.name] = clip.fold
-                clips.append(clip)
+                clips[clip.path.name] = clip
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CumelError(f"{table}: not readable as CSV in UTF-8 ({error}); fetch the dataset again") from None
-    return tuple(clips)
+    return tuple(clips.values())
 
 
 def _clip(root: Path, table: Path, line: int, row: dict[str, str]) -> Clip:

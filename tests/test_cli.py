@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from cumel.esc50.checkpoint import NAME
 from cumel.esc50.cli import main
+from cumel.esc50.demo import demo
 from cumel.esc50.store import Store
 
 from recordings import tiny_checkpoint, tiny_recipe, tone, write, write_dataset
@@ -201,3 +203,16 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert b"Traceback" not in process.stderr.read()
     process.stderr.close()
     process.wait()
+
+
+def test_the_demo_leaves_a_foreign_folder_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / NAME).write_text("mine")
+    assert demo(tmp_path) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert (tmp_path / "run" / NAME).read_text() == "mine"
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = ask(capsys, "--version")
+    assert (code, out.strip()) == (0, version("cumel"))
