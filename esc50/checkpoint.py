@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from ..kernels import CumelError
+from .files import replacing
 from .recipes import Recipe
 
 NAME = "checkpoint.pt"
@@ -45,20 +45,13 @@ class Checkpoint:
     def save(self, folder: Path) -> Path:
         """Write `folder`/checkpoint.pt; an interrupted write leaves the previous one."""
         path = folder / NAME
-        part = path.with_suffix(".part")
         values = {"format": FORMAT, **vars(self), "recipe": self.recipe.to_dict(), "labels": list(self.labels)}
         try:
-            with part.open("wb") as file:
+            with replacing(path) as part, part.open("wb") as file:
                 torch.save(values, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            raise CumelError(
-                f"{path}: cannot be written ({_first_line(error)}); free some disk space, then --resume"
-            ) from None
-        finally:
-            part.unlink(missing_ok=True)
+        except RuntimeError as error:  # torch reports a full disk so
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            raise CumelError(f"{path}: cannot be written ({reason}); free some space, then --resume") from None
         return path
 
     @classmethod
@@ -84,7 +77,3 @@ class Checkpoint:
             raise CumelError(f"{path}: {error}") from None
         except Exception as error:  # damage anywhere in a pickle surfaces as anything
             raise CumelError(f"{path}: not a usable checkpoint ({type(error).__name__}); train again") from None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -26,7 +26,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
-    help="Recordings to log-mel features on the GPU, to a trained CNN, to ONNX.",
 )
 
 

@@ -64,14 +64,16 @@ def evaluate(
     dataset = Esc50.read(data)
     checkpoint = Checkpoint.load(run)
     known = _stored(features, dataset, checkpoint.recipe)
-    report, confusion = test(run, dataset, choose(device), fold=fold, workers=workers, features=known)
+    report, confusion = test(checkpoint, dataset, choose(device), fold=fold, workers=workers, features=known)
     folder = run if run.is_dir() else run.parent
     pictures = {
         "Learning": plot_learning(checkpoint.history, folder / "learning.png"),
         "Confusion matrix": plot_confusion(confusion, dataset.labels, folder / "confusion.png"),
     }
     page = write_report(report, checkpoint.recipe.to_dict(), pictures, folder / "report.html")
-    show.evaluation(report | {"report": str(page), "confusion": str(folder / "confusion.png")}, as_json)
+    show.evaluation(
+        {"run": str(run)} | report | {"report": str(page), "confusion": str(folder / "confusion.png")}, as_json
+    )
 
 
 def cross_validate(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,7 +51,7 @@ def confusion_matrix(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> N
 
 
 def evaluate(
-    run: Path,
+    checkpoint: Checkpoint,
     data: Esc50,
     device: torch.device,
     *,
@@ -73,12 +72,11 @@ def evaluate(
     CumelError
         When `fold` was trained on, is absent, or the dataset's classes are not the checkpoint's.
     """
-    checkpoint = Checkpoint.load(run)
     fold = checkpoint.fold if fold is None else fold
     if fold != checkpoint.fold:
-        raise CumelError(f"{run}: was trained on fold {fold}; only fold {checkpoint.fold} was held out")
+        raise CumelError(f"the run was trained on fold {fold}; only fold {checkpoint.fold} was held out")
     if checkpoint.labels != data.labels:
-        raise CumelError(f"{data.root}: its classes are not those that {run} was trained on")
+        raise CumelError(f"{data.root}: its classes are not those that the run was trained on")
     recipe = checkpoint.recipe
     _, test_set = data.split(fold)
     held_out = Esc50(data.root, tuple(data.clips[i] for i in test_set), data.labels)
@@ -91,7 +89,6 @@ def evaluate(
     scores, truth = probabilities(net, batches, device, recipe.views)
     confusion = confusion_matrix(scores, truth)
     report = {
-        "run": str(run),
         "recipe": recipe.name,
         "fold": fold,
         "clips": len(truth),

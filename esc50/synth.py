@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import soundfile as sf
 
 from ..kernels.errors import CumelError
+from .files import replacing
 from .progress import bar
 from .soundmaker import make_sound
 from .sounds import HIGHEST_HZ, SOUNDS
@@ -88,11 +88,10 @@ def synthesize(
             y = make_sound(clip["category"], np.random.default_rng([seed, target, number]), n, sr)
             sf.write(audio / clip["filename"], np.round(y * 32767).astype(np.int16), sr, subtype="PCM_16")
             advance()
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(sorted(clips, key=lambda clip: clip["filename"]))
-    _write(table, text.getvalue())  # the last thing: a dataset with this file is whole
+    with replacing(table) as part, part.open("w", newline="", encoding="utf-8") as file:  # last: now it is whole
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(sorted(clips, key=lambda clip: clip["filename"]))
     return root
 
 
@@ -142,7 +141,8 @@ def _claim(root: Path, parameters: dict[str, Any]) -> None:
         raise CumelError(f"root={root} already holds a dataset {made}; choose another folder or remove this one")
     audio.mkdir(parents=True, exist_ok=True)
     note.parent.mkdir(exist_ok=True)
-    _write(note, json.dumps(parameters, indent=2) + "\n")
+    with replacing(note) as part:
+        part.write_text(json.dumps(parameters, indent=2) + "\n", encoding="utf-8")
 
 
 def _read(note: Path) -> dict[str, Any]:
@@ -152,10 +152,3 @@ def _read(note: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return held if isinstance(held, dict) else {}
-
-
-def _write(path: Path, text: str) -> None:
-    """Write the whole file or nothing."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", newline="")
-    part.replace(path)

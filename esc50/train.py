@@ -59,7 +59,7 @@ def train(
     device : torch.device
     seed : int
     resume : bool
-        Continue the run in `out`, which must have the same recipe, fold, seed and labels.
+        Continue the run in `out`, which must have the same recipe, fold, seed, labels and clips.
     workers : int
         Threads that decode.
     features : ndarray [n_clips, 1, n_mels, n_frames], optional

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .checks import check_finite
 from .config import FeatureConfig
-from .filterbank import mel_matrix, window
 from .reference import INT16_SCALE
+from .tensors import mel_weights, mirrored, taper
 
 
 def stft(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
@@ -32,8 +31,7 @@ def log_mel(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
     """Log-mel spectrogram in dB of ``clips`` [n_clips, n_samples]: [n_clips, n_mels, n_frames]."""
     mel = melspectrogram(clips, n_samples, cfg)
     check_finite(mel.amax(dim=(1, 2)))
-    db = (20.0 / cfg.power) * mel.clamp(min=cfg.amin ** (cfg.power / 2.0)).log10()
-    db = db - 10.0 * float(np.log10(max(cfg.amin, cfg.ref)))
+    db = cfg.db_per_decade * mel.clamp(min=cfg.least).log10() - cfg.db_of_ref
     return db if cfg.top_db is None else torch.maximum(db, db.amax(dim=(1, 2), keepdim=True) - cfg.top_db)
 
 
@@ -49,13 +47,12 @@ def _each_length(
 
 
 def _stft(clips: Tensor, cfg: FeatureConfig) -> Tensor:
-    taper = torch.from_numpy(window(cfg).astype(np.float32)).to(clips.device)
     y = clips * INT16_SCALE if clips.dtype == torch.int16 else clips
     if cfg.padding and cfg.pad_mode == "reflect":
-        y = y[:, mirrored(y.shape[1], cfg.padding).to(y.device)]
+        y = y[:, mirrored(y.shape[1], -cfg.padding, y.shape[1] + cfg.padding).to(y.device)]
     elif cfg.padding:
         y = F.pad(y, (cfg.padding, cfg.padding))
-    return torch.fft.rfft(y.unfold(1, cfg.n_fft, cfg.hop_length) * taper).transpose(1, 2)
+    return torch.fft.rfft(y.unfold(1, cfg.n_fft, cfg.hop_length) * taper(cfg, y.device)).transpose(1, 2)
 
 
 def _mel(clips: Tensor, cfg: FeatureConfig) -> Tensor:
@@ -65,17 +62,3 @@ def _mel(clips: Tensor, cfg: FeatureConfig) -> Tensor:
 def strength(spectrum: Tensor, cfg: FeatureConfig) -> Tensor:
     """Magnitude or power of an STFT, after `cfg.power`."""
     return spectrum.abs() if cfg.power == 1 else spectrum.real.square() + spectrum.imag.square()
-
-
-def mel_weights(cfg: FeatureConfig, device: torch.device) -> Tensor:
-    """Return `mel_matrix` [n_mels, n_bins] in float32 on a device."""
-    return torch.from_numpy(mel_matrix(cfg).astype(np.float32)).to(device)
-
-
-def mirrored(n_samples: int, padding: int) -> Tensor:
-    """Index of each padded sample; unlike `F.pad`, any clip may be padded by any amount, as in NumPy."""
-    if n_samples == 1:
-        return torch.zeros(1 + 2 * padding, dtype=torch.long)
-    period = 2 * (n_samples - 1)
-    index = torch.arange(-padding, n_samples + padding).remainder_(period)
-    return torch.minimum(index, period - index)

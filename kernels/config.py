@@ -116,6 +116,21 @@ class FeatureConfig:
         return self.sr / 2 if self.fmax is None else self.fmax
 
     @property
+    def db_per_decade(self) -> float:
+        """Decibels of a factor of ten in the mel spectrogram: 10 for power, 20 for magnitude."""
+        return 20.0 / self.power
+
+    @property
+    def least(self) -> float:
+        """Smallest value of the mel spectrogram that is told from silence: amin, or its root for magnitude."""
+        return self.amin ** (self.power / 2.0)
+
+    @property
+    def db_of_ref(self) -> float:
+        """Decibels to subtract, so that `ref` reads 0."""
+        return 10.0 * math.log10(max(self.amin, self.ref))
+
+    @property
     def n_bins(self) -> int:
         """Bins of one STFT frame: 1 + n_fft // 2."""
         return 1 + self.n_fft // 2

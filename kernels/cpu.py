@@ -21,19 +21,17 @@ from torch.nn import functional as F
 
 from .checks import check_finite
 from .config import FeatureConfig
-from .filterbank import dct_matrix, mel_rows, window
+from .filterbank import mel_rows
 from .reference import INT16_SCALE
+from .tensors import dct_weights, mirrored, taper
 
 CHUNK_SAMPLES = 200 * 2048  # of overlapping frames: 1.6 MB, about what a core's cache holds
-
-
 _lock = Lock()
 
 
 class Tables(NamedTuple):
     """Float32 constants of a config."""
 
-    window: Tensor  # [n_fft]
     first_bin: int
     last_bin: int  # one past
     bins: Tensor  # [n_nonzero] bin of each mel weight, from first_bin
@@ -42,15 +40,9 @@ class Tables(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def _window(cfg: FeatureConfig) -> Tensor:
-    return torch.from_numpy(window(cfg).astype(np.float32))
-
-
-@lru_cache(maxsize=32)
 def _tables(cfg: FeatureConfig) -> Tables:
     rows = mel_rows(cfg)
     return Tables(
-        _window(cfg),
         rows.first_bin,
         rows.last_bin,
         torch.from_numpy(rows.bins - rows.first_bin),
@@ -62,11 +54,11 @@ def _tables(cfg: FeatureConfig) -> Tables:
 def stft(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     """Compute [n_clips, n_bins, n_frames] complex64 of clips ``y`` [n_clips, n_samples]; zero past a clip's end."""
     out = _output(y, lengths, cfg.n_bins, cfg, torch.complex64)
-    taper = _window(cfg)
+    analysis = taper(cfg, y.device)
 
     def chunk(clip: int, start: int, stop: int) -> None:
         framed = _frames(y[clip], lengths[clip], start, stop, cfg)
-        out[clip, :, start:stop] = torch.fft.rfft(framed * taper).T
+        out[clip, :, start:stop] = torch.fft.rfft(framed * analysis).T
 
     _run(chunk, lengths, cfg)
     return out
@@ -75,11 +67,11 @@ def stft(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
 def melspectrogram(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     """Compute [n_clips, n_mels, n_frames] float32 of clips ``y`` [n_clips, n_samples]; zero past a clip's end."""
     out = _output(y, lengths, cfg.n_mels, cfg, torch.float32)
-    table = _tables(cfg)
+    table, analysis = _tables(cfg), taper(cfg, y.device)
 
     def chunk(clip: int, start: int, stop: int) -> None:
         framed = _frames(y[clip], lengths[clip], start, stop, cfg)
-        bins = torch.fft.rfft(framed * table.window)[:, table.first_bin : table.last_bin]
+        bins = torch.fft.rfft(framed * analysis)[:, table.first_bin : table.last_bin]
         squares = torch.view_as_real(bins)
         squares.mul_(squares)
         power = torch.add(squares[..., 0].T, squares[..., 1].T, out=torch.empty(bins.shape[1], bins.shape[0]))
@@ -105,18 +97,16 @@ def log_mel(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     mel = melspectrogram(y, lengths, cfg)
     peaks = mel.amax(dim=(1, 2), keepdim=True)
     check_finite(peaks)
-    factor = 20.0 / cfg.power
-    least = cfg.amin ** (cfg.power / 2.0)
-    floor = torch.full_like(peaks, factor * math.log10(least))
+    floor = torch.full_like(peaks, cfg.db_per_decade * math.log10(cfg.least))
     if cfg.top_db is not None:
-        floor = torch.maximum(floor, peaks.clamp(min=least).log10() * factor - cfg.top_db)
-    db = torch.maximum(mel.log10_().mul_(factor), floor, out=mel)  # log10 of 0 is -inf, and the floor lifts it
-    return db if cfg.ref == 1.0 else db.sub_(10.0 * math.log10(max(cfg.amin, cfg.ref)))
+        floor = torch.maximum(floor, peaks.clamp(min=cfg.least).log10() * cfg.db_per_decade - cfg.top_db)
+    db = torch.maximum(mel.log10_().mul_(cfg.db_per_decade), floor, out=mel)  # -inf, of 0, is lifted too
+    return db if cfg.ref == 1.0 else db.sub_(cfg.db_of_ref)
 
 
 def mfcc(log_mel: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     """Compute [n_clips, n_mfcc, n_frames] of a log-mel spectrogram [n_clips, n_mels, n_frames]."""
-    dct = torch.from_numpy(dct_matrix(cfg).astype(np.float32)).to(log_mel.device)
+    dct = dct_weights(cfg, log_mel.device)
     out = log_mel.new_empty(len(log_mel), cfg.n_mfcc, log_mel.shape[2])
     for clip, n_frames in enumerate(map(cfg.n_frames, lengths)):  # in the shape of the clip alone: the same bits
         parts = [dct @ log_mel[clip, :, :n_frames].contiguous()]
@@ -144,13 +134,9 @@ def _frames(clip: Tensor, n_samples: int, start: int, stop: int, cfg: FeatureCon
 
 def _span(clip: Tensor, n_samples: int, first: int, last: int, pad_mode: str) -> Tensor:
     """Copy samples `first` to `last` of a clip that ends on the way, padded."""
-    if pad_mode == "reflect" and n_samples > 1:
-        period = 2 * (n_samples - 1)
-        index = torch.arange(first, last).remainder_(period)
-        return clip[torch.minimum(index, period - index)]
-    span = clip.new_zeros(last - first)
     if pad_mode == "reflect":
-        return span.fill_(clip[0])
+        return clip[mirrored(n_samples, first, last)]
+    span = clip.new_zeros(last - first)
     low, high = max(first, 0), min(last, n_samples)
     if low < high:
         span[low - first : high - first] = clip[low:high]

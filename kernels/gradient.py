@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from . import composite
 from .config import FeatureConfig
-from .filterbank import window
+from .tensors import mel_weights, mirrored, taper
 
 
 def log_mel_gradient(gradient: Tensor, clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
@@ -44,19 +43,18 @@ def _spectrum(gradient: Tensor, clips: Tensor, cfg: FeatureConfig) -> Tensor:
     A gradient of more frames than the clips have reaches into the silence past their end, which reads as the floor.
     """
     spectrum = composite.stft(clips, [clips.shape[1]] * len(clips), cfg)
-    matrix = composite.mel_weights(cfg, clips.device)
+    matrix = mel_weights(cfg, clips.device)
     n_frames = spectrum.shape[2]
     mel = F.pad(matrix @ composite.strength(spectrum, cfg), (0, gradient.shape[2] - n_frames))
-    factor, least = 20.0 / cfg.power, cfg.amin ** (cfg.power / 2.0)
-    audible = mel.clamp(min=least)
+    audible = mel.clamp(min=cfg.least)
     if cfg.top_db is not None:  # what the floor cuts off moves with the maximum; a tie is shared, as in autograd
-        db = factor * audible.log10()
+        db = cfg.db_per_decade * audible.log10()
         peak = db.amax(dim=(1, 2), keepdim=True)
         cut = (db < peak - cfg.top_db) + 0.5 * (db == peak - cfg.top_db)
         loudest = (db == peak).to(db.dtype)
         moved = (gradient * cut).sum(dim=(1, 2), keepdim=True) / loudest.sum(dim=(1, 2), keepdim=True)
         gradient = gradient * (1.0 - cut) + moved * loudest
-    in_mel = gradient * (mel >= least) * (factor / math.log(10.0)) / audible
+    in_mel = gradient * (mel >= cfg.least) * (cfg.db_per_decade / math.log(10.0)) / audible
     in_strength = matrix.T @ in_mel[..., :n_frames]
     return in_strength * (2.0 * spectrum if cfg.power == 2 else spectrum.sgn())
 
@@ -66,12 +64,12 @@ def _waveform(spectrum: Tensor, n_samples: int, cfg: FeatureConfig) -> Tensor:
     paired = slice(1, (cfg.n_fft + 1) // 2)  # bins that irfft counts twice, for their mirror images
     spectrum[:, paired] *= 0.5
     frames = torch.fft.irfft(spectrum, n=cfg.n_fft, dim=1, norm="forward")
-    taper = torch.from_numpy(window(cfg).astype(np.float32)).to(frames.device)
     n_padded = n_samples + 2 * cfg.padding
     used = (frames.shape[2] - 1) * cfg.hop_length + cfg.n_fft
-    summed = F.fold(frames * taper[:, None], (1, used), (1, cfg.n_fft), stride=(1, cfg.hop_length))[:, 0, 0]
+    tapered = frames * taper(cfg, frames.device)[:, None]
+    summed = F.fold(tapered, (1, used), (1, cfg.n_fft), stride=(1, cfg.hop_length))[:, 0, 0]
     padded = F.pad(summed, (0, n_padded - used))
     if cfg.padding and cfg.pad_mode == "reflect":
-        source = composite.mirrored(n_samples, cfg.padding).to(padded.device)
+        source = mirrored(n_samples, -cfg.padding, n_samples + cfg.padding).to(padded.device)
         return padded.new_zeros(len(padded), n_samples).index_add_(1, source, padded)
     return padded[:, cfg.padding : cfg.padding + n_samples]

@@ -31,7 +31,7 @@ def test_a_run_learns_logs_and_evaluates(tmp_path: Path, data: Esc50, name: str)
     assert len(rows) == report["epochs"] == changes["epochs"]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert report["accuracy"] == rows[-1]["accuracy"] >= 0.6  # three tones; chance is a third
-    tested, confusion = evaluate(tmp_path, data, CPU)
+    tested, confusion = evaluate(Checkpoint.load(tmp_path), data, CPU)
     assert tested["accuracy"] == pytest.approx(report["accuracy"])
     assert confusion.sum() == tested["clips"] == report["test_clips"] == 12
 
@@ -74,7 +74,7 @@ def test_what_a_run_refuses(tmp_path: Path, data: Esc50) -> None:
     with pytest.raises(CumelError, match=r"fold 9 is not in .*; it has 1, 2, 3"):
         train(data, tmp_path / "new", recipe, 9, CPU)
     with pytest.raises(CumelError, match="was trained on fold 2; only fold 1 was held out"):
-        evaluate(tmp_path, data, CPU, fold=2)
+        evaluate(Checkpoint.load(tmp_path), data, CPU, fold=2)
     with pytest.raises(CumelError, match="use a lower --lr"):
         train(data, tmp_path / "hot", tiny_recipe("document", lr=1e30), 1, CPU)
 
