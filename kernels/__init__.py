@@ -6,7 +6,7 @@ from .config import PRESETS, FeatureConfig
 from .errors import CumelError, InputError, UnavailableError
 
 if TYPE_CHECKING:
-    from .features import log_mel, mel_image, melspectrogram, mfcc, stft
+    from .features import log_mel, mel_image, melspectrogram, mfcc, spectrogram, stft
     from .module import LogMel
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "mel_image",
     "melspectrogram",
     "mfcc",
+    "spectrogram",
     "stft",
 ]
 

@@ -23,11 +23,19 @@ def check_samples(dtype: object, shape: tuple[int, ...]) -> None:
         raise CumelError(f"y has shape {shape}: the last axis holds the samples, and needs at least one")
 
 
-def clip_lengths(lengths: Lengths, y: Tensor, cfg: FeatureConfig) -> list[int]:
-    """Check the length of every clip in ``y`` [..., n_samples]; without `lengths` each has all the samples."""
+def clip_lengths(lengths: Lengths, y: Tensor, cfg: FeatureConfig) -> tuple[list[int], bool]:
+    """Check the length of every clip in ``y`` [..., n_samples]; without `lengths` each has all the samples.
+
+    Returns
+    -------
+    lengths : list of int
+    packed : bool
+        Whether the clips lie in one axis of samples, one right after another.
+    """
     batch, longest = tuple(y.shape[:-1]), y.shape[-1]
     given = np.full(batch, longest) if lengths is None else np.asarray(torch.as_tensor(lengths).cpu())
-    if given.shape != batch or given.dtype.kind not in "iu":
+    packed = batch == () and given.ndim == 1 and given.size > 0
+    if (given.shape != batch and not packed) or given.dtype.kind not in "iu":
         raise CumelError(
             f"lengths has shape {given.shape} and dtype {given.dtype}: give one whole number per clip, {batch}"
         )
@@ -37,7 +45,11 @@ def clip_lengths(lengths: Lengths, y: Tensor, cfg: FeatureConfig) -> list[int]:
             raise CumelError(f"lengths[{clip}]={n}: must be between 1 and the {longest} samples of y")
         if cfg.n_frames(n) == 0:
             raise CumelError(f"clip {clip} has {n} samples, fewer than n_fft={cfg.n_fft}: use center=True or pad it")
-    return flat
+    if packed and sum(flat) != longest:
+        raise CumelError(
+            f"lengths add up to {sum(flat)}, but y has {longest} samples: name its clips in order, all of them"
+        )
+    return flat, packed
 
 
 def check_finite(peaks: Tensor) -> None:

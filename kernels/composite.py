@@ -1,6 +1,7 @@
 """The front end out of torch's own operators: differentiable, on any device, a batch at a time.
 
-It carries gradients on every device, and the forward pass on devices other than the CPU.
+It carries the gradients of the functions, on every device, and the forward pass on devices that are neither the CPU
+nor CUDA.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from .checks import check_finite
 from .config import FeatureConfig
+from .cpu import cepstra, image
 from .reference import INT16_SCALE
 from .tensors import mel_weights, mirrored, taper
 
@@ -20,6 +22,11 @@ from .tensors import mel_weights, mirrored, taper
 def stft(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
     """Complex STFT of ``clips`` [n_clips, n_samples]: [n_clips, n_bins, n_frames], zero past a clip's end."""
     return _each_length(_stft, clips, n_samples, cfg)
+
+
+def spectrogram(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
+    """Magnitude or power of ``clips`` [n_clips, n_samples]: [n_clips, n_bins, n_frames], zero past a clip's end."""
+    return _each_length(lambda clips, cfg: strength(_stft(clips, cfg), cfg), clips, n_samples, cfg)
 
 
 def melspectrogram(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
@@ -33,6 +40,16 @@ def log_mel(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
     check_finite(mel.amax(dim=(1, 2)))
     db = cfg.db_per_decade * mel.clamp(min=cfg.least).log10() - cfg.db_of_ref
     return db if cfg.top_db is None else torch.maximum(db, db.amax(dim=(1, 2), keepdim=True) - cfg.top_db)
+
+
+def mfcc(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
+    """Compute MFCC of ``clips`` [n_clips, n_samples]: [n_clips, n_mfcc, n_frames]."""
+    return cepstra(log_mel(clips, n_samples, cfg), n_samples, cfg)
+
+
+def mel_image(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
+    """Image of ``clips`` [n_clips, n_samples]: uint8 [n_clips, n_mels, n_frames], without a gradient."""
+    return image(log_mel(clips.detach(), n_samples, cfg), [cfg.n_frames(n) for n in n_samples])
 
 
 def _each_length(

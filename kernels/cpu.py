@@ -22,9 +22,10 @@ from torch.nn import functional as F
 from .checks import check_finite
 from .config import FeatureConfig
 from .filterbank import mel_rows
-from .reference import INT16_SCALE
+from .reference import FLAT_DB, INT16_SCALE
 from .tensors import dct_weights, mirrored, taper
 
+ROUNDED_UP = 1.0000002  # two steps of float32 above 1
 CHUNK_SAMPLES = 200 * 2048  # of overlapping frames: 1.6 MB, about what a core's cache holds
 _lock = Lock()
 
@@ -64,6 +65,19 @@ def stft(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     return out
 
 
+def spectrogram(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
+    """Compute [n_clips, n_bins, n_frames] float32, magnitude or power; zero past a clip's end."""
+    out = _output(y, lengths, cfg.n_bins, cfg, torch.float32)
+    analysis = taper(cfg, y.device)
+
+    def chunk(clip: int, start: int, stop: int) -> None:
+        framed = _frames(y[clip], lengths[clip], start, stop, cfg)
+        out[clip, :, start:stop] = _strength(torch.fft.rfft(framed * analysis), cfg)
+
+    _run(chunk, lengths, cfg)
+    return out
+
+
 def melspectrogram(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     """Compute [n_clips, n_mels, n_frames] float32 of clips ``y`` [n_clips, n_samples]; zero past a clip's end."""
     out = _output(y, lengths, cfg.n_mels, cfg, torch.float32)
@@ -71,12 +85,7 @@ def melspectrogram(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
 
     def chunk(clip: int, start: int, stop: int) -> None:
         framed = _frames(y[clip], lengths[clip], start, stop, cfg)
-        bins = torch.fft.rfft(framed * analysis)[:, table.first_bin : table.last_bin]
-        squares = torch.view_as_real(bins)
-        squares.mul_(squares)
-        power = torch.add(squares[..., 0].T, squares[..., 1].T, out=torch.empty(bins.shape[1], bins.shape[0]))
-        if cfg.power == 1:
-            power.sqrt_()
+        power = _strength(torch.fft.rfft(framed * analysis)[:, table.first_bin : table.last_bin], cfg)
         # A mel filter is a weighted sum of a few rows of `power`: an embedding bag, torch's fastest operator for that.
         out[clip, :, start:stop] = F.embedding_bag(
             table.bins, power, table.offsets, mode="sum", per_sample_weights=table.weights
@@ -104,8 +113,13 @@ def log_mel(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     return db if cfg.ref == 1.0 else db.sub_(cfg.db_of_ref)
 
 
-def mfcc(log_mel: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
-    """Compute [n_clips, n_mfcc, n_frames] of a log-mel spectrogram [n_clips, n_mels, n_frames]."""
+def mfcc(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
+    """Compute [n_clips, n_mfcc, n_frames]."""
+    return cepstra(log_mel(y, lengths, cfg), lengths, cfg)
+
+
+def cepstra(log_mel: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
+    """Compute [n_clips, n_mfcc, n_frames] of a log-mel spectrogram [n_clips, n_mels, n_frames], on any device."""
     dct = dct_weights(cfg, log_mel.device)
     out = log_mel.new_empty(len(log_mel), cfg.n_mfcc, log_mel.shape[2])
     for clip, n_frames in enumerate(map(cfg.n_frames, lengths)):  # in the shape of the clip alone: the same bits
@@ -114,6 +128,31 @@ def mfcc(log_mel: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
             parts.append((dct @ log_mel[clip, :, n_frames:][:, :1]).expand(-1, out.shape[2] - n_frames))
         out[clip] = torch.cat(parts, dim=1)
     return out
+
+
+def mel_image(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
+    """Compute [n_clips, n_mels, n_frames] uint8."""
+    return image(log_mel(y, lengths, cfg), [cfg.n_frames(n) for n in lengths])
+
+
+def image(log_mel: Tensor, n_frames: list[int]) -> Tensor:
+    """Stretch each clip of a log-mel spectrogram [n_clips, n_mels, n_frames] over 0..255: uint8, on any device."""
+    out = torch.zeros(log_mel.shape, dtype=torch.uint8, device=log_mel.device)
+    for clip, n in enumerate(n_frames):
+        part = log_mel[clip, :, :n]
+        low, high = part.aminmax()
+        if high - low >= FLAT_DB:
+            scale = 255.0 / (high - low) * ROUNDED_UP  # so that the maximum reaches 255; as in epilogue.cuh
+            out[clip, :, :n] = ((part - low) * scale).to(torch.uint8)
+    return out
+
+
+def _strength(bins: Tensor, cfg: FeatureConfig) -> Tensor:
+    """Magnitude or power [n_bins, n_frames] of a spectrum [n_frames, n_bins], which it overwrites."""
+    squares = torch.view_as_real(bins)
+    squares.mul_(squares)
+    power = torch.add(squares[..., 0].T, squares[..., 1].T, out=torch.empty(bins.shape[1], bins.shape[0]))
+    return power.sqrt_() if cfg.power == 1 else power
 
 
 def _output(y: Tensor, lengths: list[int], n_rows: int, cfg: FeatureConfig, dtype: torch.dtype) -> Tensor:

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from . import composite, cpu
+from . import composite, cpu, cuda
+from .arrays import as_tensor, like
 from .checks import Lengths, check_samples, clip_lengths
 from .config import FeatureConfig
-from .errors import CumelError
-from .reference import FLAT_DB
+from .errors import CumelError, UnavailableError
+from .frontend import Clips
+from .stream import Feature, stream
 
-Array = TypeVar("Array", np.ndarray, Tensor)
+Array = TypeVar("Array")  # numpy.ndarray, torch.Tensor or cupy.ndarray
+Device = str | torch.device | None
 
 
-def stft(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
+def stft(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None) -> Array:
     """Compute the complex short-time Fourier transform, as `librosa.stft`.
 
     Parameters
     ----------
     y : ndarray or Tensor [..., n_samples], float32 in -1..1 or int16
-        Clips; int16 is scaled by 1/32768 while it is read.
+        Clips, of NumPy, torch or CuPy; int16 is scaled by 1/32768 while it is read.
     cfg : FeatureConfig
-    lengths : int array [...], optional
-        Samples of each clip in a padded batch. Each clip is computed as if alone; its frames past the end are 0.
+    lengths : int array, optional
+        Samples of each clip. With one number for each clip of a padded batch [...], each clip is computed as if alone,
+        and its frames past the end are 0. With a list for one axis of samples, clips lie in it one right after
+        another, without padding, and come out as a padded batch.
+    device : str or torch.device, optional
+        Where to compute, if not where `y` lies. Clips in host memory go through a CUDA device piece by piece, so that
+        any length fits; the result comes back to where `y` lies.
 
     Returns
     -------
@@ -39,11 +46,24 @@ def stft(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
     ------
     CumelError
         For another dtype, an empty clip, a length out of range, or a clip shorter than n_fft when not `cfg.center`.
+    UnavailableError
+        For a CUDA device that is not there, or without CuPy, which the kernels need.
     """
-    return _apply(y, cfg, lengths, lambda backend, clips, n: backend.stft(clips, n, cfg))
+    return _apply("stft", y, cfg, lengths, device)
 
 
-def melspectrogram(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
+def spectrogram(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None) -> Array:
+    """Compute magnitude or power of the STFT, after `cfg.power`; parameters and errors as for `stft`.
+
+    Returns
+    -------
+    ndarray or Tensor [..., n_bins, n_frames], float32
+        Frames past a clip's end are 0.
+    """
+    return _apply("spectrogram", y, cfg, lengths, device)
+
+
+def melspectrogram(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None) -> Array:
     """Compute the mel spectrogram, as `librosa.feature.melspectrogram`; parameters and errors as for `stft`.
 
     Returns
@@ -51,17 +71,25 @@ def melspectrogram(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Arr
     ndarray or Tensor [..., n_mels, n_frames], float32
         Magnitude or power, after `cfg.power`. Frames past a clip's end are 0.
     """
-    return _apply(y, cfg, lengths, lambda backend, clips, n: backend.melspectrogram(clips, n, cfg))
+    return _apply("melspectrogram", y, cfg, lengths, device)
 
 
-def log_mel(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
+def log_mel(
+    y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, dtype: Any = "float32", device: Device = None
+) -> Array:
     """Compute the mel spectrogram in dB, as `librosa.power_to_db` (`amplitude_to_db` when power is 1) of it.
 
-    Parameters and errors as for `stft`; besides, `InputError` for a clip with NaN or infinity in it.
+    Parameters and errors as for `stft`; besides, `InputError` for a clip with NaN or infinity in it. CUDA kernels do
+    not wait to find that out: there, such a clip comes out as NaN.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float16"}
+        Of the result.
 
     Returns
     -------
-    ndarray or Tensor [..., n_mels, n_frames], float32
+    ndarray or Tensor [..., n_mels, n_frames]
         dB, at most `cfg.top_db` below each clip's own maximum. Frames past a clip's end read as silence there.
 
     Examples
@@ -70,10 +98,13 @@ def log_mel(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
     >>> log_mel(y, FeatureConfig(sr=44100)).max().item()
     -100.0
     """
-    return _apply(y, cfg, lengths, lambda backend, clips, n: backend.log_mel(clips, n, cfg))
+    name = np.dtype(dtype).name if not isinstance(dtype, torch.dtype) else str(dtype).removeprefix("torch.")
+    if name not in ("float32", "float16"):
+        raise CumelError(f"dtype={name}: must be float32 or float16")
+    return _apply("log_mel", y, cfg, lengths, device, getattr(torch, name))
 
 
-def mfcc(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
+def mfcc(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None) -> Array:
     """Compute mel-frequency cepstral coefficients, as `librosa.feature.mfcc`: DCT-II, orthonormal, liftered.
 
     Parameters and errors as for `log_mel`.
@@ -82,56 +113,74 @@ def mfcc(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
     -------
     ndarray or Tensor [..., n_mfcc, n_frames], float32
     """
-
-    def compute(backend: ModuleType, clips: Tensor, n_samples: list[int]) -> Tensor:
-        return cpu.mfcc(backend.log_mel(clips, n_samples, cfg), n_samples, cfg)
-
-    return _apply(y, cfg, lengths, compute)
+    return _apply("mfcc", y, cfg, lengths, device)
 
 
-def mel_image(y: Array, cfg: FeatureConfig, lengths: Lengths = None) -> Array:
+def mel_image(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None) -> Array:
     """Stretch each clip's log-mel spectrogram over 0..255 and truncate, as the document's `spec_to_image` does.
 
-    Parameters and errors as for `log_mel`.
+    Parameters as for `log_mel`; a clip with NaN or infinity in it is an `InputError` everywhere.
 
     Returns
     -------
     ndarray or Tensor [..., n_mels, n_frames], uint8
         Zeros for a constant clip, and past a clip's end.
     """
-
-    def compute(backend: ModuleType, clips: Tensor, n_samples: list[int]) -> Tensor:
-        db = backend.log_mel(clips, n_samples, cfg)
-        out = torch.zeros(db.shape, dtype=torch.uint8, device=db.device)
-        for clip, n_frames in enumerate(map(cfg.n_frames, n_samples)):
-            part = db[clip, :, :n_frames]
-            low, high = part.aminmax()
-            if high - low >= FLAT_DB:
-                out[clip, :, :n_frames] = ((part - low) * 255.0 / (high - low)).to(torch.uint8)
-        return out
-
-    return _apply(y, cfg, lengths, compute)
+    return _apply("mel_image", y, cfg, lengths, device)
 
 
-Compute = Callable[[ModuleType, Tensor, list[int]], Tensor]
+def _apply(
+    feature: Feature, y: Array, cfg: FeatureConfig, lengths: Lengths, device: Device, dtype: torch.dtype | None = None
+) -> Array:
+    """Check `y`, flatten its batch axes, compute, and give back what came in, where it came from."""
+    with as_tensor(y) as samples:
+        check_samples(samples.dtype, tuple(samples.shape))
+        n_samples, packed = clip_lengths(lengths, samples, cfg)
+        longest = samples.shape[-1]
+        batch = (len(n_samples),) if packed else samples.shape[:-1]
+        clips = samples if packed else samples.reshape(-1, longest)
+        with torch.autocast(samples.device.type, enabled=False):  # half precision costs whole decibels
+            if n_samples:
+                out = _compute(feature, clips, n_samples, cfg, _place(device, samples.device), dtype)
+            else:  # an empty batch: the shape of one clip's features, without the clip
+                one = clips.new_zeros(1, longest)
+                out = _compute(feature, one, [longest], cfg, _place(device, samples.device), dtype)[:0]
+        out = out.reshape(*batch, *out.shape[1:])
+    return like(out, y)
 
 
-def _apply(y: Array, cfg: FeatureConfig, lengths: Lengths, compute: Compute) -> Array:
-    """Check `y`, flatten its batch axes, compute on its device, and give back what came in."""
-    if isinstance(y, np.ndarray):
-        check_samples(y.dtype, y.shape)
-        source = y if y.flags.writeable else y.copy()  # torch has no read-only tensors
-        return _apply(torch.from_numpy(np.ascontiguousarray(source)), cfg, lengths, compute).numpy()
-    if not isinstance(y, Tensor):
-        raise CumelError(f"y: expected a numpy array or a torch tensor, got {type(y).__name__}")
-    check_samples(y.dtype, tuple(y.shape))
-    n_samples = clip_lengths(lengths, y, cfg)
-    clips = y.reshape(-1, y.shape[-1]).contiguous()
-    differentiable = torch.is_grad_enabled() and y.requires_grad
-    backend = cpu if clips.device.type == "cpu" and not differentiable else composite
-    with torch.autocast(y.device.type, enabled=False):  # half precision costs whole decibels
-        if n_samples:
-            out = compute(backend, clips if differentiable else clips.detach(), n_samples)
-        else:  # an empty batch: the shape of one clip's features, without the clip
-            out = compute(backend, clips.new_zeros(1, y.shape[-1]), [y.shape[-1]])[:0]
-    return out.reshape(*y.shape[:-1], *out.shape[1:])
+def _compute(
+    feature: Feature,
+    clips: Tensor,
+    n_samples: list[int],
+    cfg: FeatureConfig,
+    device: torch.device,
+    dtype: torch.dtype | None,
+) -> Tensor:
+    """Compute on `device` what the clips ``[n_clips, n_samples]``, or ``[n]`` without padding, then have at home."""
+    home, differentiable = clips.device, torch.is_grad_enabled() and clips.requires_grad
+    if device.type == "cuda" and not differentiable:
+        frontend, batch = cuda.frontend(device), Clips.of(clips.detach().contiguous(), n_samples, cfg)
+        if home.type == "cpu":
+            out = stream(frontend, device, feature, batch, cfg)
+        else:
+            there = batch._replace(samples=batch.samples.to(device))
+            out = getattr(frontend, feature)(there, cfg, *(() if dtype is None else (dtype,)))
+    else:
+        dense = pad_sequence(list(clips.split(n_samples)), batch_first=True) if clips.dim() == 1 else clips.contiguous()
+        backend = cpu if device.type == "cpu" and not differentiable else composite
+        dense = dense if differentiable else dense.detach()
+        out = getattr(backend, feature)(dense.to(device), n_samples, cfg)
+    return out.to(home, dtype)
+
+
+def _place(device: Device, home: torch.device) -> torch.device:
+    """Return the device to compute on, with its number."""
+    place = home if device is None else torch.device(device)
+    if place.type != "cuda":
+        return place
+    count = torch.cuda.device_count()
+    index = torch.cuda.current_device() if place.index is None and count else place.index or 0
+    if index >= count:
+        raise UnavailableError(f"device={place}: torch sees {count} CUDA devices; `cumel doctor` says why")
+    return torch.device("cuda", index)

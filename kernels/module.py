@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .checks import clip_lengths
 from .config import FeatureConfig
+from .errors import CumelError
 from .features import log_mel
 from .gradient import log_mel_gradient
 
@@ -35,7 +36,7 @@ def _gradient(gradient: Tensor, y: Tensor, config: str, lengths: Tensor | None) 
     clips = y.reshape(-1, y.shape[-1])
     flat = gradient.reshape(-1, *gradient.shape[-2:]).float()
     with torch.autocast(y.device.type, enabled=False):
-        out = log_mel_gradient(flat, clips, clip_lengths(lengths, y, cfg), cfg)
+        out = log_mel_gradient(flat, clips, clip_lengths(lengths, y, cfg)[0], cfg)
     return out.reshape(y.shape)
 
 
@@ -78,7 +79,11 @@ class LogMel(nn.Module):
         self._config = cfg.to_json()  # what the operator takes; torch.compile sees a constant
 
     def forward(self, y: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Compute the features of float32 or int16 clips."""
+        """Compute the features of float32 or int16 clips, padded when their `lengths` differ."""
+        if lengths is not None and lengths.shape != y.shape[:-1]:
+            raise CumelError(
+                f"lengths has shape {tuple(lengths.shape)}: give one number per clip, {tuple(y.shape[:-1])}"
+            )
         return _log_mel(y, self._config, lengths)
 
     def get_extra_state(self) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""NumPy, torch and CuPy arrays as torch tensors and back, without a copy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import CumelError
+
+
+def is_cupy(y: object) -> bool:
+    """Tell whether `y` is a CuPy array, without importing CuPy."""
+    return type(y).__module__.split(".")[0] == "cupy" and hasattr(y, "__dlpack__")
+
+
+@contextmanager
+def as_tensor(y: Any) -> Iterator[Tensor]:
+    """Give `y` as a tensor, with the library of `y`'s own current stream as torch's.
+
+    Raises
+    ------
+    CumelError
+        For anything but a NumPy or CuPy array or a torch tensor.
+    """
+    if isinstance(y, Tensor):
+        yield y
+    elif isinstance(y, np.ndarray):
+        source = y if y.flags.writeable else y.copy()  # torch has no read-only tensors
+        yield torch.from_numpy(np.ascontiguousarray(source))
+    elif is_cupy(y):
+        device = torch.device("cuda", y.device.id)
+        stream = sys.modules["cupy"].cuda.get_current_stream(y.device.id)
+        with torch.cuda.stream(torch.cuda.ExternalStream(stream.ptr, device)):
+            yield torch.from_dlpack(y)
+    else:
+        raise CumelError(f"y: expected a NumPy or CuPy array or a torch tensor, got {type(y).__name__}")
+
+
+def like(out: Tensor, y: Any) -> Any:
+    """Give a tensor as the kind of array that `y` is."""
+    if isinstance(y, np.ndarray):
+        return out.numpy()
+    return sys.modules["cupy"].from_dlpack(out) if is_cupy(y) else out

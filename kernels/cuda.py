@@ -1,0 +1,91 @@
+"""Runs the kernels of `plan` on a CUDA device, by CuPy: source text to a compiled module, to a launch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .errors import UnavailableError
+from .frontend import Argument, Frontend
+from .plan import SHARED_LIMIT, Grid, Kernel
+
+OPTIONS = ("-std=c++17", "-fmad=false")  # the sources say where to fuse, so the bits do not depend on the compiler
+
+
+@lru_cache(maxsize=16)
+def frontend(device: torch.device) -> Frontend:
+    """Return the front end on a CUDA device.
+
+    Raises
+    ------
+    UnavailableError
+        Without CuPy, which compiles and starts the kernels.
+    """
+    return Frontend(Launcher(device))
+
+
+class Launcher:
+    """Starts kernels on torch's current stream of a device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cupy = _cupy()
+        self._device = device
+        self._workspaces: dict[int, tuple[Tensor, Tensor]] = {}  # by stream
+
+    def launch(self, kernel: Kernel, grid: Grid, arguments: Sequence[Argument]) -> None:
+        """Start a kernel. Its first launch compiles it, which CuPy remembers on disk."""
+        with self._current():
+            _function(kernel, self._device)(
+                (grid.blocks,), (grid.threads,), tuple(map(_by_value, arguments)), shared_mem=grid.shared
+            )
+
+    def rfft(self, frames: Tensor) -> Tensor:
+        """Transform ``frames`` [n_frames, n_fft] to complex64 [n_frames, n_bins] by cuFFT."""
+        with self._current():
+            return torch.from_dlpack(self._cupy.fft.rfft(self._cupy.from_dlpack(frames), axis=1))
+
+    def workspace(self, n_clips: int) -> tuple[Tensor, Tensor]:
+        """Return int32 zeros [n_clips, 2] and [n_clips]: a stream's own, which every launch leaves zero."""
+        if torch.cuda.is_current_stream_capturing():  # a graph may be replayed beside its stream's other work
+            return self._zeros(n_clips)
+        stream = torch.cuda.current_stream(self._device).cuda_stream
+        if stream not in self._workspaces or len(self._workspaces[stream][1]) < n_clips:
+            self._workspaces[stream] = self._zeros(n_clips)
+        return self._workspaces[stream]
+
+    def _zeros(self, n_clips: int) -> tuple[Tensor, Tensor]:
+        peaks = torch.zeros(n_clips, 2, dtype=torch.int32, device=self._device)
+        return peaks, torch.zeros_like(peaks[:, 0])
+
+    @contextmanager
+    def _current(self) -> Iterator[None]:
+        stream = self._cupy.cuda.Stream.from_external(torch.cuda.current_stream(self._device))
+        with self._cupy.cuda.Device(self._device.index), stream:
+            yield
+
+
+def _by_value(argument: Argument) -> np.generic:
+    if isinstance(argument, Tensor):
+        return np.uint64(argument.data_ptr())
+    return np.uint64(0) if argument is None else argument
+
+
+@lru_cache(maxsize=256)
+def _function(kernel: Kernel, device: torch.device) -> Any:  # noqa: ARG001, a function belongs to a device
+    function = _cupy().RawModule(code=kernel.text(), options=OPTIONS).get_function(kernel.entry)
+    function.max_dynamic_shared_size_bytes = SHARED_LIMIT
+    return function
+
+
+def _cupy() -> Any:
+    try:
+        import cupy
+    except ImportError as error:
+        raise UnavailableError(f"features on a CUDA device need CuPy ({error}): pip install 'cumel[gpu]'") from None
+    return cupy

@@ -1,0 +1,182 @@
+// PCM to features in one launch, a warp for G frames at a time: window, real FFT of N_FFT = 2 P L samples, mel, decibels.
+//
+// The samples of a frame in pairs are M = P L complex points z[n]; lane j of the L that share a frame holds
+// z[p L + j]. P-point transforms in registers, one exchange through shared memory, and L-point transforms whose
+// twiddles also hold the factor between the two passes leave Z[q + P r] in lane j, q = j + L i, register (i, r).
+// X[k] follows from Z[k] and Z[M - k], which lies in lane L - j: shuffles, no second exchange.
+//
+// BINS       of the spectrum that are wanted; M + 1: all
+// N_TWIST    entries of a lane's twiddle table
+
+#define M (P * L)
+#define N_FFT (2 * M)
+#define I (P / L)               // P-point outputs, and L-point transforms, of a lane
+#define G (WARP / L)            // frames of a warp at a time; lanes are left over where L does not divide 32
+#define PITCH (P + 2)           // of a lane's outputs in shared memory: whole float4, and no two lanes in one bank
+#define REGION (L * PITCH + (L < 16 ? 8 : 0))  // float2 of one frame
+#define BOTH (BINS > M / 2)     // X[k] and X[M - k] from one pair
+
+__device__ __forceinline__ float2 pair_of(SamplePair s) { return make_float2((float)s.x, (float)s.y); }
+
+// z[p] = samples 2 n and 2 n + 1 of a frame, n = p L + j. At the edges of a clip by way of the lane's own part of
+// `scratch`, which keeps the rare path short.
+__device__ __forceinline__ void load(const Sample *y, long long first, long long n_samples, int reflect, bool on,
+                                     int j, float2 *scratch, float2 (&z)[P]) {
+  const bool inside = on && first >= 0 && first + N_FFT <= n_samples;
+  const Sample *from = y + first + 2 * j;
+  if (inside && ((long long)from & (sizeof(SamplePair) - 1)) == 0) {
+#pragma unroll
+    for (int p = 0; p < P; ++p) z[p] = pair_of(__ldg((const SamplePair *)from + p * L));
+  } else if (inside) {
+#pragma unroll
+    for (int p = 0; p < P; ++p) z[p] = make_float2((float)__ldg(from + 2 * p * L), (float)__ldg(from + 2 * p * L + 1));
+  } else if (on) {
+#pragma unroll 1
+    for (int n = j; n < M; n += L) {
+      const long long at = first + 2 * n;
+      scratch[n] = make_float2(sample_at(y, at, n_samples, reflect), sample_at(y, at + 1, n_samples, reflect));
+    }
+#pragma unroll
+    for (int p = 0; p < P; ++p) z[p] = scratch[p * L + j];
+  } else {
+#pragma unroll
+    for (int p = 0; p < P; ++p) z[p] = make_float2(0.f, 0.f);
+  }
+}
+
+// Multiplies by the window, half of it in plan.py for the split's sake, and does the innermost butterflies.
+__device__ __forceinline__ void windowed_pairs(const float2 *window, int j, float2 (&z)[P]) {
+#pragma unroll
+  for (int p = 0; p < P / 2; ++p) {
+    const float2 v = __ldg(window + p * L + j), w = __ldg(window + (p + P / 2) * L + j), b = z[p + P / 2];
+    const float2 a = make_float2(z[p].x * v.x, z[p].y * v.y);
+    z[p] = make_float2(fmaf(b.x, w.x, a.x), fmaf(b.y, w.y, a.y));
+    z[p + P / 2] = make_float2(fmaf(-b.x, w.x, a.x), fmaf(-b.y, w.y, a.y));
+  }
+}
+
+// X[k] (low) and X[M - k] (high) of twice the frame, from Z[k] = a, Z[M - k] = b and w = exp(-2 pi i k / N_FFT).
+__device__ __forceinline__ void split(float2 a, float2 b, float2 w, float2 &low, float2 &high) {
+  const float2 even = make_float2(a.x + b.x, a.y - b.y), odd = make_float2(a.y + b.y, b.x - a.x);
+  low.x = fmaf(-w.y, odd.y, fmaf(w.x, odd.x, even.x));
+  low.y = fmaf(w.y, odd.x, fmaf(w.x, odd.y, even.y));
+  high.x = 2.f * even.x - low.x;
+  high.y = low.y - 2.f * even.y;
+}
+
+#if STAGE == SPECTRUM
+__device__ __forceinline__ Value bin_of(float2 x) { return x; }
+#else
+__device__ __forceinline__ Value bin_of(float2 x) { return strength(x); }
+#endif
+
+// The bins of a frame from the transform's registers to bins[k * stride].
+__device__ __forceinline__ void store_bins(const float2 (&z)[I][L], const float2 *roots, int lane, int j, bool on,
+                                           Value *bins, int stride) {
+  const int partner = lane - j + (L - j) % L;
+#pragma unroll
+  for (int r = 0; r < (BOTH ? L / 2 : L); ++r)
+#pragma unroll
+    for (int i = 0; i < I; ++i) {
+      if (P * r + L * i >= BINS) continue;
+      const float2 mine = z[I - 1 - i][L - 1 - r], zeroth = i ? z[I - i][L - 1 - r] : z[0][(L - r) % L];
+      const float2 sent = j == 0 ? zeroth : mine;  // lane 0 is its own partner
+      const float2 b = make_float2(__shfl_sync(ALL_LANES, sent.x, partner), __shfl_sync(ALL_LANES, sent.y, partner));
+      const int k = j + L * i + P * r;
+      float2 low, high;
+      split(z[i][r], b, __ldg(roots + k), low, high);
+      if (on) {
+        bins[k * stride] = bin_of(low);
+        if (BOTH) bins[(M - k) * stride] = bin_of(high);
+      }
+    }
+  if (BOTH && on && j == 0) bins[M / 2 * stride] = bin_of(make_float2(2.f * z[0][L / 2].x, -2.f * z[0][L / 2].y));
+}
+
+struct Mel {              // filters in groups of L, lane j the j-th of each
+  const int *first;       // [groups, L] bin of a filter's first weight
+  const float4 *weights;  // [quads, L] every filter of group g has QUADS[g] vectors of four, group after group
+};
+
+// The mel values of a frame, sums of bins[], to tile[row * pitch].
+__device__ __forceinline__ void store_mel(const float *bins, Mel mel, int n_rows, int j, bool on, float *tile, int pitch) {
+  constexpr int QUADS[] = {MEL_QUADS};
+  const float4 *weights = mel.weights + j;
+#pragma unroll
+  for (int g = 0; g < (int)(sizeof QUADS / sizeof *QUADS); ++g) {
+    const float *from = bins + __ldg(mel.first + g * L + j);
+    float sum = 0.f;
+#pragma unroll
+    for (int n = 0; n < QUADS[g]; ++n) {
+      const float4 w = __ldg(weights);
+      sum = fmaf(w.x, from[4 * n], sum);
+      sum = fmaf(w.y, from[4 * n + 1], sum);
+      sum = fmaf(w.z, from[4 * n + 2], sum);
+      sum = fmaf(w.w, from[4 * n + 3], sum);
+      weights += L;
+    }
+    if (on && g * L + j < n_rows) tile[(g * L + j) * pitch] = sum;
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
+frontend(const Sample *samples, const Clip *clips, const int2 *work, long long hop_length, int reflect,
+         const float2 *window, const float2 *twist, const float2 *roots, const int *mel_first, const float4 *mel_weights,
+         int n_rows, int log_frames, Value *out, float scale, float least, float ref, float top_db, int *peaks,
+         unsigned *tickets, void *final, float *loudest) {
+  DYNAMIC_SHARED(shared);
+  const int warp = __shfl_sync(ALL_LANES, threadIdx.x / WARP, 0);  // known to be the same in all lanes
+  const int lane = threadIdx.x % WARP, j = lane % L, g = lane / L;
+  const bool live = WARP % L == 0 || g < G;
+  const int clip_index = work[blockIdx.x].x, first_frame = work[blockIdx.x].y;
+  const Clip clip = clips[clip_index];
+  const int n_frames = 1 << log_frames, pitch = n_frames + 1;
+  int *board = (int *)shared;
+  float2 *exchange = (float2 *)(shared + 16) + (warp * G + (live ? g : 0)) * REGION;
+  Value *tile = (Value *)(shared + 16 + sizeof(float2) * (WARPS * G * REGION));
+
+#pragma unroll 1
+  for (int t = warp * G; t < n_frames && first_frame + t < clip.n_frames; t += WARPS * G) {
+    const int frame = first_frame + t + g;
+    const bool on = live && t + g < n_frames && frame < clip.n_frames;
+    float2 z[P];
+    const long long first = clip.first + frame * hop_length;
+    load(samples + clip.start, first, clip.n_samples, reflect, on, j, exchange, z);
+    windowed_pairs(window, j, z);
+    dft<P>(Plain(), z);
+    __syncwarp();
+    if (live)
+#pragma unroll
+      for (int q = 0; q < P; q += 2)
+        *(float4 *)(exchange + j * PITCH + q) = make_float4(z[q].x, z[q].y, z[q + 1].x, z[q + 1].y);
+    __syncwarp();
+    float2 y[I][L];
+#pragma unroll
+    for (int i = 0; i < I; ++i) {
+#pragma unroll
+      for (int l = 0; l < L; ++l) y[i][l] = exchange[l * PITCH + j + L * i];
+      float2 table[N_TWIST];
+#pragma unroll
+      for (int n = 0; n < N_TWIST; ++n) table[n] = __ldg(twist + (i * N_TWIST + n) * L + j);
+      dft<L>(Twisted<>{table}, y[i]);
+    }
+#if STAGE <= STRENGTH
+    store_bins(y, roots, lane, j, on, tile + t + g, pitch);
+#else
+    float *bins = (float *)exchange;
+    __syncwarp();
+    store_bins(y, roots, lane, j, live, bins, 1);
+    if (BOTH && live && j < 3) bins[BINS + j] = 0.f;  // a filter's last vector may reach beyond
+    __syncwarp();
+    store_mel(bins, {mel_first, mel_weights}, n_rows, j, on, tile + t + g, pitch);
+    __syncwarp();
+#endif
+  }
+  __syncthreads();
+  const Levels levels = {scale, least, ref, top_db};
+  const Finish finish = {peaks, tickets, final, loudest};
+  store_tile(tile, n_rows, 0, first_frame, log_frames, clip, clip_index, out, levels, finish);
+#if STAGE == DECIBEL
+  if (needs_finish(levels)) finish_clip(clip, clip_index, n_rows, out, levels, finish, board);
+#endif
+}
