@@ -96,15 +96,15 @@ def fit_length(y: Samples, n_samples: int) -> Samples:
     return y[:n_samples]
 
 
-def load_all(paths: Iterable[Path], sr: int, workers: int) -> Iterator[Samples | InputError]:
-    """Decode and resample many files on `workers` threads, in order; a file that fails yields its error.
+def load_all(paths: Iterable[Path], sr: int | None, workers: int) -> Iterator[tuple[Samples, int] | InputError]:
+    """`load` many files on `workers` threads, in order; a file that fails yields its error.
 
     At most ``2 * workers + 16`` recordings are held, however many there are.
     """
 
-    def one(path: Path) -> Samples | InputError:
+    def one(path: Path) -> tuple[Samples, int] | InputError:
         try:
-            return load(path, sr)[0]
+            return load(path, sr)
         except InputError as error:
             return error
 

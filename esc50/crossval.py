@@ -38,7 +38,7 @@ def cross_validate(
         data.split(fold)  # a fold that is absent is reported before an hour of training
         if not resume and (out / f"fold-{fold}" / NAME).exists():
             raise CumelError(f"{out / f'fold-{fold}'}: holds a run already; --resume continues it")
-    features = load_features(data, recipe.features, recipe.kind, recipe.seconds, workers)
+    features = load_features(data, recipe.features, recipe.kind, recipe.seconds, workers, device)
     rows = []
     for fold in folds:
         run = out / f"fold-{fold}"

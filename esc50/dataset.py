@@ -134,8 +134,10 @@ def _labels(table: Path, clips: tuple[Clip, ...]) -> tuple[str, ...]:
 FEATURES: dict[str, Callable] = {"image": mel_image, "logmel": log_mel}  # what a network can be trained on
 
 
-def load_features(data: Esc50, cfg: FeatureConfig, kind: str, seconds: float, workers: int) -> NDArray:
-    """Compute the features of every clip, each fitted to `seconds`, in the order of `data.clips`.
+def load_features(
+    data: Esc50, cfg: FeatureConfig, kind: str, seconds: float, workers: int, device: torch.device | None = None
+) -> NDArray:
+    """Compute the features of every clip, each fitted to `seconds`, in the order of `data.clips`, on `device`.
 
     Returns
     -------
@@ -153,12 +155,13 @@ def load_features(data: Esc50, cfg: FeatureConfig, kind: str, seconds: float, wo
     batch: list[NDArray[np.float32]] = []
     clips = load_all([clip.path for clip in data.clips], cfg.sr, workers)
     failures: list[str] = []
-    for i, y in enumerate(track(clips, "features", len(data.clips), "clips")):
-        if isinstance(y, InputError):
-            failures.append(str(y))
-        batch.append(np.zeros(n_samples, np.float32) if isinstance(y, InputError) else fit_length(y, n_samples))
+    for i, loaded in enumerate(track(clips, "features", len(data.clips), "clips")):
+        if isinstance(loaded, InputError):
+            failures.append(str(loaded))
+        failed = isinstance(loaded, InputError)
+        batch.append(np.zeros(n_samples, np.float32) if failed else fit_length(loaded[0], n_samples))
         if len(batch) == BATCH or i + 1 == len(data.clips):
-            out[i + 1 - len(batch) : i + 1, 0] = FEATURES[kind](np.stack(batch), cfg)
+            out[i + 1 - len(batch) : i + 1, 0] = FEATURES[kind](np.stack(batch), cfg, device=device)
             batch.clear()
     if failures:
         first = "; ".join(failures[:3])

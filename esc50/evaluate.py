@@ -81,7 +81,7 @@ def evaluate(
     _, test_set = data.split(fold)
     held_out = Esc50(data.root, tuple(data.clips[i] for i in test_set), data.labels)
     if features is None:
-        features = load_features(held_out, recipe.features, recipe.kind, recipe.seconds, workers)
+        features = load_features(held_out, recipe.features, recipe.kind, recipe.seconds, workers, device)
     else:
         features = features[test_set]
     net = place(checkpoint.network(), device)

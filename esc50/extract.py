@@ -18,6 +18,7 @@ from ..kernels import CumelError, FeatureConfig, InputError, log_mel, mel_image,
 from .audio import load_all
 from .device import describe
 from .progress import bar
+from .resampling import resample_on
 from .store import CONFIG, INDEX, StoreConfig, is_store, key_of, read_index, write_index, write_shard
 
 KINDS: dict[str, Callable] = {
@@ -28,7 +29,7 @@ KINDS: dict[str, Callable] = {
     "image": mel_image,
 }
 SHARD_BYTES = 128 << 20
-PACKAGES = ("cumel", "numpy", "soundfile", "soxr", "torch")
+PACKAGES = ("cumel", "numpy", "soundfile", "soxr", "torch", "torchaudio")
 
 
 def extract(
@@ -91,24 +92,31 @@ def extract(
         again = {key_of(path) for path in paths}
         kept = [row for row in kept if row["path"] not in again]
 
+    on_gpu = device.type == "cuda"  # then mismatched rates are resampled there as well
     started = time.monotonic()
     writer = _Writer(out, kept)
     with writer.flushed(), bar("extracting", len(paths), "files") as advance:
-        for path, y in zip(paths, load_all(paths, cfg.sr, workers), strict=True):
+        for path, loaded in zip(paths, load_all(paths, None if on_gpu else cfg.sr, workers), strict=True):
             try:
-                if isinstance(y, InputError):
-                    raise y
-                features = KINDS[kind](torch.from_numpy(y).to(device), cfg).cpu().numpy()
+                if isinstance(loaded, InputError):
+                    raise loaded
+                y, sr = loaded
+                y = y if sr == cfg.sr else resample_on(device, y, sr, cfg.sr)
+                features = KINDS[kind](y, cfg, device=device)
                 with np.errstate(over="ignore"):  # becomes infinite, and is seen below
                     features = features.astype(stored, copy=False)
                 if not np.isfinite(features).all():
                     raise CumelError(f"a value is too large for {stored}, or not a number; use --dtype float32")
             except CumelError as error:  # unreadable, or too short for the config
-                writer.fail(path, error if error is y else InputError(f"{path}: {error}"))
+                writer.fail(path, error if error is loaded else InputError(f"{path}: {error}"))
             else:
                 writer.add(path, cfg.sr, y, features)
             advance(note=f"{writer.errors} failed" if writer.errors else "")
-    return writer.report(len(paths), time.monotonic() - started) | {"device": describe(device), "store": str(out)}
+    return writer.report(len(paths), time.monotonic() - started) | {
+        "device": describe(device),
+        "resampler": "torchaudio, kaiser_best" if on_gpu else "soxr, HQ",
+        "store": str(out),
+    }
 
 
 def _prepare(out: Path, config: StoreConfig, overwrite: bool, retry_errors: bool) -> list[dict[str, Any]]:

@@ -81,7 +81,7 @@ def train(
     previous = _previous(out, resume, recipe, fold, seed, data)
     started = time.monotonic()
     if features is None:
-        features = load_features(data, recipe.features, recipe.kind, recipe.seconds, workers)
+        features = load_features(data, recipe.features, recipe.kind, recipe.seconds, workers, device)
     targets = [clip.target for clip in data.clips]
     known = features[train_set]  # statistics come from the training folds alone
     scale = {"mean": float(known.mean()), "std": max(float(known.std()), 1e-3)} if recipe.kind == "logmel" else {}

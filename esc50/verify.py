@@ -31,12 +31,12 @@ def verify(paths: list[Path], cfg: FeatureConfig, device: torch.device, workers:
     """
     rows = []
     with bar("verifying", len(paths), "files") as advance:
-        for path, y in zip(paths, load_all(paths, cfg.sr, workers), strict=True):
+        for path, loaded in zip(paths, load_all(paths, cfg.sr, workers), strict=True):
             try:
-                if isinstance(y, InputError):
-                    raise y
-                ours = log_mel(torch.from_numpy(y).to(device), cfg).cpu().numpy()
-                rows.append(_row(path, ours, y, cfg))
+                if isinstance(loaded, InputError):
+                    raise loaded
+                y, _ = loaded
+                rows.append(_row(path, log_mel(y, cfg, device=device), y, cfg))
             except CumelError as error:
                 rows.append({"file": str(path), "error": str(error)})
             advance()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import check_samples
 from .errors import CumelError
 
 
@@ -21,25 +22,26 @@ def is_cupy(y: object) -> bool:
 
 @contextmanager
 def as_tensor(y: Any) -> Iterator[Tensor]:
-    """Give `y` as a tensor, with the library of `y`'s own current stream as torch's.
+    """Give `y` as a tensor; for a CuPy array, with CuPy's current stream as torch's.
 
     Raises
     ------
     CumelError
-        For anything but a NumPy or CuPy array or a torch tensor.
+        For anything but a NumPy or CuPy array or a torch tensor, and for what `check_samples` refuses.
     """
+    if not isinstance(y, Tensor | np.ndarray) and not is_cupy(y):
+        raise CumelError(f"y: expected a NumPy or CuPy array or a torch tensor, got {type(y).__name__}")
+    check_samples(y.dtype, tuple(y.shape))
     if isinstance(y, Tensor):
         yield y
     elif isinstance(y, np.ndarray):
         source = y if y.flags.writeable else y.copy()  # torch has no read-only tensors
         yield torch.from_numpy(np.ascontiguousarray(source))
-    elif is_cupy(y):
+    else:
         device = torch.device("cuda", y.device.id)
         stream = sys.modules["cupy"].cuda.get_current_stream(y.device.id)
         with torch.cuda.stream(torch.cuda.ExternalStream(stream.ptr, device)):
             yield torch.from_dlpack(y)
-    else:
-        raise CumelError(f"y: expected a NumPy or CuPy array or a torch tensor, got {type(y).__name__}")
 
 
 def like(out: Tensor, y: Any) -> Any:

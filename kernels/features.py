@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from . import composite, cpu, cuda
 from .arrays import as_tensor, like
-from .checks import Lengths, check_samples, clip_lengths
+from .checks import Lengths, clip_lengths
 from .config import FeatureConfig
 from .errors import CumelError, UnavailableError
 from .frontend import Clips
@@ -134,7 +134,6 @@ def _apply(
 ) -> Array:
     """Check `y`, flatten its batch axes, compute, and give back what came in, where it came from."""
     with as_tensor(y) as samples:
-        check_samples(samples.dtype, tuple(samples.shape))
         n_samples, packed = clip_lengths(lengths, samples, cfg)
         longest = samples.shape[-1]
         batch = (len(n_samples),) if packed else samples.shape[:-1]

@@ -97,8 +97,9 @@ def test_load_all_keeps_order_and_goes_on_after_errors(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{i}.wav", np.full(100 + i, 0.25)) for i in range(40)]
     paths[7].write_bytes(b"")
     results = list(load_all(paths, 8000, workers=3))
-    assert [i for i, y in enumerate(results) if isinstance(y, InputError)] == [7]
-    assert [len(y) for y in results if not isinstance(y, InputError)] == [100 + i for i in range(40) if i != 7]
+    assert [i for i, loaded in enumerate(results) if isinstance(loaded, InputError)] == [7]
+    loaded = [result for result in results if not isinstance(result, InputError)]
+    assert [(len(y), sr) for y, sr in loaded] == [(100 + i, 8000) for i in range(40) if i != 7]
 
 
 def test_find(tmp_path: Path) -> None:
