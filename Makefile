@@ -9,7 +9,7 @@ EDITABLE ?= --editable
 DEMO    ?= demo
 export PYTHONUNBUFFERED := 1
 
-.PHONY: install test test-gpu demo bench lint types check lock clean
+.PHONY: install test test-gpu demo bench bench-gpu lint types check lock clean
 
 install: $(VENV)/installed
 
@@ -23,6 +23,15 @@ test: install
 
 test-gpu: install
 	$(BIN)/pytest --require-gpu
+
+# Everything that only a GPU can tell, within eight minutes: the tests that need one, the kernels under CUDA's own
+# checkers, and the benchmark with its rows.
+bench-gpu: install
+	$(BIN)/pytest --require-gpu -m gpu
+	compute-sanitizer --tool memcheck --error-exitcode 1 $(BIN)/python bench/gpu.py --check-only
+	compute-sanitizer --tool racecheck --error-exitcode 1 $(BIN)/python bench/gpu.py --check-only
+	$(BIN)/python bench/gpu.py
+	$(BIN)/python bench/report.py
 
 demo: install
 	$(BIN)/python -m cumel.esc50.demo $(DEMO)

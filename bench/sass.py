@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 from cupy_backends.cuda.libs import nvrtc
 
-OPTIONS = ("-std=c++17", "-ftz=true", "-fmad=false", "-lineinfo", "--ptxas-options=-v")
+from cumel.kernels.cuda import OPTIONS
+
+REPORT = ("-ftz=true", "-lineinfo", "--ptxas-options=-v")  # flushing denormals is CuPy's own option
 USED = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads\D+Used (\d+) registers")
 SOURCE_LINE = re.compile(r'//## File "[^"]*", line (\d+)')
 LABEL = re.compile(r"^(\.L\w+):")
@@ -52,7 +54,7 @@ class Block:
 def compile_text(text: str, arch: str) -> tuple[bytes, Resources]:
     """Compile CUDA C++ with one kernel in it to a cubin."""
     program = nvrtc.createProgram(text, "kernel.cu", (), ())
-    nvrtc.compileProgram(program, (*OPTIONS, f"-arch={arch}"))
+    nvrtc.compileProgram(program, (*OPTIONS, *REPORT, f"-arch={arch}"))
     stack, stores, loads, registers = map(int, USED.search(nvrtc.getProgramLog(program)).groups())
     return nvrtc.getCUBIN(program) + b"\0", Resources(registers, stack, stores + loads)  # CuPy takes off the last byte
 

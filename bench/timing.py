@@ -6,18 +6,17 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
-import torch
-import torchaudio
 from rich.console import Console
 from rich.table import Table
 
 SLICE = 0.2  # seconds that a peer runs in each round
+PACKAGES = ("torch", "torchaudio", "librosa")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -35,16 +34,16 @@ def compare(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, li
     return seconds
 
 
-def machine() -> dict[str, str]:
-    """Where and when, and with which versions."""
+def machine(device: str | None = None, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Where and when, and with which versions; the device is the processor, unless it is another."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     model = next(
         (line.split(":")[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")),
         platform.processor(),
     )
     return {
-        "device": f"{model}, {os.cpu_count()} cores",
-        "versions": f"torch {torch.__version__}, torchaudio {torchaudio.__version__}, librosa {librosa.__version__}",
+        "device": device or f"{model}, {os.cpu_count()} cores",
+        "versions": ", ".join(f"{name} {version(name)}" for name in packages),
         "date": dt.date.today().isoformat(),
         "commit": commit.stdout.strip(),
     }
@@ -60,13 +59,19 @@ def spread(seconds: list[float]) -> float:
     return float(high - low)
 
 
-def write_rows(topic: str, rows: list[dict[str, Any]]) -> None:
+def write_rows(topic: str, rows: list[dict[str, Any]], where: dict[str, str] | None = None) -> None:
     """Print the rows, and append them to results/<topic>.csv; all have the keys of the first."""
-    where, names = machine(), list(rows[0])
+    where, names = where or machine(), list(rows[0])
     table = Table(*names, box=None, title=f"{topic}: {where['device']}; {where['versions']}")
     for row in rows:
         table.add_row(*map(_text, row.values()))
     Console(width=160).print(table)
+    append_rows(topic, rows, where)
+
+
+def append_rows(topic: str, rows: list[dict[str, Any]], where: dict[str, str]) -> None:
+    """Append the rows, with where they come from, to results/<topic>.csv; all have the keys of the first."""
+    names = list(rows[0])
     path = RESULTS / f"{topic}.csv"
     path.parent.mkdir(exist_ok=True)
     new = not path.exists()

@@ -90,6 +90,14 @@ def test_broken_rules_are_reported_with_their_line(name: str) -> None:
     assert run_case(Emulator(), RULES_KERNEL, -1, THREADS).isnan()[:-1].all()  # of shared memory nobody wrote
 
 
+def test_a_failed_launch_changes_no_tensor() -> None:
+    out = torch.zeros(THREADS)
+    broken = np.int32(list(RULES).index("before a buffer"))
+    with pytest.raises(EmulatorError):
+        Emulator().launch(RULES_KERNEL, Grid(shared=4), [out, None, broken, np.int32(0)])
+    assert not out.any()
+
+
 @pytest.mark.parametrize("name", BOUNDS)
 def test_undefined_accesses_are_reported_with_their_line(name: str) -> None:
     (code, said), number = BOUNDS[name], list(BOUNDS).index(name)
@@ -132,6 +140,15 @@ def test_numbers() -> None:
     constants = [20, 2**31 - 1, bits, 16, -1 + 3000 + 1, 12 + 3 + 10, 7 + 90 + 300, 5 - 2, WARP + 1]
     columns = [lane // 8 * 8 + 5, flipped, down, np.full(WARP, 31), *(np.full(WARP, c) for c in constants)]
     np.testing.assert_array_equal(out.numpy(), np.stack(columns, axis=1))
+
+
+def test_the_workspace_is_used_again() -> None:
+    emulator = Emulator()
+    peaks, tickets = emulator.workspace(3)
+    assert (peaks.shape, tickets.shape, peaks.dtype, tickets.dtype) == ((3, 2), (3,), torch.int32, torch.int32)
+    assert not peaks.any()
+    assert not tickets.any()
+    assert emulator.workspace(2)[0] is peaks
 
 
 def test_rfft() -> None:

@@ -47,10 +47,9 @@ private:
   };
 
   void add(Argument argument) {
-    if (argument.kind == '=')
-      argument = {'p', 0, values_.at(argument.n_bytes).value};
-    else if (argument.kind == 'p' && argument.value && !SIMT_ASAN &&
-             !SIMT_TSAN) { // these have their own guards
+    if (argument.kind == '=') argument = {'p', 0, values_.at(argument.n_bytes).value};
+    const bool guarded = SIMT_ASAN || SIMT_TSAN; // by the sanitizer
+    if (argument.kind == 'p' && argument.n_bytes && !guarded) {
       const size_t phase = reinterpret_cast<uintptr_t>(argument.value) % kAlign;
       buffers_.push_back({values_.size(), argument.value, GuardedMemory(argument.n_bytes, phase)});
       memcpy(buffers_.back().copy.begin(), argument.value, argument.n_bytes);

@@ -51,8 +51,9 @@ class Emulator:
     resident
         Blocks in flight at once; in forward and backward order, they run one after the other.
     sanitizer
-        "thread" finds accesses that no barrier and no fence orders; "address" finds undefined behaviour, misaligned
-        accesses, and any outside of arrays. Without one, only the ends of buffers and shared memory are guarded.
+        "thread" finds accesses that no barrier and no fence orders, in about 0.6 ms per CUDA thread; "address" finds
+        undefined behaviour, misaligned accesses, and any outside of arrays. Without one, only the ends of buffers
+        and of shared memory are guarded.
     edit
         Changes a kernel's source before it is compiled: a test of the tests.
     """
@@ -70,6 +71,7 @@ class Emulator:
         self.order, self.seed, self.resident = order, seed, resident
         self.sanitizer, self.edit = sanitizer, edit
         self._compiled: dict[Kernel, Path] = {}
+        self._workspace = torch.zeros(0, 2, dtype=torch.int32), torch.zeros(0, dtype=torch.int32)
 
     def launch(self, kernel: Kernel, grid: Grid, arguments: Sequence[Argument]) -> None:
         """Run a kernel; tensors are changed in place, but stay as they were if it fails.
@@ -102,6 +104,12 @@ class Emulator:
     def rfft(self, frames: Tensor) -> Tensor:
         """Return the spectrum along the last axis; stands in for cuFFT."""
         return torch.fft.rfft(frames)
+
+    def workspace(self, n_clips: int) -> tuple[Tensor, Tensor]:
+        """Return int32 zeros [n_clips, 2] and [n_clips], or more: the same again, as every launch leaves them zero."""
+        if len(self._workspace[1]) < n_clips:
+            self._workspace = torch.zeros(n_clips, 2, dtype=torch.int32), torch.zeros(n_clips, dtype=torch.int32)
+        return self._workspace
 
     def _with_lines(self, failure: str, kernel: Kernel) -> str:
         text = kernel.text()

@@ -17,6 +17,7 @@ struct Errand {
 
 // TSan copies clocks from a fiber and to a fiber, so that one is sent: a new one, which is after nothing but
 // the start of the launch. Not instrumented, as this would note the calls of one fiber as those of another.
+// Each takes about 0.5 ms, for TSan's memory of a fiber.
 __attribute__((noinline, no_sanitize("thread"))) inline void send(const Errand *errands, size_t n) {
   void *sender = __tsan_get_current_fiber();
   __tsan_switch_to_fiber(machine.host.tsan_fiber, __tsan_switch_to_fiber_no_sync);

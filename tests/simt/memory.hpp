@@ -27,7 +27,7 @@ public:
     map_ = static_cast<unsigned char *>(map);
     for (size_t i = 0; ok && i < n; ++i) ok = mprotect(begin(i), piece_, PROT_READ | PROT_WRITE) == 0;
     if (ok) return;
-    perror("simt: no memory for stacks and shared memory");
+    perror("simt: cannot get guarded memory");
     abort();
   }
   Pieces(Pieces &&other)
@@ -49,12 +49,10 @@ private:
   size_t n_, piece_, gap_;
 };
 
-// Memory that ends where nobody may touch any. It is full of NaN at first: what was never written may be
-// anything.
+// Memory that ends where nobody may touch any. It starts full of NaN: what was never written may be anything.
 class GuardedMemory {
 public:
-  // Of the addresses that are a multiple of `kAlign` and the `phase` more, its own is the last that leaves
-  // room.
+  // It begins `phase` bytes after a multiple of `kAlign`, and as late as that allows.
   explicit GuardedMemory(size_t n_bytes, size_t phase = 0)
       : pieces_(1, n_bytes + phase, kGap), begin_(pieces_.end(0) - round_up(n_bytes + phase, kAlign) + phase),
         end_(begin_ + n_bytes) {

@@ -79,8 +79,7 @@ inline std::unique_ptr<Block> begin_block(unsigned index) {
 // After a failure threads may still wait, and are dropped: kernels own nothing that must be destroyed.
 inline void end_block(Block &block) {
   for (Thread &thread : block.threads)
-    if (thread.done)
-      destroy(thread.fiber); // TSan has complaints about the others, which would hide the failure
+    if (thread.done) destroy(thread.fiber); // TSan complains of any other, which would hide the failure
   if (!SIMT_TSAN) machine.stacks.push_back(std::move(block.stacks)); // TSan would see two owners of one stack
 }
 
@@ -150,7 +149,6 @@ inline void run_blocks() {
 
 // Runs the launch that `machine` describes, and leaves `machine` ready for the next.
 inline void run() {
-  Quiet quiet;
   adopt(machine.host);
   run_blocks();
   for (auto &block : machine.blocks) end_block(*block);

@@ -1,9 +1,8 @@
 // Runs CUDA C++ kernels on a CPU, to prove them without a GPU: their source is compiled as C++ after this.
 //
-// Every CUDA thread is a fiber. Threads change places only where CUDA threads meet or touch what others
-// touch: barriers, shuffles, atomics, fences. Between those, an order of choice shows what would depend on
-// the order; barriers that not all threads reach end the launch with their line. Under ThreadSanitizer only
-// what orders memory in CUDA does so here.
+// Every CUDA thread is a fiber. Fibers take turns at barriers and shuffles and, in random order, at atomics
+// and fences: results that differ from order to order show what the kernel leaves open. A barrier that some
+// threads miss ends the launch with its line. TSan takes for ordered only what CUDA orders.
 #pragma once
 #include "builtins.hpp"
 #include "faults.hpp"
@@ -29,6 +28,7 @@ void run_kernel(const Arguments &arguments, void (*kernel)(Parameters...), std::
 
 template <class... Parameters>
 const char *launch(const Launch &launch, const char *name, void (*kernel)(Parameters...)) {
+  Quiet quiet;
   machine.kernel = name;
   machine.launch = launch;
   machine.random = launch.seed;
