@@ -42,6 +42,7 @@ bench: install
 	$(BIN)/python bench/extract.py
 	$(BIN)/python bench/inference.py
 	$(BIN)/python bench/train.py
+	$(BIN)/python bench/static.py
 	$(BIN)/python bench/report.py
 
 lint: install

@@ -29,13 +29,14 @@ def conflicts(n_fft: int, fused: plan.Fused, *, all_bins: bool) -> dict[tuple[st
     """Return the average wavefronts of an access, by the name of its array and instruction."""
     p, lanes = plan.RADICES[n_fft]
     at_once, pitch, frames = plan.WARP // lanes, p + 2, fused.most_frames
-    region = fused.exchange_bytes // (4 * fused.warps * at_once)
+    region = fused.region // 4
+    bins = [g * region + (g * (lanes - region)) % plan.WARP for g in range(at_once)]  # as frontend.cu places them
     share = [(g, j) for g in range(at_once) for j in range(lanes)]
-    store = [wavefronts(g * region + j for g, j in share)]
+    store = [wavefronts(bins[g] + j for g, j in share)]
     if all_bins:
-        store.append(wavefronts(g * region + n_fft // 2 - j for g, j in share))
+        store.append(wavefronts(bins[g] + n_fft // 2 - j for g, j in share))
     groups = zip(fused.mel.first, fused.mel.quads, strict=True)
-    read = sum(n * wavefronts(g * region + int(first[j]) for g, j in share) for first, n in groups)
+    read = sum(n * wavefronts(bins[g] + int(first[j]) for g, j in share) for first, n in groups)
     tids = range(plan.WARP)
     return {
         ("exchange", "STS"): wavefronts((g * region + 2 * j * pitch for g, j in share), 4),

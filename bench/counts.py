@@ -31,7 +31,7 @@ PHASES = {
     EXCHANGE: r"\(exchange \+|exchange\[",
     "transform 2": r"Twisted|\btwist \+",
     SPLIT: r"store_bins\(|bins\[BINS",
-    MEL: r"store_mel\(",
+    MEL: r"store_mel<",
     EPILOGUE: r"store_tile\(",
     FINISH: r"needs_finish\(|finish_clip\(",
     "set-up": "",  # of the block and of a round: clip, addresses, loop

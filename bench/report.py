@@ -8,16 +8,16 @@ ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- bench:{} -->", "<!-- /bench:{} -->"
 
 
-def latest(path: Path) -> list[dict[str, str]]:
-    """Return the newest row of each peer and thread count, in the order in which they were measured."""
-    with path.open(newline="") as file:
-        rows = {(row["op"], row["threads"], row["peer"]): row for row in csv.DictReader(file)}
+def latest(topic: str, *keys: str) -> list[dict[str, str]]:
+    """Return a topic's newest row for each value of the keys, in the order in which they were measured."""
+    with (ROOT / "bench" / "results" / f"{topic}.csv").open(newline="") as file:
+        rows = {tuple(row[key] for key in keys): row for row in csv.DictReader(file)}
     return list(rows.values())
 
 
 def features_table() -> str:
     """Return the log-mel table as Markdown."""
-    rows = latest(ROOT / "bench" / "results" / "features.csv")
+    rows = latest("features", "op", "threads", "peer")
     lines = [
         "| threads | peer | clips at once | ms per clip | speed of librosa | speed of torchaudio | max dB error |",
         "| ---: | --- | ---: | ---: | ---: | ---: | ---: |",
@@ -33,12 +33,36 @@ def features_table() -> str:
     return "\n".join(lines)
 
 
+def static_table() -> str:
+    """Return what the compiler alone tells of the kernels as Markdown."""
+    rows = [row for row in latest("static", "op", "arch") if row["arch"] == "sm_90"]
+    names = ("log-mel", "registers", "instructions per frame", "FMA, add, mul", "L1 wavefronts", "and bank conflicts")
+    names += ("M clips/s at most: issue", "L1", "DRAM")
+    lines = [f"| {' | '.join(names)} |", f"| --- |{' ---: |' * (len(names) - 1)}"]
+    for row in rows:
+        arithmetic = float(row["FMA instructions"]) + float(row["add, mul instructions"])
+        counts = (float(row["instructions"]), arithmetic, float(row["wavefronts"]), float(row["bank_conflicts"]))
+        bounds = (f"{float(row[name]) / 1e6:.2f}" for name in ("issue_clips_s", "l1_clips_s", "dram_clips_s"))
+        cells = (row["op"].removeprefix("log_mel "), row["registers"], *(f"{n:.0f}" for n in counts), *bounds)
+        lines.append(f"| {' | '.join(cells)} |")
+    last = rows[-1]
+    where = (
+        f"{last['arch']}, NVRTC {last['nvrtc']}, {last['date']}; clips of {last['clip_s']} s, {last['clock_ghz']} GHz."
+    )
+    return "\n".join([*lines, "", where])
+
+
+TABLES = {"features": features_table, "static": static_table}
+
+
 def render(readme: str) -> str:
     """Return the README with its tables made anew."""
-    begin, end = BEGIN.format("features"), END.format("features")
-    head, _, rest = readme.partition(begin)
-    _, _, tail = rest.partition(end)
-    return f"{head}{begin}\n{features_table()}\n{end}{tail}"
+    for topic, table in TABLES.items():
+        begin, end = BEGIN.format(topic), END.format(topic)
+        head, _, rest = readme.partition(begin)
+        _, _, tail = rest.partition(end)
+        readme = f"{head}{begin}\n{table()}\n{end}{tail}"
+    return readme
 
 
 def main() -> None:

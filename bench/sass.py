@@ -54,7 +54,10 @@ class Block:
 def compile_text(text: str, arch: str) -> tuple[bytes, Resources]:
     """Compile CUDA C++ with one kernel in it to a cubin."""
     program = nvrtc.createProgram(text, "kernel.cu", (), ())
-    nvrtc.compileProgram(program, (*OPTIONS, *REPORT, f"-arch={arch}"))
+    try:
+        nvrtc.compileProgram(program, (*OPTIONS, *REPORT, f"-arch={arch}"))
+    except nvrtc.NVRTCError as error:
+        raise SystemExit(f"{arch}: {error}\n{nvrtc.getProgramLog(program)}") from None
     stack, stores, loads, registers = map(int, USED.search(nvrtc.getProgramLog(program)).groups())
     return nvrtc.getCUBIN(program) + b"\0", Resources(registers, stack, stores + loads)  # CuPy takes off the last byte
 

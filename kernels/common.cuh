@@ -5,6 +5,7 @@
 // FORM       what a log-mel spectrogram becomes, one of the three below
 // MAGNITUDE  1: |X|, 0: |X|^2
 // WARPS      of a block
+// COLUMNS    of a tile of values: the most frames that a block may have, and one, for no two rows in one bank
 #define SPECTRUM 0  // complex STFT
 #define STRENGTH 1  // its magnitude or power
 #define MEL 2
@@ -24,7 +25,7 @@
 
 #if INT16
 typedef short Sample;
-struct __align__(4) SamplePair { short x, y; };
+typedef short2 SamplePair;
 #else
 typedef float Sample;
 typedef float2 SamplePair;

@@ -40,7 +40,7 @@ __device__ __forceinline__ void store_tile(const Value *tile, int n_rows, int fi
                                            Finish finish) {
   const int n_frames = 1 << log_frames, t = threadIdx.x & (n_frames - 1), frame = first_frame + t;
   const int step = THREADS >> log_frames, first = threadIdx.x >> log_frames;
-  const Value *from = tile + first * (n_frames + 1) + t;
+  const Value *from = tile + first * COLUMNS + t;
   Value *to = out + clip.out + (long long)(first_row + first) * clip.width + frame;
   const bool sounds = frame < clip.n_frames;
   int largest = 0, smallest = LARGEST;
@@ -56,7 +56,7 @@ __device__ __forceinline__ void store_tile(const Value *tile, int n_rows, int fi
 #else
       *to = x;
 #endif
-      from += step * (n_frames + 1);
+      from += step * COLUMNS;
       to += (long long)step * clip.width;
     }
 #if STAGE == DECIBEL

@@ -144,8 +144,7 @@ def _apply(
             else:  # an empty batch: the shape of one clip's features, without the clip
                 one = clips.new_zeros(1, longest)
                 out = _compute(feature, one, [longest], cfg, _place(device, samples.device), dtype)[:0]
-        out = out.reshape(*batch, *out.shape[1:])
-    return like(out, y)
+        return like(out.reshape(*batch, *out.shape[1:]), y)
 
 
 def _compute(

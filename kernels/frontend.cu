@@ -93,29 +93,29 @@ __device__ __forceinline__ void store_bins(const float2 (&z)[I][L], const float2
   if (BOTH && on && j == 0) bins[M / 2 * stride] = bin_of(make_float2(2.f * z[0][L / 2].x, -2.f * z[0][L / 2].y));
 }
 
-struct Mel {              // filters in groups of L, lane j the j-th of each
-  const int *first;       // [groups, L] bin of a filter's first weight
-  const float4 *weights;  // [quads, L] every filter of group g has QUADS[g] vectors of four, group after group
-};
+// Mel filters come in groups of L, lane j the j-th of each: every filter of group g has QUADS[g] vectors of four
+// weights, group after group in weights[quad * L + j], for the bins from first[g * L + j] on.
+__device__ constexpr int QUADS[] = {MEL_QUADS};
 
-// The mel values of a frame, sums of bins[], to tile[row * pitch].
-__device__ __forceinline__ void store_mel(const float *bins, Mel mel, int n_rows, int j, bool on, float *tile, int pitch) {
-  constexpr int QUADS[] = {MEL_QUADS};
-  const float4 *weights = mel.weights + j;
-#pragma unroll
-  for (int g = 0; g < (int)(sizeof QUADS / sizeof *QUADS); ++g) {
-    const float *from = bins + __ldg(mel.first + g * L + j);
+// The mel values of a frame, sums of bins[], to tile[row * COLUMNS]; by recursion, for every address to be a constant.
+template <int GROUP, int DONE>
+__device__ __forceinline__ void store_mel(const float *bins, const int *first, const float4 *weights, int n_rows, int j,
+                                          bool on, float *tile) {
+  constexpr int N_GROUPS = sizeof QUADS / sizeof *QUADS;
+  if constexpr (GROUP < N_GROUPS) {
+    const float *from = bins + __ldg(first + GROUP * L + j);
     float sum = 0.f;
 #pragma unroll
-    for (int n = 0; n < QUADS[g]; ++n) {
-      const float4 w = __ldg(weights);
+    for (int n = 0; n < QUADS[GROUP]; ++n) {
+      const float4 w = __ldg(weights + (DONE + n) * L + j);
       sum = fmaf(w.x, from[4 * n], sum);
       sum = fmaf(w.y, from[4 * n + 1], sum);
       sum = fmaf(w.z, from[4 * n + 2], sum);
       sum = fmaf(w.w, from[4 * n + 3], sum);
-      weights += L;
     }
-    if (on && g * L + j < n_rows) tile[(g * L + j) * pitch] = sum;
+    const bool full = GROUP + 1 < N_GROUPS;
+    if (on && (full || GROUP * L + j < n_rows)) tile[(GROUP * L + j) * COLUMNS] = sum;
+    store_mel<GROUP + 1, DONE + QUADS[GROUP]>(bins, first, weights, n_rows, j, on, tile);
   }
 }
 
@@ -130,7 +130,7 @@ frontend(const Sample *samples, const Clip *clips, const int2 *work, long long h
   const bool live = WARP % L == 0 || g < G;
   const int clip_index = work[blockIdx.x].x, first_frame = work[blockIdx.x].y;
   const Clip clip = clips[clip_index];
-  const int n_frames = 1 << log_frames, pitch = n_frames + 1;
+  const int n_frames = 1 << log_frames;
   int *board = (int *)shared;
   float2 *exchange = (float2 *)(shared + 16) + (warp * G + (live ? g : 0)) * REGION;
   Value *tile = (Value *)(shared + 16 + sizeof(float2) * (WARPS * G * REGION));
@@ -161,14 +161,14 @@ frontend(const Sample *samples, const Clip *clips, const int2 *work, long long h
       dft<L>(Twisted<>{table}, y[i]);
     }
 #if STAGE <= STRENGTH
-    store_bins(y, roots, lane, j, on, tile + t + g, pitch);
+    store_bins(y, roots, lane, j, on, tile + t + g, COLUMNS);
 #else
-    float *bins = (float *)exchange;
+    float *bins = (float *)exchange + ((g * (L - 2 * REGION)) & (WARP - 1));  // frames of a warp in banks of their own
     __syncwarp();
     store_bins(y, roots, lane, j, live, bins, 1);
     if (BOTH && live && j < 3) bins[BINS + j] = 0.f;  // a filter's last vector may reach beyond
     __syncwarp();
-    store_mel(bins, {mel_first, mel_weights}, n_rows, j, on, tile + t + g, pitch);
+    store_mel<0, 0>(bins, mel_first, mel_weights, n_rows, j, on, tile + t + g);
     __syncwarp();
 #endif
   }

@@ -134,7 +134,7 @@ def compute(
         tables = _tables(fused, device)
         sizes = (np.int32(rows), np.int32(frames.bit_length() - 1))
         arguments = (clips.samples, layout, blocks, *placing, *tables, *sizes, *epilogue)
-        launcher.launch(fused.kernel, fused.grid(len(blocks), frames), arguments)
+        launcher.launch(fused.kernel, fused.grid(len(blocks)), arguments)
     else:
         generic = plan.generic(cfg, stage, form, int16=int16)
         frames = generic.frames(SCRATCH_BYTES)

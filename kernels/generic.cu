@@ -30,20 +30,20 @@ features(const float2 *spectra, const Clip *clips, const int2 *work, int n_bins,
   const int first_row = blockIdx.x % n_tiles * TILE_ROWS, row = first_row + lane;
   const int clip_index = work[index].x, first_frame = work[index].y;
   const Clip clip = clips[clip_index];
-  const int n_frames = 1 << log_frames, pitch = n_frames + 1;
+  const int n_frames = 1 << log_frames;
   if (row < n_rows)
     for (int t = warp; t < n_frames && first_frame + t < clip.n_frames; t += WARPS) {
       const float2 *bins = spectra + (((long long)index << log_frames) + t) * n_bins;
 #if STAGE == SPECTRUM
-      tile[lane * pitch + t] = bins[row];
+      tile[lane * COLUMNS + t] = bins[row];
 #elif STAGE == STRENGTH
-      tile[lane * pitch + t] = strength(bins[row]);
+      tile[lane * COLUMNS + t] = strength(bins[row]);
 #else
       const float *weights = mel_weights + mel_offsets[row];
       const int n_weights = mel_offsets[row + 1] - mel_offsets[row];
       float sum = 0.f;
       for (int k = 0; k < n_weights; ++k) sum = fmaf(weights[k], strength(bins[mel_first[row] + k]), sum);
-      tile[lane * pitch + t] = sum;
+      tile[lane * COLUMNS + t] = sum;
 #endif
     }
   __syncthreads();

@@ -15,20 +15,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import tables
 from .config import FeatureConfig
 from .filterbank import mel_rows, window
 from .reference import INT16_SCALE
+from .tables import Mel
 
 # n_fft = 2 P L: P points in registers of each of the L lanes of a frame, where L divides P and is at most 32.
 RADICES = {256: (16, 8), 400: (20, 10), 512: (32, 8), 1024: (32, 16), 2048: (32, 32), 4096: (64, 32)}
-MIN_BLOCKS = {512: 3}  # of a multiprocessor: 168 registers of a thread, 28 bytes of which 128 would spill
+MIN_BLOCKS = {512: 3, 1024: 3}  # of a multiprocessor: 168 registers of a thread, since with 128 some spill
 DEFAULT_MIN_BLOCKS = 4  # 128 registers; 255 for blocks of fewer warps
 WARP = 32
 SHARED_LIMIT = 64 * 1024  # bytes that a block may have on every device since Turing
 BOARD_BYTES = 16  # of them, in front of all else
 MOST_FRAMES = 16  # of a block
 FEW_BLOCKS = 1024  # with fewer, blocks have fewer frames, to spread over the device; two waves of an H200
-LEAST_COSINE = 2.0**-30  # in place of 0; see fft.cuh
 
 # One clip of a batch; `Clip` in common.cuh is its twin.
 CLIP = np.dtype(
@@ -77,27 +78,16 @@ class Grid(NamedTuple):
     shared: int
 
 
-class Mel(NamedTuple):
-    """Mel filters in groups of L, each group's weights as vectors of four, padded to its longest filter."""
-
-    first: NDArray[np.int32]  # [n_groups, L] bin of a filter's first weight
-    weights: NDArray[np.float32]  # [sum of quads, L, 4]
-    quads: tuple[int, ...]  # [n_groups] vectors of each filter
-
-
-NO_FILTERS = Mel(np.zeros((1, 1), np.int32), np.zeros((1, 1, 4), np.float32), (1,))
-
-
 @dataclass(frozen=True, eq=False)
 class Fused:
     """The one launch of a config whose n_fft is in `RADICES`."""
 
     kernel: Kernel
     warps: int
+    shared: int  # bytes
+    region: int  # of them, bytes that one frame exchanges
     least_frames: int  # of a block: a power of two
     most_frames: int
-    exchange_bytes: int
-    row_bytes: int  # of a frame in a row of the tile
     n_rows: int
     window: NDArray[np.float32]  # [n_fft]
     twist: NDArray[np.float32]  # [P / L, n_twist, L, 2] cosine and tangent
@@ -116,10 +106,9 @@ class Fused:
             frames //= 2
         return frames
 
-    def grid(self, n_blocks: int, frames: int) -> Grid:
-        """Return the grid of `n_blocks` blocks of `frames` frames."""
-        tile = self.n_rows * (frames + 1) * self.row_bytes
-        return Grid(n_blocks, WARP * self.warps, BOARD_BYTES + self.exchange_bytes + tile)
+    def grid(self, n_blocks: int) -> Grid:
+        """Return the grid of so many blocks."""
+        return Grid(n_blocks, WARP * self.warps, self.shared)
 
 
 @lru_cache(maxsize=64)
@@ -129,22 +118,23 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
         return None
     p, lanes = RADICES[cfg.n_fft]
     m, at_once = p * lanes, WARP // lanes
-    bins, mel = _mel(cfg, m, lanes) if stage >= Stage.MEL else (m + 1, NO_FILTERS)
-    twist = _twist(p, lanes)
-    rows, row_bytes = n_rows(cfg, stage), 8 if stage == Stage.SPECTRUM else 4
-    region = 8 * (lanes * (p + 2) + (8 if lanes < 16 else 0))  # REGION of frontend.cu
+    mel = tables.mel(cfg, m, lanes) if stage >= Stage.MEL else tables.no_mel(m)
+    twist = tables.twist(p, lanes)
+    rows, region = n_rows(cfg, stage), 8 * (lanes * (p + 2) + (8 if lanes < 16 else 0))  # REGION of frontend.cu
+    column = rows * (8 if stage == Stage.SPECTRUM else 4)  # bytes of a frame in the tile
     for warps in (4, 2, 1):
         least = 1 << (warps * at_once - 1).bit_length()
-        room = (SHARED_LIMIT - BOARD_BYTES - warps * at_once * region) // (rows * row_bytes) - 1
+        exchange = BOARD_BYTES + warps * at_once * region
+        room = (SHARED_LIMIT - exchange) // column - 1
         if room >= least:
-            most = min(max(MOST_FRAMES, least), 1 << (room.bit_length() - 1))
             break
     else:
         return None
-    constants = _constants(cfg, stage, form, warps, int16=int16) | {
+    most = min(max(MOST_FRAMES, least), 1 << (room.bit_length() - 1))
+    constants = _constants(cfg, stage, form, warps, most, int16=int16) | {
         "P": p,
         "L": lanes,
-        "BINS": bins,
+        "BINS": mel.n_bins,
         "N_TWIST": twist.shape[1],
         "MEL_QUADS": ", ".join(map(str, mel.quads)),
         "MIN_BLOCKS": MIN_BLOCKS.get(cfg.n_fft, DEFAULT_MIN_BLOCKS),
@@ -152,14 +142,14 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
     return Fused(
         kernel=_kernel("frontend.cu", "frontend", constants),
         warps=warps,
+        shared=exchange + column * (most + 1),
+        region=region,
         least_frames=least,
         most_frames=most,
-        exchange_bytes=warps * at_once * region,
-        row_bytes=row_bytes,
         n_rows=rows,
         window=(0.5 * scaled_window(cfg, int16=int16)).astype(np.float32),  # half: the split adds two halves
         twist=twist,
-        roots=_pairs(np.exp(-2j * np.pi * np.arange(m) / cfg.n_fft)),
+        roots=tables.roots(m, cfg.n_fft),
         mel=mel,
     )
 
@@ -196,14 +186,14 @@ class Generic:
     def grids(self, n_blocks: int, frames: int) -> tuple[Grid, Grid]:
         """Return the grids of `cut` and `features`, for `n_blocks` of the work list."""
         threads = WARP * self.warps
-        tile = WARP * (frames + 1) * self.row_bytes
+        tile = WARP * (MOST_FRAMES + 1) * self.row_bytes
         return Grid(n_blocks * frames, threads, 0), Grid(n_blocks * self.n_tiles, threads, BOARD_BYTES + tile)
 
 
 @lru_cache(maxsize=64)
 def generic(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: bool = False) -> Generic:
     """Plan the kernels around cuFFT."""
-    constants = _constants(cfg, stage, form, 4, int16=int16)
+    constants = _constants(cfg, stage, form, 4, MOST_FRAMES, int16=int16)
     first, offsets, weights = np.zeros(1), np.zeros(1), np.zeros(1)
     if stage >= Stage.MEL:
         rows = mel_rows(cfg)
@@ -223,7 +213,7 @@ def generic(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16:
 
 def mfcc(n_clips: int, n_frames: int) -> tuple[Kernel, Grid]:
     """Plan the product of `n_clips` log-mel spectrograms of `n_frames` frames with the DCT."""
-    constants = _constants(FeatureConfig(), Stage.MEL, Form.FLOAT, 4, int16=False)
+    constants = _constants(FeatureConfig(), Stage.MEL, Form.FLOAT, 4, MOST_FRAMES, int16=False)
     return _kernel("mfcc.cu", "mfcc", constants), Grid(n_clips * -(-n_frames // WARP), 4 * WARP, 0)
 
 
@@ -245,51 +235,18 @@ def work(widths: Sequence[int], frames: int) -> NDArray[np.int32]:
     return np.stack([clip, block * frames], axis=1).astype(np.int32)
 
 
-def _constants(cfg: FeatureConfig, stage: Stage, form: Form, warps: int, *, int16: bool) -> dict[str, object]:
-    magnitude = cfg.power == 1
-    return {"INT16": int(int16), "STAGE": int(stage), "FORM": int(form), "MAGNITUDE": int(magnitude), "WARPS": warps}
+def _constants(
+    cfg: FeatureConfig, stage: Stage, form: Form, warps: int, frames: int, *, int16: bool
+) -> dict[str, object]:
+    return {
+        "INT16": int(int16),
+        "STAGE": int(stage),
+        "FORM": int(form),
+        "MAGNITUDE": int(cfg.power == 1),
+        "WARPS": warps,
+        "COLUMNS": frames + 1,
+    }
 
 
 def _kernel(source: str, entry: str, constants: dict[str, object]) -> Kernel:
     return Kernel(source, entry, tuple((name, str(value)) for name, value in constants.items()))
-
-
-def _pairs(values: NDArray[np.complex128]) -> NDArray[np.float32]:
-    return np.stack([values.real, values.imag], axis=-1).astype(np.float32)
-
-
-def _twist(p: int, lanes: int) -> NDArray[np.float32]:
-    """Twiddles of the L-point transforms, with the factor between the passes: outermost merge first, as in fft.cuh."""
-    turns = (np.arange(lanes) + lanes * np.arange(p // lanes)[:, None]) / (p * lanes)  # [P / L, L], of input 1
-    table, n = [], lanes
-    while n > 1:
-        if n % 5 == 0:
-            table += [r * (turns + k / n) for k in range(n // 5) for r in range(1, 5)]
-            turns, n = 5 * turns, n // 5
-        else:
-            table += [turns + k / n for k in range(max(1, n // 4))]
-            turns, n = 2 * turns, n // 2
-    angle = -2.0 * np.pi * np.stack(table, axis=1)
-    cosine = np.cos(angle)
-    cosine = np.where(np.abs(cosine) < LEAST_COSINE, LEAST_COSINE, cosine)
-    return np.stack([cosine, np.sin(angle) / cosine], axis=-1).astype(np.float32)
-
-
-def _mel(cfg: FeatureConfig, m: int, lanes: int) -> tuple[int, Mel]:
-    """Return BINS of frontend.cu and the filters, none of which reads beyond what the kernel fills in."""
-    rows = mel_rows(cfg)
-    sizes = np.diff(rows.offsets)
-    quads = [-(-int(sizes[g : g + lanes].max()) // 4) for g in range(0, cfg.n_mels, lanes)]
-    bins = -(-max(rows.last_bin, 4 * max(quads)) // lanes) * lanes
-    readable = bins
-    if bins > m // 2:  # all bins; and three zeros after them
-        bins, readable = m + 1, m + 4
-    first = np.zeros((len(quads), lanes), np.int32)
-    weights = [np.zeros((n, lanes, 4)) for n in quads]
-    for row in range(cfg.n_mels):
-        group, lane = divmod(row, lanes)
-        inside = slice(rows.offsets[row], rows.offsets[row + 1])
-        first[group, lane] = min(rows.bins[inside][0], readable - 4 * quads[group])
-        at = rows.bins[inside] - first[group, lane]
-        weights[group][at // 4, lane, at % 4] = rows.weights[inside]
-    return bins, Mel(first, np.concatenate(weights).astype(np.float32), tuple(quads))

@@ -85,10 +85,11 @@ def _pieces(device: torch.device, clip: Clips, cfg: FeatureConfig, most_frames: 
     (start,), (n_samples,) = clip.starts, clip.lengths
     most_samples = SAMPLE_BYTES // clip.samples.itemsize
     step = max(1, min(most_frames, (most_samples - cfg.n_fft) // cfg.hop_length))
+    last_frame = cfg.n_frames(n_samples) - 1  # those behind it hear nothing
     for first_frame in range(0, clip.width, step):
         width = min(step, clip.width - first_frame)
-        first = first_frame * cfg.hop_length - cfg.padding
-        last = first + (width - 1) * cfg.hop_length + cfg.n_fft
+        first = min(first_frame, last_frame) * cfg.hop_length - cfg.padding
+        last = min(first_frame + width - 1, last_frame) * cfg.hop_length - cfg.padding + cfg.n_fft
         if last > n_samples:  # what is mirrored at the end lies further back
             first = min(first, n_samples - 1 - (last - n_samples))
         low, high = min(max(first, 0), n_samples - 1), min(max(last, 1 - first), n_samples)

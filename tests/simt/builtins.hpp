@@ -21,12 +21,14 @@
   struct alignas(alignment) name {                                                                           \
     scalar x, y;                                                                                             \
   };                                                                                                         \
-  inline name make_##name(scalar x, scalar y) { return {x, y}; }
+  inline name make_##name(scalar x, scalar y) { return {x, y}; }                                             \
+  inline name __ldg(const name *p) { return *p; }
 #define SIMT_VECTOR4(name, scalar, alignment)                                                                \
   struct alignas(alignment) name {                                                                           \
     scalar x, y, z, w;                                                                                       \
   };                                                                                                         \
-  inline name make_##name(scalar x, scalar y, scalar z, scalar w) { return {x, y, z, w}; }
+  inline name make_##name(scalar x, scalar y, scalar z, scalar w) { return {x, y, z, w}; }                   \
+  inline name __ldg(const name *p) { return *p; }
 
 SIMT_VECTOR2(char2, signed char, 2)
 SIMT_VECTOR2(uchar2, unsigned char, 2)
@@ -102,7 +104,8 @@ template <class T> T atomicMin(T *p, typename simt::Word<T>::Type value) {
   return simt::update(p, [value](T old) { return value < old ? value : old; });
 }
 
-template <class T> T __ldg(const T *p) { return *p; }
+// Of vectors, only CUDA's own types can be loaded in one piece: each has its overload above.
+template <class T, class = std::enable_if_t<std::is_arithmetic_v<T>>> T __ldg(const T *p) { return *p; }
 
 #define SIMT_MIN_MAX(type)                                                                                   \
   inline type min(type a, type b) { return a < b ? a : b; }                                                  \
