@@ -130,12 +130,12 @@ __device__ __forceinline__ void make_final(const float *from, Final *to, long lo
 }
 
 // The last of a clip's blocks to get here finishes the clip and leaves the workspace as it was. It sees every other
-// block's values: each fences before it takes its ticket.
+// block's values: barriers order a block's threads with its first, which fences on both sides of its ticket.
 __device__ __forceinline__ void finish_clip(Clip clip, int clip_index, int n_rows, float *out, Levels levels,
                                             Finish finish, int *board) {
-  __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
+    __threadfence();
     board[0] = atomicAdd(&finish.tickets[clip_index], 1u) + 1u == (unsigned)clip.n_blocks;
     if (board[0]) {
       __threadfence();
@@ -147,7 +147,6 @@ __device__ __forceinline__ void finish_clip(Clip clip, int clip_index, int n_row
   }
   __syncthreads();
   if (!board[0]) return;
-  __threadfence();
   const Stretch stretch = stretch_of(__int_as_float(board[1]), __int_as_float(board[2]), levels);
   float *from = out + clip.out;
   Final *to = FORM == FLOAT ? (Final *)from : (Final *)finish.final + clip.out;

@@ -169,8 +169,8 @@ frontend(const Sample *samples, const Clip *clips, const int2 *work, long long h
     if (BOTH && live && j < 3) bins[BINS + j] = 0.f;  // a filter's last vector may reach beyond
     __syncwarp();
     store_mel<0, 0>(bins, mel_first, mel_weights, n_rows, j, on, tile + t + g);
-    __syncwarp();
 #endif
+    __syncwarp();  // before the next frame's samples go to `exchange`
   }
   __syncthreads();
   const Levels levels = {scale, least, ref, top_db};

@@ -26,6 +26,7 @@ RADICES = {256: (16, 8), 400: (20, 10), 512: (32, 8), 1024: (32, 16), 2048: (32,
 MIN_BLOCKS = {512: 3, 1024: 3}  # of a multiprocessor: 168 registers of a thread, since with 128 some spill
 DEFAULT_MIN_BLOCKS = 4  # 128 registers; 255 for blocks of fewer warps
 WARP = 32
+WARPS = 4  # of a block, where they fit
 SHARED_LIMIT = 64 * 1024  # bytes that a block may have on every device since Turing
 BOARD_BYTES = 16  # of them, in front of all else
 MOST_FRAMES = 16  # of a block
@@ -122,7 +123,7 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
     twist = tables.twist(p, lanes)
     rows, region = n_rows(cfg, stage), 8 * (lanes * (p + 2) + (8 if lanes < 16 else 0))  # REGION of frontend.cu
     column = rows * (8 if stage == Stage.SPECTRUM else 4)  # bytes of a frame in the tile
-    for warps in (4, 2, 1):
+    for warps in (WARPS, WARPS // 2, WARPS // 4):
         least = 1 << (warps * at_once - 1).bit_length()
         exchange = BOARD_BYTES + warps * at_once * region
         room = (SHARED_LIMIT - exchange) // column - 1
@@ -131,7 +132,7 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
     else:
         return None
     most = min(max(MOST_FRAMES, least), 1 << (room.bit_length() - 1))
-    constants = _constants(cfg, stage, form, warps, most, int16=int16) | {
+    constants = _constants(stage, form, warps, most, int16=int16, magnitude=cfg.power == 1) | {
         "P": p,
         "L": lanes,
         "BINS": mel.n_bins,
@@ -193,15 +194,14 @@ class Generic:
 @lru_cache(maxsize=64)
 def generic(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: bool = False) -> Generic:
     """Plan the kernels around cuFFT."""
-    constants = _constants(cfg, stage, form, 4, MOST_FRAMES, int16=int16)
     first, offsets, weights = np.zeros(1), np.zeros(1), np.zeros(1)
     if stage >= Stage.MEL:
         rows = mel_rows(cfg)
         first, offsets, weights = rows.bins[rows.offsets[:-1]], rows.offsets, rows.weights
     return Generic(
-        cut=_kernel("generic.cu", "cut", constants),
-        features=_kernel("generic.cu", "features", constants),
-        warps=4,
+        cut=_kernel("generic.cu", "cut", _constants(int16=int16)),
+        features=_kernel("generic.cu", "features", _constants(stage, form, magnitude=cfg.power == 1)),
+        warps=WARPS,
         n_rows=n_rows(cfg, stage),
         row_bytes=8 if stage == Stage.SPECTRUM else 4,
         window=scaled_window(cfg, int16=int16).astype(np.float32),
@@ -213,8 +213,7 @@ def generic(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16:
 
 def mfcc(n_clips: int, n_frames: int) -> tuple[Kernel, Grid]:
     """Plan the product of `n_clips` log-mel spectrograms of `n_frames` frames with the DCT."""
-    constants = _constants(FeatureConfig(), Stage.MEL, Form.FLOAT, 4, MOST_FRAMES, int16=False)
-    return _kernel("mfcc.cu", "mfcc", constants), Grid(n_clips * -(-n_frames // WARP), 4 * WARP, 0)
+    return _kernel("mfcc.cu", "mfcc", _constants()), Grid(n_clips * -(-n_frames // WARP), WARPS * WARP, 0)
 
 
 def n_rows(cfg: FeatureConfig, stage: Stage) -> int:
@@ -236,16 +235,24 @@ def work(widths: Sequence[int], frames: int) -> NDArray[np.int32]:
 
 
 def _constants(
-    cfg: FeatureConfig, stage: Stage, form: Form, warps: int, frames: int, *, int16: bool
+    stage: Stage = Stage.MEL,
+    form: Form = Form.FLOAT,
+    warps: int = WARPS,
+    frames: int = MOST_FRAMES,
+    *,
+    int16: bool = False,
+    magnitude: bool = False,
 ) -> dict[str, object]:
-    return {
-        "INT16": int(int16),
-        "STAGE": int(stage),
-        "FORM": int(form),
-        "MAGNITUDE": int(cfg.power == 1),
+    """Return the constants of common.cuh; a kernel that does not use one is compiled once for all its values."""
+    values = {
+        "INT16": int16,
+        "STAGE": stage,
+        "FORM": form,
+        "MAGNITUDE": magnitude,
         "WARPS": warps,
         "COLUMNS": frames + 1,
     }
+    return {name: int(value) for name, value in values.items()}
 
 
 def _kernel(source: str, entry: str, constants: dict[str, object]) -> Kernel:

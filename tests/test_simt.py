@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+
 from simt import compiler
 from simt.emulator import Emulator, EmulatorError, SanitizerError, compile_many
 from simt.examples import BOUNDS, BOUNDS_KERNEL, NUMBERS, ORDER, RULES, RULES_KERNEL, SKIPPED, TOTAL, Grid, Kernel

@@ -16,7 +16,7 @@ from simt.compiler import EmulatorError, head
 LAUNCH_FAILED = 3  # the driver's exit status when simt_launch returned a message
 TIMEOUT = 300  # seconds
 OPTIONS = {
-    "TSAN_OPTIONS": "halt_on_error=1 atexit_sleep_ms=0",
+    "TSAN_OPTIONS": "halt_on_error=1 atexit_sleep_ms=0 report_thread_leaks=0",
     "ASAN_OPTIONS": "detect_leaks=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }

@@ -95,12 +95,6 @@ inline void set_name([[maybe_unused]] Fiber &fiber, [[maybe_unused]] unsigned bl
 #endif
 }
 
-inline void destroy([[maybe_unused]] Fiber &fiber) {
-#if SIMT_TSAN
-  __tsan_destroy_fiber(fiber.tsan_fiber);
-#endif
-}
-
 enum class Leave { kForNow, kForGood };
 
 // Not instrumented: between the two switches, TSan's and the stack's, the code belongs to no fiber.
