@@ -1,16 +1,55 @@
 """The CUDA path without a GPU: the front end on a launcher that runs its kernels on the CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from simt.emulator import Emulator
 from torch import Tensor
 
-from cumel.kernels import FeatureConfig
+from cumel.kernels import FeatureConfig, plan
 from cumel.kernels.frontend import Argument, Clips, Frontend
-from cumel.kernels.plan import Grid, Kernel
+from cumel.kernels.plan import Form, Grid, Kernel, Stage
+
+from simt.emulator import Emulator
+
+FEATURES = {
+    "stft": (Stage.SPECTRUM, Form.FLOAT),
+    "spectrogram": (Stage.STRENGTH, Form.FLOAT),
+    "melspectrogram": (Stage.MEL, Form.FLOAT),
+    "log_mel": (Stage.DECIBEL, Form.FLOAT),
+    "mel_image": (Stage.DECIBEL, Form.IMAGE),
+    "mfcc": (Stage.DECIBEL, Form.FLOAT),
+    "half": (Stage.DECIBEL, Form.HALF),  # log_mel as float16
+}
+# One config of `signals` for each plan, and one for those around cuFFT.
+PLANS = {"small": 256, "whisper": 400, "sparse": 512, "compact": 1024, "esc50": 2048, "large": 4096, "odd": None}
+# What is compiled for int16: all features of two, which read samples each in its own way, and one of the others.
+INT16 = [(name, feature) for name in ("esc50", "odd") for feature in FEATURES] + [(name, "log_mel") for name in PLANS]
+
+
+def kernels(cfg: FeatureConfig, features: Sequence[str] = tuple(FEATURES), *, int16: bool = False) -> Iterator[Kernel]:
+    """Yield what these features launch."""
+    for stage, form in (FEATURES[feature] for feature in features):
+        fused = plan.fused(cfg, stage, form, int16=int16)
+        if fused is None:
+            generic = plan.generic(cfg, stage, form, int16=int16)
+            yield from (generic.cut, generic.features)
+        else:
+            yield fused.kernel
+    if "mfcc" in features:
+        yield plan.mfcc(1, 1)[0]
+
+
+def together(clips: Sequence[np.ndarray], *, packed: bool) -> tuple[np.ndarray, list[int]]:
+    """Return clips as one batch, one right after another or padded with what nobody shall hear, and their lengths."""
+    lengths = [len(clip) for clip in clips]
+    if packed:
+        return np.concatenate(clips), lengths
+    batch = np.full((len(clips), max(lengths)), 12345 if clips[0].dtype == np.int16 else np.nan, clips[0].dtype)
+    for row, clip in zip(batch, clips, strict=True):
+        row[: len(clip)] = clip
+    return batch, lengths
 
 
 class EmulatedLauncher:
@@ -49,6 +88,8 @@ class Emulated:
         self, feature: str, y: np.ndarray, cfg: FeatureConfig, lengths: list[int] | None = None, *options: Any
     ) -> np.ndarray:
         """Compute `feature` of one clip [n_samples], or of a batch [n_clips, n_samples] or, packed, [n]."""
+        if feature == "half":
+            return self("log_mel", y, cfg, lengths, torch.float16)
         single = y.ndim == 1 and lengths is None
         samples = torch.from_numpy(np.ascontiguousarray(y[None] if single else y))
         n_samples = lengths if lengths is not None else [samples.shape[1]] * len(samples)
