@@ -52,9 +52,12 @@ def clip_lengths(lengths: Lengths, y: Tensor, cfg: FeatureConfig) -> tuple[list[
     return flat, packed
 
 
-def check_finite(peaks: Tensor) -> None:
-    """Refuse a clip whose loudest mel value ``peaks`` [n_clips, ...] is no number: it had NaN or infinity in it."""
+def check_finite(peaks: Tensor, first: int = 0, of_clips: int | None = None) -> None:
+    """Refuse a clip whose loudest mel value ``peaks`` [n_clips, ...] is no number: it had NaN or infinity in it.
+
+    The clips may be some of a batch of `of_clips`, from its clip `first` on.
+    """
     bad = (~peaks.detach().isfinite()).flatten().nonzero()
     if len(bad):
-        clip, n_clips = int(bad[0]), len(peaks)
+        clip, n_clips = first + int(bad[0]), len(peaks) if of_clips is None else of_clips
         raise InputError(f"clip {clip} of {n_clips} holds NaN or infinity, or overflows float32; mend it or drop it")

@@ -37,6 +37,7 @@ class Launcher:
         self._cupy = _cupy()
         self._device = device
         self._workspaces: dict[int, tuple[Tensor, Tensor]] = {}  # by stream
+        self._captured: list[Tensor] = []
 
     def launch(self, kernel: Kernel, grid: Grid, arguments: Sequence[Argument]) -> None:
         """Start a kernel. Its first launch compiles it, which CuPy remembers on disk."""
@@ -45,19 +46,23 @@ class Launcher:
                 (grid.blocks,), (grid.threads,), tuple(map(_by_value, arguments)), shared_mem=grid.shared
             )
 
-    def rfft(self, frames: Tensor) -> Tensor:
-        """Transform ``frames`` [n_frames, n_fft] to complex64 [n_frames, n_bins] by cuFFT."""
-        with self._current():
-            return torch.from_dlpack(self._cupy.fft.rfft(self._cupy.from_dlpack(frames), axis=1))
+    @property
+    def stream(self) -> int:
+        """Return the address of torch's current stream."""
+        return torch.cuda.current_stream(self._device).cuda_stream
+
+    def keep(self, *tensors: Tensor) -> None:
+        """Hold on to tensors for good while a CUDA graph is being captured, which will read them at every replay."""
+        if torch.cuda.is_current_stream_capturing():
+            self._captured.extend(tensors)
 
     def workspace(self, n_clips: int) -> tuple[Tensor, Tensor]:
         """Return int32 zeros [n_clips, 2] and [n_clips]: a stream's own, which every launch leaves zero."""
         if torch.cuda.is_current_stream_capturing():  # a graph may be replayed beside its stream's other work
             return self._zeros(n_clips)
-        stream = torch.cuda.current_stream(self._device).cuda_stream
-        if stream not in self._workspaces or len(self._workspaces[stream][1]) < n_clips:
-            self._workspaces[stream] = self._zeros(n_clips)
-        return self._workspaces[stream]
+        if self.stream not in self._workspaces or len(self._workspaces[self.stream][1]) < n_clips:
+            self._workspaces[self.stream] = self._zeros(n_clips)
+        return self._workspaces[self.stream]
 
     def _zeros(self, n_clips: int) -> tuple[Tensor, Tensor]:
         peaks = torch.zeros(n_clips, 2, dtype=torch.int32, device=self._device)

@@ -109,11 +109,10 @@ __device__ __forceinline__ Stretch stretch_of(float peak, float least, Levels le
 }
 
 // Lifts what lies more than top_db below a clip's maximum and makes its final form; whole blocks, vectors in flight.
-__device__ __forceinline__ void make_final(const float *from, Final *to, long long n_values, Clip clip,
-                                           Stretch stretch) {
-  const bool ragged = FORM == IMAGE && clip.n_frames < clip.width;  // then frames past the end are black
+// Frames past the end hold silence, which is not above any floor: black in an image.
+__device__ __forceinline__ void make_final(const float *from, Final *to, long long n_values, Stretch stretch) {
   const bool aligned = ((long long)from & 15) == 0 && ((long long)to & (4 * sizeof(Final) - 1)) == 0;
-  const long long n_quads = aligned && !ragged ? n_values / 4 : 0;
+  const long long n_quads = aligned ? n_values / 4 : 0;
   for (long long i = threadIdx.x; i < n_quads; i += IN_FLIGHT * THREADS) {
     float4 x[IN_FLIGHT];
 #pragma unroll
@@ -126,7 +125,7 @@ __device__ __forceinline__ void make_final(const float *from, Final *to, long lo
                                            final_of(x[k].z, stretch), final_of(x[k].w, stretch)};
   }
   for (long long i = 4 * n_quads + threadIdx.x; i < n_values; i += THREADS)
-    to[i] = ragged && i % clip.width >= clip.n_frames ? (Final)0 : final_of(from[i], stretch);
+    to[i] = final_of(from[i], stretch);
 }
 
 // The last of a clip's blocks to get here finishes the clip and leaves the workspace as it was. It sees every other
@@ -150,6 +149,6 @@ __device__ __forceinline__ void finish_clip(Clip clip, int clip_index, int n_row
   const Stretch stretch = stretch_of(__int_as_float(board[1]), __int_as_float(board[2]), levels);
   float *from = out + clip.out;
   Final *to = FORM == FLOAT ? (Final *)from : (Final *)finish.final + clip.out;
-  make_final(from, to, (long long)n_rows * clip.width, clip, stretch);
+  make_final(from, to, (long long)n_rows * clip.width, stretch);
 }
 #endif

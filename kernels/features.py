@@ -80,7 +80,7 @@ def log_mel(
     """Compute the mel spectrogram in dB, as `librosa.power_to_db` (`amplitude_to_db` when power is 1) of it.
 
     Parameters and errors as for `stft`; besides, `InputError` for a clip with NaN or infinity in it. CUDA kernels do
-    not wait to find that out: there, such a clip comes out as NaN.
+    not wait to find that out: there, such a clip comes out as NaN (without `top_db`, perhaps only its frames that are).
 
     Parameters
     ----------

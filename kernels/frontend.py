@@ -15,6 +15,7 @@ from torch import Tensor
 from . import plan
 from .checks import check_finite
 from .config import FeatureConfig
+from .errors import CumelError
 from .plan import CLIP, Form, Grid, Kernel, Stage
 from .tensors import dct_weights
 
@@ -32,8 +33,13 @@ class Launcher(Protocol):
         """Start a kernel; tensors go as pointers, NumPy scalars by value, None as a null pointer."""
         ...
 
-    def rfft(self, frames: Tensor) -> Tensor:
-        """Transform ``frames`` [n_frames, n_fft] to complex64 [n_frames, n_bins]."""
+    @property
+    def stream(self) -> int:
+        """Return what tells the current stream from others: what is uploaded on one is not there yet for another."""
+        ...
+
+    def keep(self, *tensors: Tensor) -> None:
+        """Hold on to cached tensors, if a CUDA graph is being captured that will read them again."""
         ...
 
     def workspace(self, n_clips: int) -> tuple[Tensor, Tensor]:
@@ -49,6 +55,8 @@ class Clips(NamedTuple):
     lengths: tuple[int, ...]  # samples of each whole clip
     width: int  # frames of every row of the features
     first_frame: int = 0  # of the piece
+    number: int = 0  # of the first clip, in the user's batch
+    of_clips: int | None = None  # in that batch; None: these
 
     @classmethod
     def of(cls, clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Clips:
@@ -100,6 +108,7 @@ class Frontend:
         dct = dct_weights(cfg, log_mel.device)
         out = log_mel.new_empty(n_clips, cfg.n_mfcc, n_frames)
         sizes = map(np.int32, (n_mels, cfg.n_mfcc, n_frames))
+        self.launcher.keep(dct)
         self.launcher.launch(*plan.mfcc(n_clips, n_frames), (log_mel.contiguous(), dct, *sizes, out))
         return out
 
@@ -130,32 +139,35 @@ def compute(
     fused = plan.fused(cfg, stage, form, int16=int16)
     if fused is not None:
         frames = fused.frames(n_clips * clips.width)
-        layout, blocks = _layout(clips[1:], cfg, rows, frames, 1, device)
-        tables = _tables(fused, device)
+        layout, blocks = _layout(clips[1:5], cfg, rows, frames, 1, device, launcher.stream)
+        tables = _tables(fused, device, launcher.stream)
+        launcher.keep(layout, blocks, *tables)
         sizes = (np.int32(rows), np.int32(frames.bit_length() - 1))
         arguments = (clips.samples, layout, blocks, *placing, *tables, *sizes, *epilogue)
         launcher.launch(fused.kernel, fused.grid(len(blocks)), arguments)
     else:
         generic = plan.generic(cfg, stage, form, int16=int16)
         frames = generic.frames(SCRATCH_BYTES)
-        layout, blocks = _layout(clips[1:], cfg, rows, frames, generic.n_tiles, device)
-        window, *filters = _tables(generic, device)
+        layout, blocks = _layout(clips[1:5], cfg, rows, frames, generic.n_tiles, device, launcher.stream)
+        window, *filters = _tables(generic, device, launcher.stream)
+        launcher.keep(layout, blocks, window, *filters)
         log_frames = np.int32(frames.bit_length() - 1)
         for some in blocks.split(max(1, SCRATCH_BYTES // (4 * cfg.n_fft * frames))):
             cut, features = generic.grids(len(some), frames)
             waiting = torch.empty(len(some) * frames, cfg.n_fft, device=device)
             arguments = (clips.samples, layout, some, *placing, window, np.int32(cfg.n_fft), log_frames, waiting)
             launcher.launch(generic.cut, cut, arguments)
-            spectra = launcher.rfft(waiting)
+            spectra = torch.fft.rfft(waiting)  # cuFFT
             arguments = (spectra, layout, some, np.int32(cfg.n_bins), *filters, np.int32(rows), log_frames, *epilogue)
             launcher.launch(generic.features, features, arguments)
     if loudest is not None:
-        check_finite(loudest)
+        check_finite(loudest, clips.number, clips.of_clips)
     return out if final is None else final
 
 
 @lru_cache(maxsize=64)
-def _tables(design: plan.Fused | plan.Generic, device: torch.device) -> tuple[Tensor, ...]:
+def _tables(design: plan.Fused | plan.Generic, device: torch.device, stream: int) -> tuple[Tensor, ...]:  # noqa: ARG001
+    """Return a plan's tables; of each stream its own, since others do not wait for the upload, or for the last use."""
     return tuple(_upload(table, device) for table in design.tables)
 
 
@@ -167,6 +179,7 @@ def _layout(
     frames: int,
     shares: int,
     device: torch.device,
+    stream: int,  # noqa: ARG001
 ) -> tuple[Tensor, Tensor]:
     """Return the clips as bytes, and the work list, each of whose entries is for `shares` blocks."""
     starts, lengths, width, first_frame = place
@@ -182,4 +195,8 @@ def _layout(
 
 def _upload(array: np.ndarray, device: torch.device) -> Tensor:
     host = torch.from_numpy(np.array(array))  # plans are shared, and read-only
-    return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host
+    if device.type != "cuda":
+        return host
+    if torch.cuda.is_current_stream_capturing():
+        raise CumelError("a CUDA graph is being captured: compute these shapes once before, on the same stream")
+    return host.pin_memory().to(device, non_blocking=True)

@@ -36,7 +36,9 @@ def stream(frontend: Frontend, device: torch.device, feature: Feature, clips: Cl
     parts = []
     for first, last in _groups(clips, most_frames):
         lengths = clips.lengths[first:last]
-        some = Clips(clips.samples, clips.starts[first:last], lengths, clips.width)
+        some = clips._replace(
+            starts=clips.starts[first:last], lengths=lengths, number=first, of_clips=len(clips.lengths)
+        )
         if lengths[0] * clips.samples.itemsize > SAMPLE_BYTES or clips.width > most_frames:
             parts.append(_long(frontend, device, feature, some, cfg, most_frames))
         else:
@@ -70,7 +72,7 @@ def _long(
     db = torch.cat([frontend.log_mel(piece, unlimited).cpu() for piece in pieces], dim=2)
     peak = db.max()
     if feature == "mel_image":
-        check_finite(peak[None])
+        check_finite(peak[None], clip.number, clip.of_clips)
     if cfg.top_db is not None:
         db = db.clamp_(min=peak - cfg.top_db) if peak < inf else db.fill_(torch.nan)
     if feature == "log_mel":

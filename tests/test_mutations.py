@@ -86,7 +86,7 @@ SLIPS = {
     ),
     "silent frames": Slip("epilogue.cuh", "if (!sounds) smallest = LARGEST;", "", IMAGE),
     "half a warp": Slip("epilogue.cuh", "for (int d = WARP / 2; d;", "for (int d = WARP / 4; d;", IMAGE),
-    "black frames": Slip("epilogue.cuh", "? (Final)0 : final_of", "? (Final)1 : final_of", IMAGE),
+    "frames past the end": Slip("epilogue.cuh", "= sounds ? *from : NOTHING;", "= *from;", STFT),
     "half to even": Slip("epilogue.cuh", "0xfffu + (size >> 13 & 1u)", "0x1000u", TIES),
     "last weight": Slip("generic.cu", "k < n_weights", "k < n_weights - 1", LAUNCHES["generic-image"]),
     "last band": Slip("mfcc.cu", "m < n_mels", "m < n_mels - 1", LAUNCHES["256-mfcc"]),

@@ -152,11 +152,6 @@ def test_the_workspace_is_used_again() -> None:
     assert emulator.workspace(2)[0] is peaks
 
 
-def test_rfft() -> None:
-    frames = torch.arange(12.0).reshape(2, 6)
-    np.testing.assert_allclose(Emulator().rfft(frames).numpy(), np.fft.rfft(frames.numpy()), rtol=RTOL, atol=1e-6)
-
-
 @pytest.mark.parametrize("sanitizer", [None, "address"])
 def test_wrong_arguments_are_refused(sanitizer: compiler.Sanitizer) -> None:
     emulator, out, number = Emulator(sanitizer=sanitizer), torch.zeros(64), np.int32(-1)

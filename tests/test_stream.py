@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cumel.kernels import FeatureConfig, frontend, plan, stream
+from cumel.kernels import FeatureConfig, InputError, frontend, plan, stream
 from cumel.kernels.frontend import Clips
 from cumel.kernels.plan import Stage
 
@@ -168,3 +168,16 @@ def test_hours_fit_on_a_device(name: str, feature: str, dtype: torch.dtype) -> N
             assert low <= max(first, 0)
             assert low + len(piece.samples) >= min(last, n_samples)
         assert n_frames == clip.width
+
+
+def test_a_bad_clip_is_named_by_its_place_in_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = CONFIGS["small"]
+    batch = np.stack([signal("noise", 3000, cfg.sr)] * 5)
+    batch[3, 1000] = np.nan
+    monkeypatch.setattr(stream, "SAMPLE_BYTES", 2 * batch[0].nbytes)
+    clips = Clips.of(torch.from_numpy(batch), [3000] * 5, cfg)
+    with pytest.raises(InputError, match=r"^clip 3 of 5 holds NaN"):
+        stream.stream(Emulated().frontend, CPU, "mel_image", clips, cfg)
+    monkeypatch.setattr(stream, "SAMPLE_BYTES", batch[0].nbytes // 2)  # each clip in pieces
+    with pytest.raises(InputError, match=r"^clip 3 of 5 holds NaN"):
+        stream.stream(Emulated().frontend, CPU, "mel_image", clips, cfg)

@@ -101,10 +101,6 @@ class Emulator:
         if failure:
             raise EmulatorError(self._with_lines(failure, kernel))
 
-    def rfft(self, frames: Tensor) -> Tensor:
-        """Return the spectrum along the last axis; stands in for cuFFT."""
-        return torch.fft.rfft(frames)
-
     def workspace(self, n_clips: int) -> tuple[Tensor, Tensor]:
         """Return int32 zeros [n_clips, 2] and [n_clips], or more: the same again, as every launch leaves them zero."""
         if len(self._workspace[1]) < n_clips:
