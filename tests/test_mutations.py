@@ -104,6 +104,8 @@ def check(launch: Launch, emulated: Emulated) -> None:
     for y, features, db in zip(launch.clips(), out, levels, strict=True):
         oracle, n = Oracle(y, launch.cfg), launch.cfg.n_frames(len(y))
         actual = features[:, :n]
+        if launch.feature not in ("log_mel", "mfcc"):
+            assert not features[:, n:].any()
         if launch.kind == "nan":
             np.testing.assert_array_equal(np.isnan(actual), np.isnan(oracle.log_mel))
         elif launch.half:
@@ -112,7 +114,6 @@ def check(launch: Launch, emulated: Emulated) -> None:
             oracle.check_mfcc(actual, db[:, :n])
         elif launch.feature == "mel_image":
             oracle.check_image(actual)
-            assert not features[:, n:].any()
         else:
             getattr(oracle, f"check_{launch.feature}")(actual)
 
