@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,17 +46,20 @@ def load(path: Path | str, sr: int | None = None) -> tuple[Samples, int]:
         For a file that is missing, unreadable, no audio, truncated, empty, or holds NaN or infinity.
     """
     path = Path(path)
-    y, native = _decode(path)
-    y = np.mean(y, axis=1) if y.shape[1] > 1 else y[:, 0]
+    with opened(path) as sound:
+        native = int(sound.samplerate)
+        y = mono(sound.read(dtype="float32", always_2d=True))
+        if len(y) < sound.frames:
+            raise truncated(path, len(y), sound.frames)
     if y.size == 0:
         raise InputError(f"{path}: holds no samples; record it again, or leave it out")
-    bad = np.flatnonzero(~np.isfinite(y))
-    if bad.size:
-        raise InputError(f"{path}: sample {bad[0]} is NaN or infinite ({bad.size} such); repair it, or leave it out")
+    check_numbers(path, y)
     return (y, native) if sr is None or sr == native else (resample(y, native, sr), sr)
 
 
-def _decode(path: Path) -> tuple[Samples, int]:
+@contextmanager
+def opened(path: Path) -> Iterator[soundfile.SoundFile]:
+    """Open a recording for reading; what goes wrong with it, here or in the block, is an `InputError` that names it."""
     try:
         check_regular(path)
         with path.open("rb") as file:
@@ -63,12 +67,7 @@ def _decode(path: Path) -> tuple[Samples, int]:
         with soundfile.SoundFile(os.fsencode(path)) as sound:  # pyright: ignore[reportArgumentType] (not all names are UTF-8)
             if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
                 raise InputError(f"{path}: its header claims {sound.samplerate} Hz; repair it, or leave it out")
-            y = sound.read(dtype="float32", always_2d=True)
-            if len(y) < sound.frames:
-                raise InputError(
-                    f"{path}: truncated: {len(y)} of {sound.frames} samples decode; fetch or record it again"
-                )
-            return np.asarray(y, np.float32), int(sound.samplerate)
+            yield sound
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
         raise InputError(f"{path}: not readable as audio ({reason}); give WAV, FLAC, OGG, MP3 or AIFF") from None
@@ -80,6 +79,24 @@ def _decode(path: Path) -> tuple[Samples, int]:
         raise InputError(f"{path}: raw samples without a header; give WAV, FLAC, OGG, MP3 or AIFF") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; check the path and its permissions") from None
+
+
+def mono(y: Samples) -> Samples:
+    """Return the mean of the channels of ``y`` [n_samples, n_channels]."""
+    return np.mean(y, axis=1) if y.shape[1] > 1 else y[:, 0]
+
+
+def check_numbers(path: Path, y: Samples, first: int = 0) -> None:
+    """Refuse samples that are NaN or infinite; `first` is the number of the first one in the recording."""
+    if not np.isfinite(y).all():
+        bad = np.flatnonzero(~np.isfinite(y))
+        where = first + int(bad[0])
+        raise InputError(f"{path}: sample {where} is NaN or infinite ({bad.size} such); repair it, or leave it out")
+
+
+def truncated(path: Path, n_read: int, n_promised: int) -> InputError:
+    """Say that fewer samples decode than the header promises."""
+    return InputError(f"{path}: truncated: {n_read} of {n_promised} samples decode; fetch or record it again")
 
 
 def resample(y: Samples, sr: int, target: int) -> Samples:
