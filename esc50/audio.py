@@ -48,13 +48,20 @@ def load(path: Path | str, sr: int | None = None) -> tuple[Samples, int]:
     path = Path(path)
     with opened(path) as sound:
         native = int(sound.samplerate)
-        y = mono(sound.read(dtype="float32", always_2d=True))
+        y = mono(sound.read(sound.frames, dtype="float32", always_2d=True))
         if len(y) < sound.frames:
             raise truncated(path, len(y), sound.frames)
     if y.size == 0:
         raise InputError(f"{path}: holds no samples; record it again, or leave it out")
     check_numbers(path, y)
     return (y, native) if sr is None or sr == native else (resample(y, native, sr), sr)
+
+
+class _Forward(soundfile.SoundFile):
+    """Read from the beginning on: `read` else seeks to where it is, and an MP3's next samples then round differently."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 @contextmanager
@@ -64,7 +71,7 @@ def opened(path: Path) -> Iterator[soundfile.SoundFile]:
         check_regular(path)
         with path.open("rb") as file:
             check_whole(path, file)
-        with soundfile.SoundFile(os.fsencode(path)) as sound:  # pyright: ignore[reportArgumentType] (not all names are UTF-8)
+        with _Forward(os.fsencode(path)) as sound:  # pyright: ignore[reportArgumentType] (not all names are UTF-8)
             if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
                 raise InputError(f"{path}: its header claims {sound.samplerate} Hz; repair it, or leave it out")
             yield sound
