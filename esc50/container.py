@@ -16,9 +16,12 @@ END_OF_STREAM = 0x04
 
 
 def check_regular(path: Path) -> None:
-    """Refuse a pipe or a device before it is opened: that might wait for ever."""
+    """Refuse a folder, and before it is opened a pipe or a device: that might wait for ever."""
     mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder has its own message
+    if stat.S_ISDIR(mode):
+        with os.scandir(path):  # one that may not be read says so
+            raise InputError(f"{path}: a folder, not a recording; put recordings in it, or leave it out")
+    if not stat.S_ISREG(mode):
         raise InputError(f"{path}: not a regular file; give a recording")
 
 

@@ -74,7 +74,7 @@ BAD = {
         lambda path: write(path, np.array([0, 0.5, np.nan, 0, np.inf]), subtype="FLOAT"),
         "sample 2 is NaN or inf",
     ),
-    "folder.wav": (lambda path: path.mkdir(), "directory"),
+    "folder.wav": (lambda path: path.mkdir(), "a folder, not a recording"),
 }
 
 
