@@ -18,6 +18,7 @@ from ..kernels import CumelError, InputError
 from .container import check_regular, check_whole
 
 LOWEST_RATE, HIGHEST_RATE = 500, 2_000_000  # Hz; beyond lie damaged headers
+UNRECOGNISED, BAD_FILE, INTERNAL = 1, 7, (24, 29, 39)  # libsndfile's codes; a file that is no MP3 gets BAD_FILE
 EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 
 Samples = NDArray[np.float32]
@@ -58,7 +59,7 @@ def load(path: Path | str, sr: int | None = None) -> tuple[Samples, int]:
 
 
 class _Forward(soundfile.SoundFile):
-    """Read from the beginning on: `read` else seeks to where it is, and an MP3's next samples then round differently."""
+    """Read from the beginning on: `read` else seeks to where it is, and an MP3's next samples round differently."""
 
     def seekable(self) -> bool:
         return False
@@ -76,8 +77,7 @@ def opened(path: Path) -> Iterator[soundfile.SoundFile]:
                 raise InputError(f"{path}: its header claims {sound.samplerate} Hz; repair it, or leave it out")
             yield sound
     except soundfile.LibsndfileError as error:
-        reason = error.error_string.rstrip(".")
-        raise InputError(f"{path}: not readable as audio ({reason}); give WAV, FLAC, OGG, MP3 or AIFF") from None
+        raise InputError(f"{path}: {_reason(error)}") from None
     except InputError:
         raise
     except (MemoryError, ValueError):
@@ -88,9 +88,19 @@ def opened(path: Path) -> Iterator[soundfile.SoundFile]:
         raise InputError(f"{path}: {error.strerror or error}; check the path and its permissions") from None
 
 
+def _reason(error: soundfile.LibsndfileError) -> str:
+    """Say what libsndfile means; some of its words speak of its own insides, or of files that do not exist."""
+    if error.code in (UNRECOGNISED, BAD_FILE):
+        return "not readable as audio (no known format); give WAV, FLAC, OGG, MP3 or AIFF"
+    if error.code in INTERNAL:
+        return "damaged (its header contradicts itself); fetch or record it again"
+    return f"damaged or unsupported ({error.error_string.rstrip('.')}); fetch it again, or convert it to WAV or FLAC"
+
+
 def mono(y: Samples) -> Samples:
     """Return the mean of the channels of ``y`` [n_samples, n_channels]."""
-    return np.mean(y, axis=1) if y.shape[1] > 1 else y[:, 0]
+    with np.errstate(over="ignore", invalid="ignore"):  # `check_numbers` speaks of it
+        return np.mean(y, axis=1) if y.shape[1] > 1 else y[:, 0]
 
 
 def check_numbers(path: Path, y: Samples, first: int = 0) -> None:
