@@ -97,15 +97,15 @@ def _reason(error: soundfile.LibsndfileError) -> str:
     return f"damaged or unsupported ({error.error_string.rstrip('.')}); fetch it again, or convert it to WAV or FLAC"
 
 
-def mono(y: Samples) -> Samples:
+def mono(y: NDArray) -> NDArray:
     """Return the mean of the channels of ``y`` [n_samples, n_channels]."""
     with np.errstate(over="ignore", invalid="ignore"):  # `check_numbers` speaks of it
         return np.mean(y, axis=1) if y.shape[1] > 1 else y[:, 0]
 
 
-def check_numbers(path: Path, y: Samples, first: int = 0) -> None:
+def check_numbers(path: Path, y: NDArray, first: int = 0) -> None:
     """Refuse samples that are NaN or infinite; `first` is the number of the first one in the recording."""
-    if not np.isfinite(y).all():
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
         bad = np.flatnonzero(~np.isfinite(y))
         where = first + int(bad[0])
         raise InputError(f"{path}: sample {where} is NaN or infinite ({bad.size} such); repair it, or leave it out")

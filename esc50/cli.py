@@ -6,6 +6,7 @@ The one file that may import from every folder; it does so inside the commands, 
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import os
 import sys
@@ -85,21 +86,32 @@ def extract(
     shard: Annotated[str | None, typer.Option(help="i/n: only every n-th file, from the i-th on.")] = None,
     workers: Workers = CORES,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
-    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Only what failed or was not reached.")] = False,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Also what failed, or changed since.")] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster (pip install 'cumel[ray]').")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of the Ray cluster; without it, one on this machine.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print failures only.")] = False,
     as_json: AsJson = False,
     *,
     cfg: FeatureConfig,
 ) -> None:
-    """Extract features of recordings into a store: packed shards, an index, the config."""
-    from .audio import find
+    """Extract features of recordings into a store. The same call goes on where an interrupted one ended."""
     from .device import choose
     from .extract import extract as run
     from .extract import my_share
+    from .inputs import resolve
 
-    paths = my_share(find(inputs), shard)
+    if engine not in ("local", "ray"):
+        raise CumelError(f"--engine {engine}: must be local or ray")
+    if address is not None and engine != "ray":
+        raise CumelError(f"--address {address}: only --engine ray has one")
+    paths = my_share(resolve(inputs), shard)
     if not paths:
         show.facts({"files": 0, "note": f"no file falls into share {shard}"}, as_json)
         return
+    if engine == "ray":
+        from .engine_ray import extract as run_on_ray
+
+        run = functools.partial(run_on_ray, address=address)
     report = run(
         paths,
         out,
@@ -110,9 +122,10 @@ def extract(
         workers=workers,
         overwrite=overwrite,
         retry_errors=retry_errors,
+        quiet=quiet,
     )
-    show.extraction(report, as_json)
-    raise typer.Exit(1 if report["failed"] else 0)
+    show.extraction(report, as_json, quiet)
+    raise typer.Exit(1 if report["failed"] or (report["files"] and report["failed_before"]) else 0)
 
 
 @app.command()

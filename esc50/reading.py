@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import soundfile
@@ -24,6 +24,7 @@ BLOCK_BYTES = 4 << 20  # of decoded samples, all channels
 MOST_SAMPLES = 2**40  # what a header may promise
 
 Pcm = NDArray[np.int16] | Samples
+Dtype = Literal["int16", "float32"]
 
 
 class Header(NamedTuple):
@@ -32,7 +33,11 @@ class Header(NamedTuple):
     sr: int  # Hz
     n_samples: int
     n_channels: int
-    is_int16: bool  # 16-bit PCM in one channel: decoded without a conversion
+    is_int16: bool  # 16-bit PCM in one channel
+
+    def dtype(self, sr: int) -> Dtype:
+        """Return what to decode to for features at `sr` Hz: int16 needs no conversion, but is not resampled."""
+        return "int16" if self.is_int16 and self.sr == sr else "float32"
 
 
 class Clip(NamedTuple):
@@ -74,33 +79,30 @@ def read(path: Path, sr: int, admit: Callable[[Header], bool], *, resampled: boo
         header = header_of(path, sound)
         if not admit(header):
             return None
-        if header.is_int16 and header.sr == sr:
-            y = sound.read(header.n_samples, dtype="int16")
-        else:
-            y = mono(sound.read(header.n_samples, dtype="float32", always_2d=True))
+        y = _next(sound, header.n_samples, header.dtype(sr))
     if len(y) < header.n_samples:
         raise truncated(path, len(y), header.n_samples)
-    if y.dtype == np.int16:
-        return Clip(y, sr)
     check_numbers(path, y)
-    return Clip(resample(y, header.sr, sr), sr) if resampled and header.sr != sr else Clip(y, header.sr)
+    if header.sr == sr or not resampled:
+        return Clip(y, header.sr)
+    return Clip(resample(np.asarray(y, np.float32), header.sr, sr), sr)
 
 
 def stream(path: Path, sr: int, device: torch.device | None = None) -> Iterator[Pcm]:
     """Yield the samples that `read` would return, in blocks; resampled on `device`, or with soxr without one."""
     with opened(path) as sound:
         header = header_of(path, sound)
-    blocks = _blocks(path, header, "int16" if header.is_int16 and header.sr == sr else "float32")
+    blocks = _blocks(path, header, header.dtype(sr))
     if header.sr == sr:
         return blocks
     return _soxr(blocks, header.sr, sr) if device is None else resample_blocks(device, blocks, header.sr, sr)
 
 
-def _blocks(path: Path, header: Header, dtype: str) -> Iterator[Pcm]:
+def _blocks(path: Path, header: Header, dtype: Dtype) -> Iterator[Pcm]:
     size, n_read = max(1, BLOCK_BYTES // 4 // header.n_channels), 0
     with opened(path) as sound:
         while n_read < header.n_samples:
-            y = mono(sound.read(size, dtype=dtype, always_2d=True))
+            y = _next(sound, size, dtype)
             if not len(y):
                 raise truncated(path, n_read, header.n_samples)
             check_numbers(path, y, n_read)
@@ -108,7 +110,12 @@ def _blocks(path: Path, header: Header, dtype: str) -> Iterator[Pcm]:
             yield y
 
 
-def _soxr(blocks: Iterable[Samples], sr: int, target: int) -> Iterator[Samples]:
+def _next(sound: soundfile.SoundFile, n_samples: int, dtype: Dtype) -> Pcm:
+    """Read the next samples of an opened recording, as one channel."""
+    return mono(np.asarray(sound.read(n_samples, dtype=dtype, always_2d=True)))
+
+
+def _soxr(blocks: Iterable[Pcm], sr: int, target: int) -> Iterator[Samples]:
     """Resample block by block: the bits of `audio.resample`, whose one call works in the same way inside."""
     state = soxr.ResampleStream(sr, target, 1, dtype="float32", quality="HQ")
     n_in = n_out = 0

@@ -35,7 +35,7 @@ def resample_on(device: torch.device, y: Samples, sr: int, target: int) -> Sampl
     return np.concatenate(list(resample_blocks(device, [y], sr, target)))
 
 
-def resample_blocks(device: torch.device, blocks: Iterable[Samples], sr: int, target: int) -> Iterator[Samples]:
+def resample_blocks(device: torch.device, blocks: Iterable[NDArray], sr: int, target: int) -> Iterator[Samples]:
     """Resample a recording that comes in blocks of any length, as `resample_on` does it whole: the same numbers."""
     old, new = sr // gcd(sr, target), target // gcd(sr, target)
     width = ceil(ZERO_CROSSINGS * old / (min(old, new) * ROLLOFF))
