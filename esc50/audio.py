@@ -14,7 +14,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from ..kernels import CumelError, InputError
+from ..kernels import InputError
 from .container import check_regular, check_whole
 
 LOWEST_RATE, HIGHEST_RATE = 500, 2_000_000  # Hz; beyond lie damaged headers
@@ -94,7 +94,8 @@ def _reason(error: soundfile.LibsndfileError) -> str:
         return "not readable as audio (no known format); give WAV, FLAC, OGG, MP3 or AIFF"
     if error.code in INTERNAL:
         return "damaged (its header contradicts itself); fetch or record it again"
-    return f"damaged or unsupported ({error.error_string.rstrip('.')}); fetch it again, or convert it to WAV or FLAC"
+    reason = error.error_string.removeprefix("Error : ").rstrip(".")
+    return f"damaged or unsupported ({reason}); fetch it again, or convert it to WAV or FLAC"
 
 
 def mono(y: NDArray) -> NDArray:
@@ -154,23 +155,3 @@ def load_all(paths: Iterable[Path], sr: int | None, workers: int) -> Iterator[tu
         finally:
             for job in pending:
                 job.cancel()
-
-
-def find(inputs: Iterable[Path | str]) -> list[Path]:
-    """List the recordings in `inputs`: a file is taken as it is, a folder is searched for audio by extension.
-
-    Raises
-    ------
-    CumelError
-        For a folder without recordings. A file that is missing is left for `load` to report.
-    """
-    found: list[Path] = []
-    for given in map(Path, inputs):
-        if not given.is_dir():
-            found.append(given)
-            continue
-        inside = sorted(p for p in given.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
-        if not inside:
-            raise CumelError(f"{given}: no recordings in this folder; looked for {', '.join(EXTENSIONS)}")
-        found += inside
-    return found

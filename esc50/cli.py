@@ -19,6 +19,7 @@ import typer
 from ..kernels.config import FeatureConfig
 from ..kernels.errors import CumelError
 from . import show
+from .cli_convert import convert
 from .cli_training import cross_validate, evaluate, train
 from .cores import CORES
 from .options import AsJson, Device, Expectation, Inputs, Workers, feature_options
@@ -134,16 +135,16 @@ def verify(
     inputs: Inputs, device: Device = "auto", workers: Workers = CORES, as_json: AsJson = False, *, cfg: FeatureConfig
 ) -> None:
     """Compare our log-mel spectrogram with librosa's in float64, on your own recordings."""
-    from .audio import find
     from .device import choose
+    from .inputs import resolve
     from .verify import verify as run
 
-    report = run(find(inputs), cfg, choose(device), workers)
+    report = run(resolve(inputs), cfg, choose(device), workers)
     show.verification(report, as_json)
     raise typer.Exit(0 if report["passed"] else 1)
 
 
-for command in (train, evaluate, cross_validate):
+for command in (convert, train, evaluate, cross_validate):
     app.command()(command)
 
 
@@ -179,10 +180,10 @@ def predict(
     """Classify recordings of any rate, length, channel count and format."""
     from ..export.predict import load_model
     from ..export.predict import predict as classify
-    from .audio import find
+    from .inputs import resolve
 
     loaded = load_model(model, provider=provider, require_gpu=require_gpu)
-    report = classify(loaded, find(inputs), top=top, cfg=cfg(loaded.recipe.features))
+    report = classify(loaded, resolve(inputs), top=top, cfg=cfg(loaded.recipe.features))
     if plot is not None:
         from .draw import draw_results
 
@@ -202,10 +203,10 @@ def plot(
     cfg: FeatureConfig,
 ) -> None:
     """Draw the waveform and the mel spectrogram of recordings."""
-    from .audio import find
     from .draw import draw_files
+    from .inputs import resolve
 
-    report = draw_files(find(inputs), cfg, out)
+    report = draw_files(resolve(inputs), cfg, out)
     show.plotted(report, as_json)
     raise typer.Exit(1 if report["failures"] else 0)
 

@@ -1,26 +1,20 @@
-"""A store of features in the formats of others: files, tar shards, arrays, a dataset. Clip by clip, in bounded memory."""
+"""A store of features in the formats of others: files, tar shards, arrays, a dataset; written clip by clip."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..kernels import CumelError
-from .convert_arrays import write_hdf5, write_zarr
-from .convert_clips import write_hf, write_npy, write_webdataset
-from .progress import track
-from .shards import shard_path
+from .clips import Clip, clips_of, extracted
+from .files import part_of, unwritable
+from .formats import write_hdf5, write_hf, write_npy, write_webdataset, write_zarr
+from .progress import bar
 from .store import Store
-
-INDEX_ROWS = 1 << 14  # of the index, at once
 
 
 class Format(NamedTuple):
@@ -73,19 +67,49 @@ def convert(folder: Path, out: Path, to: str, *, quiet: bool = False) -> dict[st
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise CumelError(f"{out}: is there already; choose another --out")
     store = Store(folder)
-    failed = _count(store, "error")
-    n_clips = len(store) - failed
+    n_clips = len(extracted(store))
     if not n_clips:
         raise CumelError(f"{folder}: has no features, only recordings that failed; nothing to convert")
     started = time.monotonic()
-    with _appearing(out) as part:
-        clips = clips_of(store)
-        FORMATS[to].write(store, clips if quiet else track(clips, f"writing {to}", n_clips, "clips"), part)
+    with _appearing(out, FORMATS[to].is_file) as part, bar(f"writing {to}", n_clips, "clips", quiet=quiet) as advance:
+        FORMATS[to].write(store, _counted(clips_of(store), advance), part)
     return {
         "clips": n_clips,
-        "left_out": failed,
+        "left_out": len(store) - n_clips,
         "format": to,
         "bytes": sum(path.stat().st_size for path in (out, *out.rglob("*")) if path.is_file()),
         "seconds": round(time.monotonic() - started, 2),
         "out": str(out),
     }
+
+
+def _counted(clips: Iterator[Clip], advance: Callable[..., None]) -> Iterator[Clip]:
+    for clip in clips:
+        yield clip
+        advance()
+
+
+@contextmanager
+def _appearing(out: Path, is_file: bool) -> Iterator[Path]:
+    """Yield a temporary file or folder beside `out`, which becomes `out` when the block ends well."""
+    part = part_of(out)
+    try:
+        _remove(part)  # of a run that was killed
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not is_file:
+            part.mkdir()
+        yield part
+        if out.is_dir():
+            out.rmdir()  # it is empty
+        part.replace(out)
+    except OSError as error:
+        raise unwritable(out, error) from None
+    finally:
+        _remove(part)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
