@@ -24,7 +24,7 @@ from .pipeline import ahead, ordered
 from .progress import bar
 from .resume import Plan, check_place, clear, plan
 from .shards import INDEX, SHARD_BYTES, Row, ShardWriter, write_index
-from .stopping import Stop, stoppable
+from .stopping import Stop, StoppedError, stoppable
 from .store import StoreConfig, key_of
 from .tally import Tally
 
@@ -78,10 +78,10 @@ def extract(
     ------
     CumelError
         For an unknown kind or dtype, a config that no clip could satisfy, or a store that may not be touched.
-    KeyboardInterrupt
-        With what to do to go on; everything up to the last complete shard is kept.
+    StoppedError
+        After Ctrl-C or SIGTERM; everything up to the last complete shard is kept.
     """
-    config = _config(cfg, kind, dtype, device)
+    config = config_of(cfg, kind, dtype, device)
     if not paths:
         raise CumelError("no recordings given; name files or folders")
     check_place(out, overwrite=overwrite, retry_errors=retry_errors)
@@ -111,8 +111,8 @@ def extract(
     }
 
 
-def _config(cfg: FeatureConfig, kind: str, dtype: str, device: torch.device) -> StoreConfig:
-    """Check what does not depend on the recordings."""
+def config_of(cfg: FeatureConfig, kind: str, dtype: str, device: torch.device) -> StoreConfig:
+    """Describe what an extraction makes; a `CumelError` for what no recording could satisfy."""
     if kind not in KINDS:
         raise CumelError(f"--features {kind}: must be one of {', '.join(KINDS)}")
     if dtype not in ("float32", "float16"):
@@ -159,8 +159,8 @@ class _Run:
             if writer.rows:
                 self._finish(writer)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"{self.job.spill} keeps {self.plan.kept + self.tally.written} files; "
+            raise StoppedError(
+                f"interrupted: {self.job.spill} keeps {self.plan.kept + self.tally.written} files; "
                 f"the same call{' without --overwrite' if self.plan.overwrites else ''} goes on"
             ) from None
         except OSError as error:

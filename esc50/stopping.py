@@ -9,6 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from ..kernels import CumelError
+
+
+class StoppedError(CumelError):
+    """The user stopped it; the message says how to go on."""
+
+    exit_code = 130  # as a shell says of Ctrl-C
+
 
 class Stop:
     """Whether the user asked to stop."""
