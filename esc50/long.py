@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from threading import Semaphore
 from typing import BinaryIO
@@ -32,20 +32,31 @@ class Helpers:
         self._pool = ThreadPoolExecutor(n, "cumel-piece", start)
 
     def map(self, compute: Callable[[Pcm], NDArray], pieces: Iterable[Pcm]) -> Iterator[NDArray]:
-        """Yield ``compute(piece)`` of each piece, in order; at most `n` of all callers are on their way at a time."""
-        pending: deque[Callable[[], NDArray]] = deque()
-        for piece in pieces:
-            if self._free.acquire(blocking=False):
-                job = self._pool.submit(compute, piece)
-                job.add_done_callback(lambda _: self._free.release())
-                pending.append(job.result)
-            else:
-                result = compute(piece)
-                pending.append(lambda result=result: result)
-            while len(pending) > 2:
-                yield pending.popleft()()
-        while pending:
-            yield pending.popleft()()
+        """Yield ``compute(piece)`` of each piece, in order; all callers together have at most `n` in the threads."""
+        pending: deque[Future[NDArray] | NDArray] = deque()
+
+        def first() -> NDArray:
+            done = pending.popleft()
+            if not isinstance(done, Future):
+                return done
+            try:
+                return done.result()
+            finally:
+                self._free.release()
+
+        try:
+            for piece in pieces:
+                shared = self._free.acquire(blocking=False)
+                pending.append(self._pool.submit(compute, piece) if shared else compute(piece))
+                while len(pending) > (self.n if shared else 1):
+                    yield first()
+            while pending:
+                yield first()
+        finally:
+            for job in pending:
+                if isinstance(job, Future):
+                    job.cancel()
+                    self._free.release()
 
     def close(self) -> None:
         """End the threads."""
