@@ -97,7 +97,7 @@ def extract(
 ) -> None:
     """Extract features of recordings into a store. The same call goes on where an interrupted one ended."""
     from .device import choose
-    from .extract import extract as run
+    from .extract import extract as here
     from .extract import my_share
     from .inputs import resolve
 
@@ -110,16 +110,17 @@ def extract(
         show.facts({"files": 0, "note": f"no file falls into share {shard}"}, as_json)
         return
     if engine == "ray":
-        from .engine_ray import extract as run_on_ray
+        from .engine_ray import extract_on_ray
 
-        run = functools.partial(run_on_ray, address=address)
+        run = functools.partial(extract_on_ray, device=device, address=address)
+    else:
+        run = functools.partial(here, device=choose(device))
     report = run(
         paths,
         out,
         cfg,
         kind=features,
         dtype=dtype,
-        device=choose(device),
         workers=workers,
         overwrite=overwrite,
         retry_errors=retry_errors,

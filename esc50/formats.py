@@ -128,7 +128,7 @@ def write_hf(store: Store, clips: Iterator[Clip], out: Path) -> None:
                 group.append(clip)
                 group_bytes += clip.frames.nbytes
                 clip = next(clips, None)
-            table = _table(group)
+            table = table_of(group, COLUMNS)
             writer = writer or pq.ParquetWriter(out / "data" / f"train-{next(shards):05d}.parquet", table.schema)
             writer.write_table(table)
             n_bytes += group_bytes
@@ -140,8 +140,8 @@ def write_hf(store: Store, clips: Iterator[Clip], out: Path) -> None:
             writer.close()
 
 
-def _table(clips: list[Clip]) -> pa.Table:
-    """Return a row per recording; a complex number is a pair."""
+def table_of(clips: list[Clip], columns: dict[str, pa.DataType]) -> pa.Table:
+    """Return a row per recording: `columns` of its row, and `features` [n_frames, n_rows]; complex numbers as pairs."""
     frames = np.concatenate([clip.frames for clip in clips])
     if np.iscomplexobj(frames):
         frames = frames.view(np.float32).reshape(*frames.shape, 2)
@@ -150,8 +150,8 @@ def _table(clips: list[Clip]) -> pa.Table:
         values = pa.FixedSizeListArray.from_arrays(values, size)
     ends = np.cumsum([0, *(len(clip.frames) for clip in clips)], dtype=np.int32)
     features = pa.ListArray.from_arrays(pa.array(ends), values)
-    columns = {name: pa.array([clip.row[name] for clip in clips], type_of) for name, type_of in COLUMNS.items()}
-    return pa.table(columns | {"features": features})
+    facts = {name: pa.array([clip.row[name] for clip in clips], kind) for name, kind in columns.items()}
+    return pa.table(facts | {"features": features})
 
 
 def _columns(store: Store) -> tuple[dict[str, NDArray], int]:

@@ -64,8 +64,7 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
         differing = there.differences(config)
         if differing:
             raise CumelError(f"{out}: holds features with {'; '.join(differing)}; --overwrite starts over")
-        changed = [f"{name} {old}, now {config.versions.get(name)}" for name, old in there.versions.items()]
-        notes = [] if there.versions == config.versions else [f"the store was begun with {', '.join(changed)}"]
+        notes = there.notes(config)
     elif not started:
         config.save(out)
         found = []
@@ -80,7 +79,7 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
         seen.add(key)
         if key not in done:
             new.append(path)
-        elif retry_errors and _is_stale(path, done[key]):
+        elif retry_errors and is_stale(path, done[key]):
             again.append(path)
     kept, retried = len(done) - len(again), {key_of(path) for path in again}
     failed = sum(status == "error" for key, (status, _) in done.items() if key not in retried)
@@ -134,7 +133,7 @@ def _check_shard(path: Path, n_frames: int, sidecar: Sidecar) -> None:
         )
 
 
-def _is_stale(path: Path, facts: Facts) -> bool:
+def is_stale(path: Path, facts: Facts) -> bool:
     """Whether a recording failed, or is not the file that it was; one that is gone keeps what it has."""
     status, before = facts
     now = stat(path)

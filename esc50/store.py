@@ -36,16 +36,16 @@ class StoreConfig:
     decoder: str
     resampler: str  # for recordings of another rate
 
-    def save(self, folder: Path) -> None:
-        """Write config.json."""
+    def save(self, folder: Path, name: str = CONFIG) -> None:
+        """Write config.json, or a file of another name."""
         values = {"format": FORMAT, **vars(self), "features": self.features.to_dict()}
-        with replacing(folder / CONFIG) as part:
+        with replacing(folder / name) as part:
             part.write_text(json.dumps(values, indent=2) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> StoreConfig:
-        """Read config.json; a `CumelError` when there is none, or a damaged one."""
-        path = folder / CONFIG
+    def load(cls, folder: Path, name: str = CONFIG) -> StoreConfig:
+        """Read config.json, or a file of another name; a `CumelError` when there is none, or a damaged one."""
+        path = folder / name
         try:
             values = json.loads(path.read_text())
             if values.pop("format") != FORMAT:
@@ -66,6 +66,11 @@ class StoreConfig:
         pairs = [(name, getattr(self, field), getattr(other, field)) for name, field in names.items()]
         differing = [f"{name}={mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs]
         return differing + self.features.differences(other.features)
+
+    def notes(self, other: StoreConfig) -> list[str]:
+        """Say which versions are other ones now; the numbers may differ in their last bits."""
+        changed = [f"{name} {old}, now {other.versions.get(name)}" for name, old in self.versions.items()]
+        return [] if self.versions == other.versions else [f"the store was begun with {', '.join(changed)}"]
 
 
 def is_store(folder: Path) -> bool:
