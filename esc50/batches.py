@@ -93,7 +93,7 @@ def _begin(batch: list[Result], job: Job) -> Callable[[], list[Result]]:
 def _split(result: Result, frames: np.ndarray, job: Job) -> Result:
     assert result.clip is not None
     try:
-        own = frames[: job.cfg.n_frames(len(result.clip.y))].copy()
+        own = frames[: job.cfg.n_frames(len(result.clip.y))]
         return finished(result, result.clip.y, job.as_stored(own))
     except CumelError as error:
         return failed(result, error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Any, NoReturn
 import numpy as np
 import soundfile
 import torch
+from numpy.typing import NDArray
 
 from ..kernels import CumelError, FeatureConfig
 from .batches import on_device
+from .buffers import keep_freed_memory
 from .compute import failed, taker
 from .device import describe
 from .job import KINDS, Job, Result
@@ -147,6 +149,7 @@ class _Run:
         """Extract `paths` into the writer's shards, up to where the user asks to stop."""
         if not paths:
             return
+        keep_freed_memory()
         helpers, threads = Helpers(workers, _one_thread), torch.get_num_threads()
         results = self._results(paths, workers, helpers)
         try:
@@ -180,13 +183,18 @@ class _Run:
     def _write(self, result: Result, writer: ShardWriter) -> None:
         if result.error is None:
             try:
-                writer.add(self._row(result), result.parts)
+                writer.add(self._row(result), self._parts(result))
             except CumelError as error:
                 result = failed(result, error)
         if result.error is not None:
             writer.add(self._row(result), ())
         self.tally.add(result)
         self.advance(note=str(self.tally))
+
+    def _parts(self, result: Result) -> Iterator[NDArray]:
+        for part in result.parts:
+            yield part
+            self.job.buffers.give(part)  # it is written
 
     def _row(self, result: Result) -> Row:
         status = "error" if result.error is not None else "silent" if result.silent else "ok"

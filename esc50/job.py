@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..kernels import CumelError, FeatureConfig, log_mel, mel_image, melspectrogram, mfcc, stft
 from ..kernels.cpu import chunk_frames
+from .buffers import Buffers
 from .reading import Clip, Header
 
 KINDS: dict[str, Callable] = {
@@ -34,6 +35,7 @@ class Job:
     cfg: FeatureConfig
     device: torch.device
     spill: Path  # folder for what a long recording's features take until its maximum is known
+    buffers: Buffers = field(default_factory=Buffers, compare=False, repr=False)
 
     @cached_property
     def n_rows(self) -> int:
@@ -61,9 +63,16 @@ class Job:
         return chunk * max(1, PIECE_BYTES // (chunk * max(4 * self.cfg.hop_length, self.frame_bytes)))
 
     def as_stored(self, frames: NDArray) -> NDArray:
-        """Return ``frames`` [n, n_rows] as they go to disk; a `CumelError` for a value that does not fit."""
+        """Copy ``frames`` [n, n_rows] to an array of `buffers` as they go to disk.
+
+        Raises
+        ------
+        CumelError
+            For a value that does not fit.
+        """
+        stored = self.buffers.take(frames.shape, self.stored)
         with np.errstate(over="ignore"):  # becomes infinite, and is seen below
-            stored = frames.astype(self.stored, order="C", copy=False)
+            np.copyto(stored, frames, casting="same_kind")
         if not np.isfinite(stored).all():
             raise CumelError(f"a value is too large for {self.stored}, or not a number; use --dtype float32")
         return stored
