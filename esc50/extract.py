@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,7 +27,7 @@ from .progress import bar
 from .resume import Plan, check_place, clear, plan
 from .shards import INDEX, SHARD_BYTES, Row, ShardWriter, write_index
 from .stopping import Stop, StoppedError, stoppable
-from .store import StoreConfig, key_of
+from .store import Keys, StoreConfig
 from .tally import Tally
 
 HELD_BYTES = 256 << 20  # of recordings and features on their way, besides one recording
@@ -144,6 +144,7 @@ class _Run:
     tally: Tally
     stop: Stop
     advance: Callable[..., None]
+    key_of: Keys = field(default_factory=Keys)
 
     def extract(self, paths: list[Path], workers: int, writer: ShardWriter) -> None:
         """Extract `paths` into the writer's shards, up to where the user asks to stop."""
@@ -198,7 +199,7 @@ class _Run:
 
     def _row(self, result: Result) -> Row:
         status = "error" if result.error is not None else "silent" if result.silent else "ok"
-        facts = {"path": key_of(result.path), "size": result.size, "mtime_ns": result.mtime_ns}
+        facts = {"path": self.key_of(result.path), "size": result.size, "mtime_ns": result.mtime_ns}
         sr = 0 if result.error is not None else self.job.cfg.sr
         return facts | {"sr": sr, "n_samples": result.n_samples, "status": status, "error": result.error}
 

@@ -12,7 +12,7 @@ from ..kernels import CumelError
 from .compute import stat
 from .lock import LOCK
 from .shards import INDEX, Sidecar, shard_path, sidecars
-from .store import CONFIG, StoreConfig, is_store, key_of
+from .store import CONFIG, Keys, StoreConfig, is_store
 
 
 class Plan(NamedTuple):
@@ -71,7 +71,7 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
     if not (started and overwrite):
         _remove_orphans(out, found)
     done = {} if overwrite else _done(out, found, retry_errors)
-    new, again, seen = [], [], set()
+    new, again, seen, key_of = [], [], set(), Keys()
     for path in paths:
         key = key_of(path)
         if key in seen:

@@ -86,6 +86,23 @@ def key_of(path: Path | str) -> str:
     return os.fsencode(os.path.realpath(path)).decode("utf-8", "backslashreplace")
 
 
+class Keys:
+    """`key_of` for many recordings at one time: each folder is resolved once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def __call__(self, path: Path | str) -> str:
+        """Return `key_of` of a path."""
+        folder, name = os.path.split(os.fspath(path))
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder or ".")
+        whole = os.path.join(self._folders[folder], name)  # noqa: PTH118
+        if name in ("", ".", "..") or os.path.islink(whole):  # noqa: PTH114
+            return key_of(path)
+        return os.fsencode(whole).decode("utf-8", "backslashreplace")
+
+
 def read_index(folder: Path) -> pa.Table:
     """Read the index; of a store that is not finished, the rows of what it has.
 

@@ -13,10 +13,10 @@ from cumel.esc50 import store as module
 from cumel.esc50.extract import extract
 from cumel.esc50.loading import FeatureDataset, pad
 from cumel.esc50.shards import INDEX
-from cumel.esc50.store import CONFIG, Store
+from cumel.esc50.store import CONFIG, Keys, Store, key_of
 from cumel.kernels import CumelError, log_mel
 
-from recordings import TINY, write
+from recordings import TINY, tone, write
 
 CPU = torch.device("cpu")
 
@@ -130,3 +130,17 @@ def test_a_damaged_store_is_one_line(tmp_path: Path, out: Path, name: str, conte
     assert "\n" not in str(caught.value)
     with pytest.raises(CumelError, match="holds no extracted features"):
         Store(tmp_path / "nowhere")
+
+
+def test_a_recordings_key_is_its_real_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "real"
+    write(folder / "a.wav", tone())
+    (tmp_path / "folder").symlink_to(folder)
+    (folder / "link.wav").symlink_to(folder / "a.wav")
+    monkeypatch.chdir(folder)
+    keys = Keys()
+    for path in ("a.wav", "./a.wav", "link.wav", "../folder/a.wav", tmp_path / "folder" / "link.wav", folder / "a.wav"):
+        assert keys(path) == key_of(path) == str(folder / "a.wav")
+    for path in ("..", ".", "../folder", "gone/away.wav", "odd\udcff.wav", "/"):
+        assert keys(path) == key_of(path)
+    assert keys("odd\udcff.wav").endswith(r"odd\xff.wav")
