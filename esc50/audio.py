@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..kernels import InputError
 from .container import check_regular, check_whole
+from .mp3 import WithLength, unstated_frames
 
 LOWEST_RATE, HIGHEST_RATE = 500, 2_000_000  # Hz; beyond lie damaged headers
 UNRECOGNISED, BAD_FILE, INTERNAL = 1, 7, (24, 29, 39)  # libsndfile's codes; a file that is no MP3 gets BAD_FILE
@@ -72,7 +73,10 @@ def opened(path: Path) -> Iterator[soundfile.SoundFile]:
         check_regular(path)
         with path.open("rb") as file:
             check_whole(path, file)
-        with _Forward(os.fsencode(path)) as sound:  # pyright: ignore[reportArgumentType] (not all names are UTF-8)
+            frames = unstated_frames(path, file, os.fstat(file.fileno()).st_size)
+        with ExitStack() as held:
+            name = os.fsencode(path) if frames is None else held.enter_context(WithLength(path, frames))
+            sound = held.enter_context(_Forward(name))  # pyright: ignore[reportArgumentType] (not all names are UTF-8)
             if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
                 raise InputError(f"{path}: its header claims {sound.samplerate} Hz; repair it, or leave it out")
             yield sound
