@@ -23,7 +23,8 @@ from .store import CONFIG, Store
 
 TAR_BYTES = 256 << 20  # a tar shard ends with the recording that reaches this
 PARQUET_BYTES, GROUP_BYTES = 512 << 20, 32 << 20  # the same for a Parquet file, and for its row groups
-CHUNK_BYTES, CHUNKS = 1 << 20, 64  # of a Zarr array, and in one of its files
+NUMBERS = {"use_dictionary": False, "compression": "zstd"}  # of a Parquet file: few of them repeat
+CHUNK_BYTES, CHUNKS = 1 << 20, 16  # of a Zarr array, and in one of its files
 COLUMNS = {name: SCHEMA.field(name).type for name in ("path", "status", "sr", "n_samples", "n_frames")}
 CARD = """---
 configs:
@@ -129,7 +130,9 @@ def write_hf(store: Store, clips: Iterator[Clip], out: Path) -> None:
                 group_bytes += clip.frames.nbytes
                 clip = next(clips, None)
             table = table_of(group, COLUMNS)
-            writer = writer or pq.ParquetWriter(out / "data" / f"train-{next(shards):05d}.parquet", table.schema)
+            writer = writer or pq.ParquetWriter(
+                out / "data" / f"train-{next(shards):05d}.parquet", table.schema, **NUMBERS
+            )
             writer.write_table(table)
             n_bytes += group_bytes
             if n_bytes >= PARQUET_BYTES:

@@ -18,7 +18,7 @@ from ..kernels import CumelError
 from .clips import Clip
 from .compute import failed
 from .files import commit, replacing, unwritable
-from .formats import GROUP_BYTES, table_of
+from .formats import GROUP_BYTES, NUMBERS, table_of
 from .job import Job, Result
 from .lock import LOCK
 from .resume import Facts, is_stale
@@ -144,7 +144,7 @@ def write_part(path: Path, results: Iterable[Result], job: Job) -> list[Result]:
 
 def _write(path: Path, writer: pq.ParquetWriter | None, group: list[Clip]) -> pq.ParquetWriter:
     table = table_of(group, FACTS)
-    writer = writer or pq.ParquetWriter(path, table.schema)
+    writer = writer or pq.ParquetWriter(path, table.schema, **NUMBERS)
     writer.write_table(table)
     return writer
 
