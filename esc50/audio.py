@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from ..kernels import CumelError, InputError
+from ..kernels import InputError
 from .container import check_regular, check_whole
+from .mp3 import WithLength, unstated_frames
 
 LOWEST_RATE, HIGHEST_RATE = 500, 2_000_000  # Hz; beyond lie damaged headers
+UNRECOGNISED, BAD_FILE, INTERNAL = 1, 7, (24, 29, 39)  # libsndfile's codes; a file that is no MP3 gets BAD_FILE
 EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 
 Samples = NDArray[np.float32]
@@ -45,33 +48,40 @@ def load(path: Path | str, sr: int | None = None) -> tuple[Samples, int]:
         For a file that is missing, unreadable, no audio, truncated, empty, or holds NaN or infinity.
     """
     path = Path(path)
-    y, native = _decode(path)
-    y = np.mean(y, axis=1) if y.shape[1] > 1 else y[:, 0]
+    with opened(path) as sound:
+        native = int(sound.samplerate)
+        y = mono(sound.read(sound.frames, dtype="float32", always_2d=True))
+        if len(y) < sound.frames:
+            raise truncated(path, len(y), sound.frames)
     if y.size == 0:
         raise InputError(f"{path}: holds no samples; record it again, or leave it out")
-    bad = np.flatnonzero(~np.isfinite(y))
-    if bad.size:
-        raise InputError(f"{path}: sample {bad[0]} is NaN or infinite ({bad.size} such); repair it, or leave it out")
+    check_numbers(path, y)
     return (y, native) if sr is None or sr == native else (resample(y, native, sr), sr)
 
 
-def _decode(path: Path) -> tuple[Samples, int]:
+class _Forward(soundfile.SoundFile):
+    """Read from the beginning on: `read` else seeks to where it is, and an MP3's next samples round differently."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[soundfile.SoundFile]:
+    """Open a recording for reading; what goes wrong with it, here or in the block, is an `InputError` that names it."""
     try:
         check_regular(path)
         with path.open("rb") as file:
             check_whole(path, file)
-        with soundfile.SoundFile(os.fsencode(path)) as sound:  # pyright: ignore[reportArgumentType] (not all names are UTF-8)
+            frames = unstated_frames(path, file, os.fstat(file.fileno()).st_size)
+        with ExitStack() as held:
+            name = os.fsencode(path) if frames is None else held.enter_context(WithLength(path, frames))
+            sound = held.enter_context(_Forward(name))  # pyright: ignore[reportArgumentType] (not all names are UTF-8)
             if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
                 raise InputError(f"{path}: its header claims {sound.samplerate} Hz; repair it, or leave it out")
-            y = sound.read(dtype="float32", always_2d=True)
-            if len(y) < sound.frames:
-                raise InputError(
-                    f"{path}: truncated: {len(y)} of {sound.frames} samples decode; fetch or record it again"
-                )
-            return np.asarray(y, np.float32), int(sound.samplerate)
+            yield sound
     except soundfile.LibsndfileError as error:
-        reason = error.error_string.rstrip(".")
-        raise InputError(f"{path}: not readable as audio ({reason}); give WAV, FLAC, OGG, MP3 or AIFF") from None
+        raise InputError(f"{path}: {_reason(error)}") from None
     except InputError:
         raise
     except (MemoryError, ValueError):
@@ -80,6 +90,35 @@ def _decode(path: Path) -> tuple[Samples, int]:
         raise InputError(f"{path}: raw samples without a header; give WAV, FLAC, OGG, MP3 or AIFF") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; check the path and its permissions") from None
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    """Say what libsndfile means; some of its words speak of its own insides, or of files that do not exist."""
+    if error.code in (UNRECOGNISED, BAD_FILE):
+        return "not readable as audio (no known format); give WAV, FLAC, OGG, MP3 or AIFF"
+    if error.code in INTERNAL:
+        return "damaged (its header contradicts itself); fetch or record it again"
+    reason = error.error_string.removeprefix("Error : ").rstrip(".")
+    return f"damaged or unsupported ({reason}); fetch it again, or convert it to WAV or FLAC"
+
+
+def mono(y: NDArray) -> NDArray:
+    """Return the mean of the channels of ``y`` [n_samples, n_channels]."""
+    with np.errstate(over="ignore", invalid="ignore"):  # `check_numbers` speaks of it
+        return np.mean(y, axis=1) if y.shape[1] > 1 else y[:, 0]
+
+
+def check_numbers(path: Path, y: NDArray, first: int = 0) -> None:
+    """Refuse samples that are NaN or infinite; `first` is the number of the first one in the recording."""
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        bad = np.flatnonzero(~np.isfinite(y))
+        where = first + int(bad[0])
+        raise InputError(f"{path}: sample {where} is NaN or infinite ({bad.size} such); repair it, or leave it out")
+
+
+def truncated(path: Path, n_read: int, n_promised: int) -> InputError:
+    """Say that fewer samples decode than the header promises."""
+    return InputError(f"{path}: truncated: {n_read} of {n_promised} samples decode; fetch or record it again")
 
 
 def resample(y: Samples, sr: int, target: int) -> Samples:
@@ -120,23 +159,3 @@ def load_all(paths: Iterable[Path], sr: int | None, workers: int) -> Iterator[tu
         finally:
             for job in pending:
                 job.cancel()
-
-
-def find(inputs: Iterable[Path | str]) -> list[Path]:
-    """List the recordings in `inputs`: a file is taken as it is, a folder is searched for audio by extension.
-
-    Raises
-    ------
-    CumelError
-        For a folder without recordings. A file that is missing is left for `load` to report.
-    """
-    found: list[Path] = []
-    for given in map(Path, inputs):
-        if not given.is_dir():
-            found.append(given)
-            continue
-        inside = sorted(p for p in given.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file())
-        if not inside:
-            raise CumelError(f"{given}: no recordings in this folder; looked for {', '.join(EXTENSIONS)}")
-        found += inside
-    return found

@@ -6,6 +6,7 @@ The one file that may import from every folder; it does so inside the commands, 
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import os
 import sys
@@ -18,6 +19,7 @@ import typer
 from ..kernels.config import FeatureConfig
 from ..kernels.errors import CumelError
 from . import show
+from .cli_convert import convert
 from .cli_training import cross_validate, evaluate, train
 from .cores import CORES
 from .options import AsJson, Device, Expectation, Inputs, Workers, feature_options
@@ -85,34 +87,47 @@ def extract(
     shard: Annotated[str | None, typer.Option(help="i/n: only every n-th file, from the i-th on.")] = None,
     workers: Workers = CORES,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
-    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Only what failed or was not reached.")] = False,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Also what failed, or changed since.")] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster (pip install 'cumel[ray]').")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of the Ray cluster; without it, one on this machine.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print failures only.")] = False,
     as_json: AsJson = False,
     *,
     cfg: FeatureConfig,
 ) -> None:
-    """Extract features of recordings into a store: packed shards, an index, the config."""
-    from .audio import find
+    """Extract features of recordings into a store. The same call goes on where an interrupted one ended."""
     from .device import choose
-    from .extract import extract as run
+    from .extract import extract as here
     from .extract import my_share
+    from .inputs import resolve
 
-    paths = my_share(find(inputs), shard)
+    if engine not in ("local", "ray"):
+        raise CumelError(f"--engine {engine}: must be local or ray")
+    if address is not None and engine != "ray":
+        raise CumelError(f"--address {address}: only --engine ray has one")
+    paths = my_share(resolve(inputs), shard)
     if not paths:
         show.facts({"files": 0, "note": f"no file falls into share {shard}"}, as_json)
         return
+    if engine == "ray":
+        from .engine_ray import extract_on_ray
+
+        run = functools.partial(extract_on_ray, device=device, address=address)
+    else:
+        run = functools.partial(here, device=choose(device))
     report = run(
         paths,
         out,
         cfg,
         kind=features,
         dtype=dtype,
-        device=choose(device),
         workers=workers,
         overwrite=overwrite,
         retry_errors=retry_errors,
+        quiet=quiet,
     )
-    show.extraction(report, as_json)
-    raise typer.Exit(1 if report["failed"] else 0)
+    show.extraction(report, as_json, quiet)
+    raise typer.Exit(1 if report["failed"] or (report["files"] and report["failed_before"]) else 0)
 
 
 @app.command()
@@ -121,16 +136,16 @@ def verify(
     inputs: Inputs, device: Device = "auto", workers: Workers = CORES, as_json: AsJson = False, *, cfg: FeatureConfig
 ) -> None:
     """Compare our log-mel spectrogram with librosa's in float64, on your own recordings."""
-    from .audio import find
     from .device import choose
+    from .inputs import resolve
     from .verify import verify as run
 
-    report = run(find(inputs), cfg, choose(device), workers)
+    report = run(resolve(inputs), cfg, choose(device), workers)
     show.verification(report, as_json)
     raise typer.Exit(0 if report["passed"] else 1)
 
 
-for command in (train, evaluate, cross_validate):
+for command in (convert, train, evaluate, cross_validate):
     app.command()(command)
 
 
@@ -166,10 +181,10 @@ def predict(
     """Classify recordings of any rate, length, channel count and format."""
     from ..export.predict import load_model
     from ..export.predict import predict as classify
-    from .audio import find
+    from .inputs import resolve
 
     loaded = load_model(model, provider=provider, require_gpu=require_gpu)
-    report = classify(loaded, find(inputs), top=top, cfg=cfg(loaded.recipe.features))
+    report = classify(loaded, resolve(inputs), top=top, cfg=cfg(loaded.recipe.features))
     if plot is not None:
         from .draw import draw_results
 
@@ -189,10 +204,10 @@ def plot(
     cfg: FeatureConfig,
 ) -> None:
     """Draw the waveform and the mel spectrogram of recordings."""
-    from .audio import find
     from .draw import draw_files
+    from .inputs import resolve
 
-    report = draw_files(find(inputs), cfg, out)
+    report = draw_files(resolve(inputs), cfg, out)
     show.plotted(report, as_json)
     raise typer.Exit(1 if report["failures"] else 0)
 

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
+import soundfile
 import torch
 from numpy.typing import NDArray
 
-from ..kernels import CumelError, FeatureConfig, InputError, log_mel, mel_image, melspectrogram, mfcc, stft
-from .audio import load_all
+from ..kernels import CumelError, FeatureConfig
+from .batches import on_device
+from .buffers import keep_freed_memory
+from .compute import failed, taker
 from .device import describe
+from .job import KINDS, Job, Result
+from .lock import locked
+from .long import Helpers
+from .pipeline import ahead, ordered
 from .progress import bar
-from .resampling import resample_on
-from .store import CONFIG, INDEX, StoreConfig, is_store, key_of, read_index, write_index, write_shard
+from .resume import Plan, check_place, clear, plan
+from .shards import INDEX, SHARD_BYTES, Row, ShardWriter, write_index
+from .stopping import Stop, StoppedError, stoppable
+from .store import Keys, StoreConfig
+from .tally import Tally
 
-KINDS: dict[str, Callable] = {
-    "logmel": log_mel,
-    "mel": melspectrogram,
-    "stft": stft,
-    "mfcc": mfcc,
-    "image": mel_image,
-}
-SHARD_BYTES = 128 << 20
+HELD_BYTES = 256 << 20  # of recordings and features on their way, besides one recording
 PACKAGES = ("cumel", "numpy", "soundfile", "soxr", "torch", "torchaudio")
 
 
@@ -43,8 +45,10 @@ def extract(
     workers: int = 2,
     overwrite: bool = False,
     retry_errors: bool = False,
+    quiet: bool = False,
+    shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, Any]:
-    """Extract the features of `paths`, in order, into the store `out`.
+    """Extract the features of `paths`, in order, into the store `out`; what is there already is not done again.
 
     Parameters
     ----------
@@ -57,11 +61,15 @@ def extract(
         Of the shards; an image is always uint8, an STFT complex64.
     device : torch.device
     workers : int
-        Threads that decode.
+        Threads that decode; on the CPU they compute as well.
     overwrite : bool
-        Start over where `out` holds a store.
+        Start over where `out` holds a store; it is removed when the first new shard is complete.
     retry_errors : bool
-        Where `out` holds a store, take only what failed before or was not reached.
+        Where `out` holds a store, also take again what failed, or changed since.
+    quiet : bool
+        Show no progress.
+    shard_bytes : int
+        A shard ends with the recording that reaches this.
 
     Returns
     -------
@@ -72,154 +80,153 @@ def extract(
     ------
     CumelError
         For an unknown kind or dtype, a config that no clip could satisfy, or a store that may not be touched.
+    StoppedError
+        After Ctrl-C or SIGTERM; everything up to the last complete shard is kept.
     """
-    if kind not in KINDS:
-        raise CumelError(f"--features {kind}: must be one of {', '.join(KINDS)}")
-    if dtype not in ("float32", "float16"):
-        raise CumelError(f"--dtype {dtype}: must be float32 or float16")
+    config = config_of(cfg, kind, dtype, device)
     if not paths:
         raise CumelError("no recordings given; name files or folders")
-    KINDS[kind](np.zeros(cfg.n_fft, np.float32), cfg)  # a config that is wrong for every clip fails here, once
-    stored = {"image": "uint8", "stft": "complex64"}.get(kind, dtype)
-    if dtype == "float16" and stored != "float16":
-        raise CumelError(f"--dtype float16: --features {kind} is stored as {stored}; leave --dtype away")
-    versions = {name: version(name) for name in PACKAGES}
-    config = StoreConfig(kind, stored, cfg, versions, describe(device))
-    kept = _prepare(out, config, overwrite, retry_errors)
-    if retry_errors:
-        done = {row["path"] for row in kept if row["status"] != "error"}
-        paths = [path for path in paths if key_of(path) not in done]
-        again = {key_of(path) for path in paths}
-        kept = [row for row in kept if row["path"] not in again]
-
-    on_gpu = device.type == "cuda"  # then mismatched rates are resampled there as well
-    started = time.monotonic()
-    writer = _Writer(out, kept)
-    with writer.flushed(), bar("extracting", len(paths), "files") as advance:
-        for path, loaded in zip(paths, load_all(paths, None if on_gpu else cfg.sr, workers), strict=True):
-            try:
-                if isinstance(loaded, InputError):
-                    raise loaded
-                y, sr = loaded
-                y = y if sr == cfg.sr else resample_on(device, y, sr, cfg.sr)
-                features = KINDS[kind](y, cfg, device=device)
-                with np.errstate(over="ignore"):  # becomes infinite, and is seen below
-                    features = features.astype(stored, copy=False)
-                if not np.isfinite(features).all():
-                    raise CumelError(f"a value is too large for {stored}, or not a number; use --dtype float32")
-            except CumelError as error:  # unreadable, or too short for the config
-                writer.fail(path, error if error is loaded else InputError(f"{path}: {error}"))
-            else:
-                writer.add(path, cfg.sr, y, features)
-            advance(note=f"{writer.errors} failed" if writer.errors else "")
-    return writer.report(len(paths), time.monotonic() - started) | {
-        "device": describe(device),
-        "resampler": "torchaudio, kaiser_best" if on_gpu else "soxr, HQ",
+    check_place(out, overwrite=overwrite, retry_errors=retry_errors)
+    with locked(out):
+        todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors)
+        tally, n_files = Tally(cfg.sr), len(todo.new) + len(todo.again)
+        if n_files and not todo.overwrites:
+            (out / INDEX).unlink(missing_ok=True)  # an index says that the store is finished
+        job = Job(kind, config.dtype, cfg, device, out)
+        with stoppable() as stop, bar("extracting", n_files, "files", quiet=quiet or not n_files) as advance:
+            run = _Run(job, config, todo, tally, stop, advance)
+            run.extract(
+                todo.new, workers, ShardWriter(out, job.n_rows, job.stored, todo.number, shard_bytes=shard_bytes)
+            )
+            number = todo.number + tally.shards
+            again = ShardWriter(out, job.n_rows, job.stored, number, again=True, shard_bytes=shard_bytes)
+            run.extract(todo.again, workers, again)
+        if not (out / INDEX).exists():
+            run.commit(lambda: write_index(out))
+    return tally.report() | {
+        "kept": todo.kept,
+        "failed_before": todo.failed_before,
+        "notes": todo.notes,
+        "device": config.device,
+        "resampler": config.resampler,
         "store": str(out),
     }
 
 
-def _prepare(out: Path, config: StoreConfig, overwrite: bool, retry_errors: bool) -> list[dict[str, Any]]:
-    """Make `out` ready; returns the rows that an existing store keeps."""
-    if out.exists() and not out.is_dir():
-        raise CumelError(f"{out}: is a file; --out names a folder")
-    if (out / CONFIG).exists():
-        if not is_store(out):
-            raise CumelError(f"{out}: its {CONFIG} is not a store's; choose another --out")
-        if overwrite or not (out / INDEX).exists():  # without an index nothing was finished
-            for old in [*out.glob(f"features-{'[0-9]' * 5}.npy"), out / INDEX, out / CONFIG]:
-                old.unlink(missing_ok=True)
-        else:
-            differing = StoreConfig.load(out).differences(config)
-            if differing:
-                raise CumelError(f"{out}: holds features with {'; '.join(differing)}; --overwrite starts over")
-            if not retry_errors:
-                raise CumelError(
-                    f"{out}: holds such features already; --retry-errors adds what failed or is missing, "
-                    "--overwrite starts over"
-                )
-            return read_index(out)
-    elif retry_errors:
-        raise CumelError(f"{out}: holds no features to retry; leave --retry-errors away")
-    elif out.exists() and any(out.iterdir()):
-        raise CumelError(f"{out}: is not empty and holds no store; choose another --out")
-    config.save(out)
-    return []
+def config_of(cfg: FeatureConfig, kind: str, dtype: str, device: torch.device) -> StoreConfig:
+    """Describe what an extraction makes; a `CumelError` for what no recording could satisfy."""
+    if kind not in KINDS:
+        raise CumelError(f"--features {kind}: must be one of {', '.join(KINDS)}")
+    if dtype not in ("float32", "float16"):
+        raise CumelError(f"--dtype {dtype}: must be float32 or float16")
+    KINDS[kind](np.zeros(cfg.n_fft, np.float32), cfg)  # a config that is wrong for every clip fails here, once
+    stored = {"image": "uint8", "stft": "complex64"}.get(kind, dtype)
+    if dtype == "float16" and stored != "float16":
+        raise CumelError(f"--dtype float16: --features {kind} is stored as {stored}; leave --dtype away")
+    return StoreConfig(
+        kind,
+        stored,
+        cfg,
+        {name: version(name) for name in PACKAGES},
+        describe(device),
+        decoder=f"libsndfile {soundfile.__libsndfile_version__}",
+        resampler="torchaudio, kaiser_best" if device.type == "cuda" else "soxr, HQ",
+    )
 
 
-class _Writer:
-    """Collects clips into shards and keeps the index in step with them."""
+@dataclass
+class _Run:
+    """One run of the pipeline: threads that read, on a CUDA device one that computes, and this one, which writes."""
 
-    def __init__(self, out: Path, kept: list[dict[str, Any]]) -> None:
-        self.out = out
-        self.rows = kept
-        self.failures: list[dict[str, str]] = []
-        self.silent: list[str] = []
-        self.seconds = 0.0
-        self.shard = 1 + max((row["shard"] for row in kept), default=-1)
-        self.parts: list[NDArray] = []
-        self.frames = self.bytes = 0
+    job: Job
+    config: StoreConfig
+    plan: Plan
+    tally: Tally
+    stop: Stop
+    advance: Callable[..., None]
+    key_of: Keys = field(default_factory=Keys)
 
-    @property
-    def errors(self) -> int:
-        return len(self.failures)
-
-    def add(self, path: Path, sr: int, y: NDArray[np.float32], features: NDArray) -> None:
-        silent = not y.any()
-        if silent:
-            self.silent.append(str(path))
-        place = {"shard": self.shard, "offset": self.frames, "n_frames": features.shape[-1], "error": None}
-        self.rows.append(_file(path) | {"sr": sr, "n_samples": len(y), "status": "silent" if silent else "ok"} | place)
-        self.parts.append(features)
-        self.frames += features.shape[-1]
-        self.bytes += features.nbytes
-        self.seconds += len(y) / sr
-        if self.bytes >= SHARD_BYTES:
-            self.flush()
-
-    def fail(self, path: Path, error: CumelError) -> None:
-        self.failures.append({"path": str(path), "error": str(error)})
-        place = {"shard": -1, "offset": 0, "n_frames": 0, "error": str(error)}
-        self.rows.append(_file(path) | {"sr": 0, "n_samples": 0, "status": "error"} | place)
-
-    @contextmanager
-    def flushed(self) -> Iterator[None]:
-        """Write what there is at the end, and also when the user interrupts."""
+    def extract(self, paths: list[Path], workers: int, writer: ShardWriter) -> None:
+        """Extract `paths` into the writer's shards, up to where the user asks to stop."""
+        if not paths:
+            return
+        keep_freed_memory()
+        helpers, threads = Helpers(workers, _one_thread), torch.get_num_threads()
+        results = self._results(paths, workers, helpers)
         try:
-            yield
+            for result in results:
+                self._write(result, writer)
+                if writer.is_full:
+                    self._finish(writer)
+                if self.stop.asked and not writer.rows:
+                    raise KeyboardInterrupt
+            if writer.rows:
+                self._finish(writer)
         except KeyboardInterrupt:
-            self.flush()
-            raise KeyboardInterrupt(f"{self.out} keeps {len(self.rows)} files; --retry-errors goes on") from None
-        self.flush()
+            raise StoppedError(
+                f"interrupted: {self.job.spill} keeps {self.plan.kept + self.tally.written} files; "
+                f"the same call{' without --overwrite' if self.plan.overwrites else ''} goes on"
+            ) from None
+        except OSError as error:
+            self._no_room(writer.explain(error))
+        finally:
+            results.close()
+            writer.drop()
+            helpers.close()
+            torch.set_num_threads(threads)
 
-    def flush(self) -> None:
+    def _results(self, paths: list[Path], workers: int, helpers: Helpers) -> Generator[Result]:
+        read = ordered(paths, taker(self.job, helpers), workers, HELD_BYTES, _one_thread)
+        if self.job.device.type != "cuda":
+            return read
+        return ahead(on_device(read, self.job), lambda result: result.n_bytes, HELD_BYTES)
+
+    def _write(self, result: Result, writer: ShardWriter) -> None:
+        if result.error is None:
+            try:
+                writer.add(self._row(result), self._parts(result))
+            except CumelError as error:
+                result = failed(result, error)
+        if result.error is not None:
+            writer.add(self._row(result), ())
+        self.tally.add(result)
+        self.advance(note=str(self.tally))
+
+    def _parts(self, result: Result) -> Iterator[NDArray]:
+        for part in result.parts:
+            yield part
+            self.job.buffers.give(part)  # it is written
+
+    def _row(self, result: Result) -> Row:
+        status = "error" if result.error is not None else "silent" if result.silent else "ok"
+        facts = {"path": self.key_of(result.path), "size": result.size, "mtime_ns": result.mtime_ns}
+        sr = 0 if result.error is not None else self.job.cfg.sr
+        return facts | {"sr": sr, "n_samples": result.n_samples, "status": status, "error": result.error}
+
+    def _finish(self, writer: ShardWriter) -> None:
+        if self.plan.overwrites and not self.tally.shards:
+            writer.complete()
+            self.commit(lambda: clear(self.job.spill, self.config))
+        self.commit(writer.finish)
+        self.tally.shards += 1
+        self.tally.written = self.tally.files
+
+    def commit(self, write: Callable[[], None]) -> None:
+        """Write what makes finished work count; a full disk says what is kept."""
         try:
-            if self.parts:
-                write_shard(self.out, self.shard, self.parts)
-            write_index(self.out, self.rows)
+            write()
         except CumelError as error:
-            free = shutil.disk_usage(self.out).free >> 20
-            raise CumelError(f"{error} ({free} MB free; the shards before this one are kept)") from None
-        self.parts, self.frames, self.bytes, self.shard = [], 0, 0, self.shard + 1
+            self._no_room(error)
 
-    def report(self, n_files: int, seconds: float) -> dict[str, Any]:
-        return {
-            "files": n_files,
-            "extracted": n_files - self.errors,
-            "failed": self.errors,
-            "silent": self.silent,
-            "audio_seconds": round(self.seconds, 2),
-            "seconds": round(seconds, 2),
-            "failures": self.failures,
-        }
+    def _no_room(self, error: CumelError) -> NoReturn:
+        free = shutil.disk_usage(self.job.spill).free >> 20
+        raise CumelError(
+            f"{error} ({free} MB free; what was complete before is kept, and the same call goes on from there)"
+        ) from None
 
 
-def _file(path: Path) -> dict[str, Any]:
-    try:
-        status = path.stat()
-    except OSError:
-        return {"path": key_of(path), "size": -1, "mtime_ns": 0}
-    return {"path": key_of(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # of torch's own, in each of ours
 
 
 def parse_shard(text: str) -> tuple[int, int]:

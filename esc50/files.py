@@ -20,17 +20,36 @@ def replacing(path: Path) -> Iterator[Path]:
     CumelError
         When it cannot be written: a full disk, a missing permission. Nothing is left behind.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = part_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        commit(part, path)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "free some space" if full else "choose another place"
-        raise CumelError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from None
+        raise unwritable(path, error) from None
     finally:
         with suppress(OSError):  # already gone, or never there
             part.unlink()
+
+
+def part_of(path: Path) -> Path:
+    """Return the temporary name under which `path` is written."""
+    return path.with_name(f".{path.name}.part")
+
+
+def commit(part: Path, path: Path) -> None:
+    """Put a finished file in its place: its content is on disk before its name is, and its name before this returns."""
+    for name in (part, path.parent):
+        handle = os.open(name, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if name is part:
+            part.replace(path)
+
+
+def unwritable(path: Path, error: OSError) -> CumelError:
+    """Say why a file cannot be written, and what to do."""
+    remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another place"
+    return CumelError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")

@@ -18,7 +18,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N. auto is the first CUDA device, or the CPU.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode.")]
 Data = Annotated[Path, typer.Option("--data", help="Dataset in ESC-50's layout: audio/ and meta/esc50.csv.")]
-Inputs = Annotated[list[Path], typer.Argument(help="Recordings, or folders to search for them.", show_default=False)]
+INPUTS_HELP = "Recordings, folders, patterns, .csv or .parquet manifests, or - for a list of paths on stdin."
+Inputs = Annotated[list[str], typer.Argument(help=INPUTS_HELP, show_default=False)]
 
 HELP = {
     "sr": "Hz; recordings are resampled to it.",

@@ -16,8 +16,13 @@ PLAIN_SECONDS = 5.0  # between two plain lines
 
 
 @contextmanager
-def bar(description: str, total: float | None, unit: str = "it") -> Iterator[Callable[..., None]]:
+def bar(
+    description: str, total: float | None, unit: str = "it", *, quiet: bool = False
+) -> Iterator[Callable[..., None]]:
     """Show how far a job is. Yields ``advance(n=1, note="")``; `note` is shown behind the bar."""
+    if quiet:
+        yield lambda n=1, note=None: None  # noqa: ARG005
+        return
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (
@@ -49,7 +54,9 @@ def _plain(description: str, total: float | None, unit: str) -> Iterator[Callabl
     def line() -> None:
         of = "" if total is None else f" of {total:.0f}"
         seconds = time.monotonic() - start
-        print(f"{description}: {done:.0f}{of} {unit} in {seconds:.1f} s {latest}".rstrip(), file=sys.stderr, flush=True)
+        left = f", {seconds * (total / done - 1):.0f} s left" if total is not None and 0 < done < total else ""
+        text = f"{description}: {done:.0f}{of} {unit} in {seconds:.1f} s{left} {latest}"
+        print(text.rstrip(), file=sys.stderr, flush=True)
 
     def advance(n: float = 1, note: str | None = None) -> None:
         nonlocal done, last, latest

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 from math import ceil, gcd
 
 import numpy as np
@@ -19,8 +21,10 @@ BETA = 14.769656459379492
 PIECE_SAMPLES = 2**22
 MOST_TAPS = 2**24  # 64 MB of filters
 
+Samples = NDArray[np.float32]
 
-def resample_on(device: torch.device, y: NDArray[np.float32], sr: int, target: int) -> NDArray[np.float32]:
+
+def resample_on(device: torch.device, y: Samples, sr: int, target: int) -> Samples:
     """Resample ``y`` [n_samples] to `target` Hz: ``ceil(n_samples * target / sr)`` samples, computed on `device`.
 
     Raises
@@ -28,6 +32,11 @@ def resample_on(device: torch.device, y: NDArray[np.float32], sr: int, target: i
     InputError
         For rates with so small a common divisor that the filters would not fit.
     """
+    return np.concatenate(list(resample_blocks(device, [y], sr, target)))
+
+
+def resample_blocks(device: torch.device, blocks: Iterable[NDArray], sr: int, target: int) -> Iterator[Samples]:
+    """Resample a recording that comes in blocks of any length, as `resample_on` does it whole: the same numbers."""
     old, new = sr // gcd(sr, target), target // gcd(sr, target)
     width = ceil(ZERO_CROSSINGS * old / (min(old, new) * ROLLOFF))
     if new * (2 * width + old) > MOST_TAPS:
@@ -37,14 +46,16 @@ def resample_on(device: torch.device, y: NDArray[np.float32], sr: int, target: i
     convert = _filter(old, new, device)
     context = (ceil(width / old) + 1) * old  # of neighbouring samples, which the filters see
     step = max(1, PIECE_SAMPLES // old) * old
-    out = np.empty(ceil(len(y) * new / old), np.float32)
-    for first in range(0, len(y), step):
-        low = max(0, first - context)
-        piece = torch.from_numpy(y[low : first + step + context]).to(device)
-        begin, skipped = first // old * new, (first - low) // old * new
-        length = min(step // old * new, len(out) - begin)
-        out[begin : begin + length] = convert(piece)[skipped : skipped + length].cpu().numpy()
-    return out
+    held, low, first = np.empty(0, np.float32), 0, 0  # samples from number `low` on; `first` is the next to convert
+
+    for block in chain(blocks, [None]):
+        held = held if block is None else np.concatenate([held, block])
+        while first < low + len(held) and (block is None or first + step + context <= low + len(held)):
+            inside = torch.from_numpy(held[: first + step + context - low]).to(device)
+            skipped, n = (first - low) // old * new, min(step, low + len(held) - first)
+            yield convert(inside)[skipped : skipped + ceil(n * new / old)].cpu().numpy()
+            first += step
+            held, low = held[max(0, first - context) - low :], max(0, first - context)
 
 
 @lru_cache(maxsize=8)

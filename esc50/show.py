@@ -53,18 +53,33 @@ def _table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
     return table
 
 
-def extraction(report: dict[str, Any], json_only: bool) -> None:
+def extraction(report: dict[str, Any], json_only: bool, quiet: bool = False) -> None:
     """Print what `extract` did."""
     if json_only:
         return as_json(report)
+    if not quiet:
+        _say_extracted(report)
+        for path in report["silent"][:MOST_ROWS]:
+            print(f"{printable(path)}: every sample is zero; its features are silence", file=sys.stderr)
+    return _failures(report["failures"])
+
+
+def _say_extracted(report: dict[str, Any]) -> None:
+    kept, failed = report["kept"], report["failed_before"]
+    before = f"; {failed} of them failed, --retry-errors takes those again" if failed else ""
+    if not report["files"]:
+        print(f"nothing to do: {report['store']} holds all {kept} files{before}")
+        return
+    for note in report["notes"]:
+        print(note, file=sys.stderr)
     speed = report["audio_seconds"] / max(report["seconds"], 1e-9)
     print(
         f"{report['extracted']} of {report['files']} files, {report['audio_seconds'] / 60:.1f} min of audio in "
-        f"{report['seconds']:.1f} s ({speed:.0f} x real time) on {report['device']}, into {report['store']}"
+        f"{report['seconds']:.1f} s ({report['files_per_s']:.0f} files/s, {speed:.0f} x real time) on "
+        f"{report['device']}, into {report['store']}"
     )
-    for path in report["silent"][:MOST_ROWS]:
-        print(f"{path}: every sample is zero; its features are silence", file=sys.stderr)
-    return _failures(report["failures"])
+    if kept:
+        print(f"{kept} files were there already{before}")
 
 
 def verification(report: dict[str, Any], json_only: bool) -> None:

@@ -1,12 +1,14 @@
-"""Extracted features on disk: packed shards, an index with a row per recording, and the config that made them."""
+"""Extracted features on disk: the config that made them, and random access to them."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,23 +17,11 @@ from numpy.typing import NDArray
 
 from ..kernels import CumelError, FeatureConfig
 from .files import replacing
+from .shards import INDEX, Row, merged, shard_path, sidecars
 
-FORMAT = 1
-CONFIG, INDEX = "config.json", "index.parquet"
-SCHEMA = pa.schema(
-    [
-        ("path", pa.string()),  # absolute
-        ("size", pa.int64()),  # bytes
-        ("mtime_ns", pa.int64()),
-        ("sr", pa.int32()),  # of the features, Hz
-        ("n_samples", pa.int64()),  # at sr
-        ("shard", pa.int32()),
-        ("offset", pa.int64()),  # first frame in the shard
-        ("n_frames", pa.int64()),
-        ("status", pa.string()),  # ok, silent or error
-        ("error", pa.string()),
-    ]
-)
+FORMAT = 2
+CONFIG = "config.json"
+OPEN_SHARDS = 64  # that are memory-mapped at a time; each takes a file handle
 
 
 @dataclass(frozen=True)
@@ -43,17 +33,19 @@ class StoreConfig:
     features: FeatureConfig
     versions: dict[str, str]
     device: str
+    decoder: str
+    resampler: str  # for recordings of another rate
 
-    def save(self, folder: Path) -> None:
-        """Write config.json."""
+    def save(self, folder: Path, name: str = CONFIG) -> None:
+        """Write config.json, or a file of another name."""
         values = {"format": FORMAT, **vars(self), "features": self.features.to_dict()}
-        with replacing(folder / CONFIG) as part:
+        with replacing(folder / name) as part:
             part.write_text(json.dumps(values, indent=2) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> StoreConfig:
-        """Read config.json; a `CumelError` when there is none, or a damaged one."""
-        path = folder / CONFIG
+    def load(cls, folder: Path, name: str = CONFIG) -> StoreConfig:
+        """Read config.json, or a file of another name; a `CumelError` when there is none, or a damaged one."""
+        path = folder / name
         try:
             values = json.loads(path.read_text())
             if values.pop("format") != FORMAT:
@@ -70,9 +62,15 @@ class StoreConfig:
 
     def differences(self, other: StoreConfig) -> list[str]:
         """Name what would make the numbers differ, as ``name=mine, not theirs``."""
-        pairs = (("features", self.kind, other.kind), ("dtype", self.dtype, other.dtype))
+        names = {"features": "kind", "dtype": "dtype", "resampler": "resampler"}
+        pairs = [(name, getattr(self, field), getattr(other, field)) for name, field in names.items()]
         differing = [f"{name}={mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs]
         return differing + self.features.differences(other.features)
+
+    def notes(self, other: StoreConfig) -> list[str]:
+        """Say which versions are other ones now; the numbers may differ in their last bits."""
+        changed = [f"{name} {old}, now {other.versions.get(name)}" for name, old in self.versions.items()]
+        return [] if self.versions == other.versions else [f"the store was begun with {', '.join(changed)}"]
 
 
 def is_store(folder: Path) -> bool:
@@ -88,73 +86,103 @@ def key_of(path: Path | str) -> str:
     return os.fsencode(os.path.realpath(path)).decode("utf-8", "backslashreplace")
 
 
-def shard_path(folder: Path, number: int) -> Path:
-    """Name of a shard."""
-    return folder / f"features-{number:05d}.npy"
+class Keys:
+    """`key_of` for many recordings at one time: each folder is resolved once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def __call__(self, path: Path | str) -> str:
+        """Return `key_of` of a path."""
+        folder, name = os.path.split(os.fspath(path))
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder or ".")
+        whole = os.path.join(self._folders[folder], name)  # noqa: PTH118
+        if name in ("", ".", "..") or os.path.islink(whole):  # noqa: PTH114
+            return key_of(path)
+        return os.fsencode(whole).decode("utf-8", "backslashreplace")
 
 
-def write_shard(folder: Path, number: int, parts: list[NDArray]) -> None:
-    """Write clips' features ``[n_rows, n_frames]`` as one array ``[total_frames, n_rows]``, each frame contiguous."""
-    with replacing(shard_path(folder, number)) as part, part.open("wb") as file:
-        np.save(file, np.concatenate([one.T for one in parts]))
+def read_index(folder: Path) -> pa.Table:
+    """Read the index; of a store that is not finished, the rows of what it has.
 
-
-def write_index(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the index."""
-    with replacing(folder / INDEX) as part:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), part)
-
-
-def read_index(folder: Path) -> list[dict[str, Any]]:
-    """Read the index as a list of rows; a `CumelError` when it is missing or damaged."""
+    Raises
+    ------
+    CumelError
+        When it is damaged.
+    """
+    if not (folder / INDEX).exists():
+        return pa.concat_tables(merged(sidecars(folder)))
     try:
-        return pq.read_table(folder / INDEX).to_pylist()
+        return pq.read_table(folder / INDEX)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise CumelError(
-            f"{folder / INDEX}: not a usable index ({reason}); extract it again with --overwrite"
+            f"{folder / INDEX}: not a usable index ({reason}); delete it and run `cumel extract` again"
         ) from None
 
 
 class Store:
-    """Random access to extracted features, memory-mapped.
+    """Random access to extracted features, memory-mapped: nothing is copied, and nothing read before it is used.
+
+    A store can be pickled, and sent to other processes: each maps the files anew.
 
     Parameters
     ----------
     folder : path
+    mode : {"r", "c"}
+        Arrays that are read-only, or that may be changed in memory, but never on disk.
 
     Examples
     --------
     ``Store("features")["dog.wav"]`` is the array [n_rows, n_frames] of that recording; a row number works as well.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, mode: Literal["r", "c"] = "r") -> None:
         self.folder = Path(folder)
+        self.mode: Literal["r", "c"] = mode
         self.config = StoreConfig.load(self.folder)
-        self.rows = read_index(self.folder)
-        self._row_of = {row["path"]: number for number, row in enumerate(self.rows)}
-        self._shards: dict[int, NDArray] = {}
+        self.index = read_index(self.folder)
+        self._shards: OrderedDict[int, NDArray] = OrderedDict()
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path, str]]:
+        return type(self), (self.folder, self.mode)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.index)
 
-    def row(self, key: int | Path | str) -> dict[str, Any]:
+    @property
+    def rows(self) -> list[Row]:
+        """The whole index as a list of rows; `index` is the same as a table, and a tenth of the size."""
+        return self.index.to_pylist()
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {path: number for number, path in enumerate(self.index["path"].to_pylist())}
+
+    def row(self, key: int | Path | str) -> Row:
         """Return the index row of a recording, by row number or path."""
-        if isinstance(key, int):
-            return self.rows[key]
-        number = self._row_of.get(key_of(key))
+        number = key if isinstance(key, int) else self._row_of.get(key_of(key))
         if number is None:
             raise CumelError(f"{self.folder}: has no features of {key}; extract them first")
-        return self.rows[number]
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"{self.folder}: row {number} of {len(self)}")  # what ends a loop over the store
+        return self.index.slice(number % len(self), 1).to_pylist()[0]
 
     def __getitem__(self, key: int | Path | str) -> NDArray:
         row = self.row(key)
         if row["status"] == "error":
             raise CumelError(f"{self.folder}: {row['path']} could not be extracted: {row['error']}")
-        number = row["shard"]
+        return self._shard(row["shard"])[row["offset"] : row["offset"] + row["n_frames"]].T
+
+    def _shard(self, number: int) -> NDArray:
         if number not in self._shards:
+            path = shard_path(self.folder, number)
             try:
-                self._shards[number] = np.load(shard_path(self.folder, number), mmap_mode="r")
+                self._shards[number] = np.load(path, mmap_mode=self.mode)
             except (OSError, ValueError) as error:
-                raise CumelError(f"{shard_path(self.folder, number)}: {error}; extract it again") from None
-        return self._shards[number][row["offset"] : row["offset"] + row["n_frames"]].T
+                raise CumelError(f"{path}: {error}; extract it again") from None
+            if len(self._shards) > OPEN_SHARDS:
+                self._shards.popitem(last=False)  # views of it keep it open as long as they live
+        self._shards.move_to_end(number)
+        return self._shards[number]

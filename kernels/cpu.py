@@ -140,11 +140,21 @@ def image(log_mel: Tensor, n_frames: list[int]) -> Tensor:
     out = torch.zeros(log_mel.shape, dtype=torch.uint8, device=log_mel.device)
     for clip, n in enumerate(n_frames):
         part = log_mel[clip, :, :n]
-        low, high = part.aminmax()
-        if high - low >= FLAT_DB:
-            scale = 255.0 / (high - low) * ROUNDED_UP  # so that the maximum reaches 255; as in epilogue.cuh
-            out[clip, :, :n] = ((part - low) * scale).to(torch.uint8)
+        out[clip, :, :n] = stretch(part, *part.aminmax())
     return out
+
+
+def stretch(log_mel: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Stretch decibels between `low` and `high` over 0..255: uint8 of the same shape, 0 where all are the same."""
+    if high - low < FLAT_DB:
+        return torch.zeros(log_mel.shape, dtype=torch.uint8, device=log_mel.device)
+    scale = 255.0 / (high - low) * ROUNDED_UP  # so that the maximum reaches 255; as in epilogue.cuh
+    return ((log_mel - low) * scale).to(torch.uint8)
+
+
+def chunk_frames(cfg: FeatureConfig) -> int:
+    """Return how many frames a chunk has: what begins at a multiple of it has the numbers of the whole."""
+    return max(1, CHUNK_SAMPLES // max(cfg.n_fft, cfg.hop_length))
 
 
 def _strength(bins: Tensor, cfg: FeatureConfig) -> Tensor:
@@ -184,7 +194,7 @@ def _span(clip: Tensor, n_samples: int, first: int, last: int, pad_mode: str) ->
 
 def _run(chunk: Callable[[int, int, int], None], lengths: list[int], cfg: FeatureConfig) -> None:
     """Call ``chunk(clip, start, stop)`` for every chunk of every clip, on as many threads as torch may use."""
-    step = max(1, CHUNK_SAMPLES // max(cfg.n_fft, cfg.hop_length))
+    step = chunk_frames(cfg)
     chunks = [
         (clip, start, min(start + step, n_frames))
         for clip, n_frames in enumerate(map(cfg.n_frames, lengths))

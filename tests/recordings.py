@@ -8,7 +8,7 @@ import soundfile
 
 from cumel.esc50.checkpoint import Checkpoint
 from cumel.esc50.recipes import RECIPES, Recipe
-from cumel.kernels import FeatureConfig
+from cumel.kernels import FeatureConfig, log_mel
 
 TINY = FeatureConfig(sr=8000, n_fft=256, hop_length=128, n_mels=16)
 
@@ -21,6 +21,24 @@ def write(path: Path, y: np.ndarray, sr: int = 8000, **options: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, y, sr, **options)
     return path
+
+
+def thirty(folder: Path) -> list[Path]:
+    """Write thirty clips of 0.1 to 0.4 s; number 7 is no recording."""
+    rng = np.random.default_rng(0)
+    paths = [write(folder / f"{i:02}.wav", rng.normal(0, 0.1, 800 + 97 * i)) for i in range(30)]
+    paths[7].write_text("not audio")
+    return paths
+
+
+def tiny_log_mel(path: Path) -> np.ndarray:
+    """Features of a recording, computed alone."""
+    return log_mel(soundfile.read(path, dtype="float32")[0], TINY)
+
+
+def content(store: Path) -> dict[str, bytes]:
+    """Return every file of a store but its lock, which names a process."""
+    return {path.name: path.read_bytes() for path in sorted(store.iterdir()) if path.name != ".lock"}
 
 
 def write_dataset(root: Path, *, classes: int = 3, per_fold: int = 2, folds: int = 3, suffix: str = ".wav") -> Path:

@@ -1,5 +1,5 @@
-import errno
-import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +8,10 @@ import pytest
 import soundfile
 import torch
 
-from cumel.esc50 import extract as module
-from cumel.esc50 import store as store_module
-from cumel.esc50.extract import KINDS, extract, my_share
-from cumel.esc50.store import CONFIG, INDEX, Store
+from cumel.esc50.extract import extract, my_share
+from cumel.esc50.job import KINDS
+from cumel.esc50.shards import INDEX
+from cumel.esc50.store import Store, StoreConfig
 from cumel.kernels import CumelError
 
 from recordings import TINY, tone, write
@@ -37,9 +37,8 @@ def test_every_kind_reads_back(tmp_path: Path, paths: list[Path], kind: str) -> 
         np.testing.assert_array_equal(store[path], KINDS[kind](y, store.config.features))
 
 
-def test_small_shards_and_half_precision(tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SHARD_BYTES", 2000)
-    extract(paths, tmp_path / "out", TINY, dtype="float16", device=CPU)
+def test_small_shards_and_half_precision(tmp_path: Path, paths: list[Path]) -> None:
+    extract(paths, tmp_path / "out", TINY, dtype="float16", device=CPU, shard_bytes=2000)
     assert len(list((tmp_path / "out").glob("features-*.npy"))) > 2
     store = Store(tmp_path / "out")
     y, _ = soundfile.read(paths[5], dtype="float32")
@@ -87,8 +86,6 @@ def test_a_clip_that_the_config_cannot_take_is_a_row(tmp_path: Path, paths: list
 def test_what_a_store_refuses(tmp_path: Path, paths: list[Path]) -> None:
     out = tmp_path / "out"
     extract(paths, out, TINY, device=CPU)
-    with pytest.raises(CumelError, match="holds such features already"):
-        extract(paths, out, TINY, device=CPU)
     with pytest.raises(CumelError, match=r"features=logmel, not mel; n_mels=16, not 12; --overwrite"):
         extract(paths, out, TINY.replace(n_mels=12), kind="mel", device=CPU)
     extract(paths[:2], out, TINY.replace(n_mels=12), device=CPU, overwrite=True)
@@ -108,44 +105,11 @@ def test_what_a_store_refuses(tmp_path: Path, paths: list[Path]) -> None:
     assert not (tmp_path / "new").exists()
     with pytest.raises(CumelError, match="no features to retry"):
         extract(paths, tmp_path / "new", TINY, device=CPU, retry_errors=True)
-
-
-def test_a_full_disk_keeps_whole_shards(tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SHARD_BYTES", 3000)
-    save, calls = np.save, []
-
-    def full(file: object, array: np.ndarray) -> None:
-        calls.append(len(array))
-        if len(calls) == 3:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        save(file, array)
-
-    monkeypatch.setattr(store_module.np, "save", full)
-    with pytest.raises(CumelError, match=r"features-00002.npy: cannot be written \(No space left.*are kept"):
-        extract(paths, tmp_path / "out", TINY, device=CPU)
-    store = Store(tmp_path / "out")
-    assert 0 < len(store) < 8
-    assert all(np.isfinite(store[i]).all() for i in range(len(store)))
-    assert not list((tmp_path / "out").glob("*.part"))
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        (CONFIG, "{", "not a usable store config"),
-        (CONFIG, json.dumps({"format": 99}), "another version's store"),
-        (INDEX, "rows", "not a usable index"),
-        ("features-00000.npy", "numbers", "extract it again"),
-    ],
-)
-def test_a_damaged_store_is_one_line(tmp_path: Path, paths: list[Path], name: str, content: str, message: str) -> None:
-    extract(paths, tmp_path / "out", TINY, device=CPU)
-    (tmp_path / "out" / name).write_text(content)
-    with pytest.raises(CumelError, match=message) as caught:
-        Store(tmp_path / "out")[0]
-    assert "\n" not in str(caught.value)
-    with pytest.raises(CumelError, match="holds no extracted features"):
-        Store(tmp_path / "nowhere")
+    with pytest.raises(CumelError, match="name one of them"):
+        extract(paths, out, TINY, device=CPU, retry_errors=True, overwrite=True)
+    StoreConfig.save(replace(Store(out).config, resampler="another"), out)
+    with pytest.raises(CumelError, match="resampler=another, not soxr, HQ"):
+        extract(paths, out, TINY.replace(n_mels=12), device=CPU)
 
 
 def test_shards_of_the_input_cover_it_once() -> None:
@@ -168,29 +132,6 @@ def test_a_retry_keeps_what_it_does_not_touch(tmp_path: Path, paths: list[Path])
     assert sorted(row["path"] for row in Store(tmp_path / "out").rows) == sorted(map(str, paths))
 
 
-def test_an_interrupted_run_keeps_what_it_has_and_goes_on(
-    tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    add, calls = module._Writer.add, []
-
-    def interrupted(self: object, *arguments: object) -> None:
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        calls.append(arguments[0])
-        add(self, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module._Writer, "add", interrupted)
-        with pytest.raises(KeyboardInterrupt, match="keeps 3 files; --retry-errors goes on"):
-            extract(paths, tmp_path / "out", TINY, device=CPU)
-    assert len(Store(tmp_path / "out")) == 3
-    assert extract(paths, tmp_path / "out", TINY, device=CPU, retry_errors=True)["files"] == 5
-    store = Store(tmp_path / "out")
-    for path in paths:
-        y, _ = soundfile.read(path, dtype="float32")
-        np.testing.assert_array_equal(store[path], KINDS["logmel"](y, TINY))
-
-
 def test_a_value_beyond_half_precision_is_an_error(tmp_path: Path, paths: list[Path]) -> None:
     write(paths[0], tone(level=0.99))
     loud = TINY.replace(norm=None, n_fft=2048)
@@ -198,3 +139,22 @@ def test_a_value_beyond_half_precision_is_an_error(tmp_path: Path, paths: list[P
     assert "too large for float16" in report["failures"][0]["error"]
     with pytest.raises(CumelError, match="image is stored as uint8"):
         extract(paths, tmp_path / "new", TINY, kind="image", dtype="float16", device=CPU)
+
+
+def test_a_silent_run_and_one_that_tells(tmp_path: Path, paths: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    extract(paths, tmp_path / "quiet", TINY, device=CPU, quiet=True)
+    assert capsys.readouterr() == ("", "")
+    report = extract(paths, tmp_path / "out", TINY, device=CPU)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"extracting: 8 of 8 files in \d.\d s \d+ files/s, \d+.\d\d h of audio/s\n", err)
+    assert report["audio_seconds"] == pytest.approx(sum(800 * i + 1 for i in range(1, 9)) / 8000, abs=0.01)
+    assert report["files_per_s"] > 0
+
+
+def test_the_config_says_what_decoded_and_resampled(tmp_path: Path, paths: list[Path]) -> None:
+    extract(paths[:1], tmp_path / "out", TINY, device=CPU)
+    config = Store(tmp_path / "out").config
+    assert config.decoder == f"libsndfile {soundfile.__libsndfile_version__}"
+    assert config.resampler == "soxr, HQ"
+    assert config.versions["soundfile"] == soundfile.__version__

@@ -1,0 +1,259 @@
+"""Extraction on a Ray cluster: Ray Data hands batches of paths to actors, which write the features as Parquet."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import torch
+
+from ..kernels import CumelError, FeatureConfig, UnavailableError
+from .batches import on_device
+from .compute import failed, stat, take
+from .extract import HELD_BYTES, config_of
+from .extras import need
+from .job import Job, Result
+from .lock import locked
+from .long import Helpers
+from .parts import Plan, part_path, plan, write_part, write_part_index
+from .pipeline import Hold, ordered
+from .progress import bar
+from .tally import Tally
+from .tries import Tries
+
+BATCH_FILES = 128  # of a batch, and so of a Parquet file
+SECONDS = 10.0  # for a cluster to answer
+RETURNED = pa.schema(
+    [
+        ("number", pa.int64()),
+        ("size", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("n_samples", pa.int64()),
+        ("n_frames", pa.int64()),
+        ("silent", pa.bool_()),
+        ("error", pa.string()),
+    ]
+)
+
+
+def extract_on_ray(
+    paths: list[Path],
+    out: Path,
+    cfg: FeatureConfig,
+    *,
+    kind: str = "logmel",
+    dtype: str = "float32",
+    device: str = "auto",
+    address: str | None = None,
+    workers: int = 2,
+    overwrite: bool = False,
+    retry_errors: bool = False,
+    quiet: bool = False,
+    batch_files: int = BATCH_FILES,
+) -> dict[str, Any]:
+    """Extract the features of `paths` on a Ray cluster into Parquet files in `out`; what is there is not done again.
+
+    Each file is written whole or not at all, and is the checkpoint of its recordings: a row each, with the facts of
+    the index of a store and ``features`` [n_frames, n_rows]. The numbers are those of `extract`, to the last bit.
+
+    Parameters
+    ----------
+    paths : list of path
+        On a disk that every machine of the cluster sees, as `out` is.
+    out : Path
+    cfg : FeatureConfig
+    kind, dtype, overwrite, retry_errors, quiet
+        As `extract` takes them.
+    device : str
+        ``auto``: an actor per GPU where the cluster has GPUs, else one per CPU; ``cpu`` or ``cuda`` demand it.
+    address : str, optional
+        Of the cluster; without one, Ray starts on this machine, for as long as this takes.
+    workers : int
+        CPUs that Ray uses on this machine, without an `address`; threads that decode for each GPU.
+    batch_files : int
+        Recordings that an actor takes at a time.
+
+    Returns
+    -------
+    dict
+        The report of `extract`.
+
+    Raises
+    ------
+    CumelError
+        As `extract`.
+    UnavailableError
+        When Ray is not installed, no cluster answers at `address`, or it has no GPU and `device` is cuda.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise CumelError(f"--device {device}: must be auto, cpu or cuda with --engine ray, which chooses among GPUs")
+    config = config_of(cfg, kind, dtype, torch.device("cpu"))
+    if not paths:
+        raise CumelError("no recordings given; name files or folders")
+    ray = need("ray", "ray")
+    need("ray.data", "ray")
+    out = out.absolute()
+    with _cluster(ray, address, workers) as cluster:
+        on_gpu = cluster.gpus > 0 if device == "auto" else device == "cuda"
+        if on_gpu and not cluster.gpus:
+            raise UnavailableError("--device cuda: the Ray cluster has no GPU; --device cpu does without")
+        n_actors = cluster.gpus if on_gpu else max(1, cluster.cpus)
+        where = f"ray: {n_actors} actors with a {'GPU' if on_gpu else 'CPU'} each, on {cluster.machines} machines"
+        config = replace(config, device=where, resampler="torchaudio, kaiser_best" if on_gpu else "soxr, HQ")
+        with locked(out):
+            todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors)
+            tally = Tally(cfg.sr)
+            job = Job(kind, config.dtype, cfg, torch.device("cuda" if on_gpu else "cpu"), out)
+            with bar("extracting", len(todo.paths), "files", quiet=quiet or not todo.paths) as advance:
+                for result in _results(ray, todo, job, n_actors, workers if on_gpu else 1, batch_files):
+                    tally.add(result)
+                    advance(note=str(tally))
+            write_part_index(out)
+    return tally.report() | {
+        "kept": todo.kept,
+        "failed_before": todo.failed_before,
+        "notes": todo.notes,
+        "device": config.device,
+        "resampler": config.resampler,
+        "store": str(out),
+    }
+
+
+class _Cluster(NamedTuple):
+    """What Ray has."""
+
+    cpus: int
+    gpus: int
+    machines: int
+
+
+@contextmanager
+def _cluster(ray: Any, address: str | None, workers: int) -> Iterator[_Cluster]:
+    """Join a cluster, or start one here; leave it as it was."""
+    begun = not ray.is_initialized()
+    if begun:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        here = {"num_cpus": workers, "include_dashboard": False} if address is None else {}
+        try:
+            _knock(address)
+            ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **here)
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            named = "Ray does not start here" if address is None else f"--address {address}: no Ray cluster answers"
+            raise UnavailableError(f"{named} ({reason})") from None
+    try:
+        has = ray.cluster_resources()
+        machines = sum(node["Alive"] for node in ray.nodes())
+        yield _Cluster(int(has.get("CPU", 0)), int(has.get("GPU", 0)), machines)
+    finally:
+        if begun:
+            ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raise an `OSError` where nothing answers at all: Ray itself would try for minutes."""
+    host, colon, port = (address or "").rpartition("://")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS).close()
+
+
+def _results(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_files: int) -> Iterator[Result]:
+    """Yield what comes of each recording, in no order, once it is on disk."""
+    n_done, goes_on = 0, "what was complete before is kept, and the same call goes on from there"
+    try:
+        for row in _rows(ray, todo, job, n_actors, threads, batch_files) if todo.paths else ():
+            number = row.pop("number")
+            if number < 0:
+                raise CumelError(f"{row['error']}; {goes_on}")
+            n_done += 1
+            yield Result(todo.paths[number], **row)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{job.spill} keeps {todo.kept + n_done} files; the same call goes on") from None
+    except ray.exceptions.RayError as error:
+        raise CumelError(f"Ray stopped ({str(error).strip().splitlines()[-1]}); {goes_on}") from error
+
+
+def _rows(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_files: int) -> Iterator[dict[str, Any]]:
+    on_gpu = job.device.type == "cuda"
+    names = [os.fsencode(path.absolute()) for path in todo.paths]
+    batches = [
+        pa.table({"path": names[i : i + batch_files], "number": range(i, len(names))[:batch_files]})
+        for i in range(0, len(names), batch_files)
+    ]
+    with _settings(ray):
+        dataset = ray.data.from_arrow(batches).map_batches(
+            _Extractor,
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=n_actors, initial_size=n_actors),
+            fn_constructor_args=(job.kind, job.stored, job.cfg, job.device.type, job.spill, todo.run, threads),
+            num_cpus=0 if on_gpu else 1,
+            num_gpus=1 if on_gpu else 0,
+        )
+        for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from table.to_pylist()
+
+
+@contextmanager
+def _settings(ray: Any) -> Iterator[None]:
+    """Keep Ray Data quiet."""
+    context, log = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    before = context.enable_progress_bars, log.level
+    try:
+        context.enable_progress_bars = False
+        log.setLevel(logging.ERROR)
+        yield
+    finally:
+        context.enable_progress_bars = before[0]
+        log.setLevel(before[1])
+
+
+class _Extractor:
+    """An actor: writes a Parquet file for each batch of paths, and returns what came of them."""
+
+    def __init__(  # what a job is made of: it may hold what another process cannot have
+        self, kind: str, stored: str, cfg: FeatureConfig, device: str, out: Path, run: int, threads: int
+    ) -> None:
+        self.job = Job(kind, stored, cfg, torch.device(device), out)
+        self.run = run
+        self.threads = threads
+        self.start = partial(torch.set_num_threads, 1)
+        self.start()
+        self.helpers = Helpers(threads, self.start)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        numbers = batch["number"].to_pylist()
+        paths = [Path(os.fsdecode(name)) for name in batch["path"].to_pylist()]
+        part = part_path(self.job.spill, self.run, numbers[0])
+        try:
+            tries = Tries(part.with_name(f".{part.stem}.tries"))
+            with closing(self._results(list(zip(numbers, paths, strict=True)), tries)) as results:
+                done = write_part(part, results, self.job)
+            tries.done()
+        except (CumelError, OSError) as error:  # a full disk: the others need not try
+            return pa.Table.from_pylist([{"number": -1, "error": str(error)}], schema=RETURNED)
+        rows = [{name: getattr(result, name) for name in RETURNED.names[1:]} for result in done]
+        return pa.Table.from_pylist(
+            [{"number": number} | row for number, row in zip(numbers, rows, strict=True)], schema=RETURNED
+        )
+
+    def _results(self, items: list[tuple[int, Path]], tries: Tries) -> Generator[Result]:
+        def take_one(item: tuple[int, Path], hold: Hold) -> Result:
+            number, path = item
+            if number in tries.blamed:
+                return failed(Result(path, *stat(path)), CumelError("kills the worker that reads it; leave it out"))
+            tries.taking(number)
+            return take(path, hold, self.job, self.helpers)
+
+        threads = 1 if tries.careful else self.threads
+        read = ordered(items, take_one, threads, HELD_BYTES, self.start)
+        return on_device(read, self.job) if self.job.device.type == "cuda" else read

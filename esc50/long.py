@@ -1,0 +1,138 @@
+"""Recordings too long to hold: features piece by piece, and what depends on their maximum in a second pass."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from threading import Semaphore
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..kernels import log_mel
+from ..kernels.cpu import cepstra, stretch
+from .job import KINDS, PIECE_BYTES, Job, Result
+from .pieces import spans
+from .reading import Pcm, stream
+
+OF_MAXIMUM = ("logmel", "mfcc", "image")  # kinds that depend on the loudest frame
+
+
+class Helpers:
+    """Threads that compute pieces for whoever reads a long recording; one that finds none free computes itself."""
+
+    def __init__(self, n: int, start: Callable[[], None]) -> None:
+        self.n = n
+        self._free = Semaphore(n)
+        self._pool = ThreadPoolExecutor(n, "cumel-piece", start)
+
+    def map(self, compute: Callable[[Pcm], NDArray], pieces: Iterable[Pcm]) -> Iterator[NDArray]:
+        """Yield ``compute(piece)`` of each piece, in order; all callers together have at most `n` in the threads."""
+        pending: deque[Future[NDArray] | NDArray] = deque()
+
+        def first() -> NDArray:
+            done = pending.popleft()
+            if not isinstance(done, Future):
+                return done
+            try:
+                return done.result()
+            finally:
+                self._free.release()
+
+        try:
+            for piece in pieces:
+                shared = self._free.acquire(blocking=False)
+                pending.append(self._pool.submit(compute, piece) if shared else compute(piece))
+                while len(pending) > (self.n if shared else 1):
+                    yield first()
+            while pending:
+                yield first()
+        finally:
+            for job in pending:
+                if isinstance(job, Future):
+                    job.cancel()
+                    self._free.release()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def of_stream(result: Result, job: Job, helpers: Helpers) -> Result:
+    """Compute the features of a recording that is never held whole; `result` names it.
+
+    The numbers are those of the whole recording at once, but for MFCC, where the matrix product may round the last bit
+    otherwise. Between the passes they lie in a nameless file in `job.spill`.
+
+    Raises
+    ------
+    InputError
+        As `audio.load`, and as the feature's function.
+    OSError
+        When there is no room for that file.
+    """
+    two_passes = job.kind in OF_MAXIMUM
+    bare = job.cfg.replace(center=False)  # the spans are padded already
+    bare = bare.replace(top_db=None, ref=1.0) if two_passes else bare
+    feature = log_mel if two_passes else KINDS[job.kind]
+
+    def compute(span: Pcm) -> NDArray:
+        frames = feature(span, bare, device=job.device).T
+        return np.ascontiguousarray(frames) if two_passes else job.as_stored(frames)
+
+    n_samples, silent = 0, True
+
+    def counted(blocks: Iterable[Pcm]) -> Iterator[Pcm]:
+        nonlocal n_samples, silent
+        for block in blocks:
+            n_samples += len(block)
+            silent = silent and not block.any()
+            yield block
+
+    on_gpu = job.device if job.device.type == "cuda" else None
+    pieces = spans(counted(stream(result.path, job.cfg.sr, on_gpu)), job.cfg, job.piece_frames)
+    n_frames, low, high = 0, np.float32(np.inf), np.float32(-np.inf)
+    spill = tempfile.TemporaryFile(dir=job.spill)  # noqa: SIM115 (the second pass closes it)
+    try:
+        for frames in helpers.map(compute, pieces):
+            n_frames += len(frames)
+            if two_passes:
+                low, high = min(low, frames.min()), max(high, frames.max())
+            spill.write(frames.data.cast("B"))
+    except BaseException:
+        spill.close()
+        raise
+    parts = _second(spill, job, low, high) if two_passes else _back(spill, job.n_rows, job.stored)
+    facts = {"n_samples": n_samples, "n_frames": n_frames, "silent": silent}
+    return replace(result, **facts, parts=parts, n_bytes=4 * PIECE_BYTES)
+
+
+def _back(spill: BinaryIO, n_rows: int, dtype: str) -> Iterator[NDArray]:
+    """Yield what was written, as frames ``[n, n_rows]``, and close the file."""
+    row_bytes = n_rows * np.dtype(dtype).itemsize
+    with spill:
+        spill.seek(0)
+        while block := spill.read(row_bytes * max(1, PIECE_BYTES // row_bytes)):
+            yield np.frombuffer(bytearray(block), dtype).reshape(-1, n_rows)
+
+
+def _second(spill: BinaryIO, job: Job, low: np.float32, high: np.float32) -> Iterator[NDArray]:
+    """Yield the frames in dB over the whole recording's maximum, or what is made of them."""
+    cfg = job.cfg
+    floor = np.float32(-np.inf) if cfg.top_db is None else high - np.float32(cfg.top_db)
+    ref = np.float32(0.0 if cfg.ref == 1.0 else cfg.db_of_ref)
+    ends = torch.tensor([max(low, floor) - ref, high - ref])
+    for db in _back(spill, cfg.n_mels, "float32"):
+        np.maximum(db, floor, out=db)
+        db -= ref
+        if job.kind == "mfcc":
+            n = (len(db) - 1) * cfg.hop_length + cfg.n_fft
+            db = cepstra(torch.from_numpy(db.T)[None], [n], cfg.replace(center=False))[0].numpy().T
+        elif job.kind == "image":
+            db = stretch(torch.from_numpy(db), *ends).numpy()
+        yield job.as_stored(db)

@@ -1,0 +1,140 @@
+"""What an extraction finds in its folder, and what is left to do there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow.compute as pc
+
+from ..kernels import CumelError
+from .compute import stat
+from .lock import LOCK
+from .shards import INDEX, Sidecar, shard_path, sidecars
+from .store import CONFIG, Keys, StoreConfig, is_store
+
+
+class Plan(NamedTuple):
+    """What is left to do."""
+
+    new: list[Path]  # recordings that have no row
+    again: list[Path]  # that have one, and are extracted again
+    kept: int  # recordings whose rows stay
+    failed_before: int  # of the kept ones
+    number: int  # of the next shard
+    overwrites: bool  # what is there is removed once the first new shard is complete
+    notes: list[str]
+
+
+def check_place(out: Path, *, overwrite: bool, retry_errors: bool) -> None:
+    """Refuse a folder that is not for stores, before anything is made there, with a `CumelError`."""
+    if out.exists() and not out.is_dir():
+        raise CumelError(f"{out}: is a file; --out names a folder")
+    if overwrite and retry_errors:
+        raise CumelError("--overwrite and --retry-errors: starting over keeps nothing to retry; name one of them")
+    if (out / CONFIG).exists():
+        if not is_store(out):
+            raise CumelError(f"{out}: its {CONFIG} is not a store's; choose another --out")
+    elif out.exists() and any(path.name != LOCK and path.suffix != ".part" for path in out.iterdir()):
+        raise CumelError(f"{out}: is not empty and holds no store; choose another --out")
+    elif retry_errors:
+        raise CumelError(f"{out}: holds no features to retry; leave --retry-errors away")
+
+
+def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, retry_errors: bool) -> Plan:
+    """Find out what is left to do in a folder whose lock is held; makes it a store when it is none.
+
+    A recording that has a row is never extracted twice, whatever else is in `paths`; one that is not in `paths` keeps
+    its row. So the same call goes on where the last one ended, and another list of recordings adds to the store.
+
+    Raises
+    ------
+    CumelError
+        When the store holds other features, or a shard of it is damaged.
+    """
+    for name in (".features-*.part", f".{INDEX}.part", f".{CONFIG}.part"):  # of a process that was killed
+        for old in out.glob(name):
+            old.unlink()
+    found = sidecars(out)
+    started = (out / CONFIG).exists() and (bool(found) or (out / INDEX).exists())
+    notes: list[str] = []
+    if started and not overwrite:
+        there = StoreConfig.load(out)
+        differing = there.differences(config)
+        if differing:
+            raise CumelError(f"{out}: holds features with {'; '.join(differing)}; --overwrite starts over")
+        notes = there.notes(config)
+    elif not started:
+        config.save(out)
+        found = []
+    if not (started and overwrite):
+        _remove_orphans(out, found)
+    done = {} if overwrite else _done(out, found, retry_errors)
+    new, again, seen, key_of = [], [], set(), Keys()
+    for path in paths:
+        key = key_of(path)
+        if key in seen:
+            continue
+        seen.add(key)
+        if key not in done:
+            new.append(path)
+        elif retry_errors and is_stale(path, done[key]):
+            again.append(path)
+    kept, retried = len(done) - len(again), {key_of(path) for path in again}
+    failed = sum(status == "error" for key, (status, _) in done.items() if key not in retried)
+    number = 0 if overwrite else 1 + max((one.number for one in found), default=-1)
+    return Plan(new, again, kept, failed, number, started and overwrite, notes)
+
+
+def clear(out: Path, config: StoreConfig) -> None:
+    """Remove the old store's files and begin the new one; what is being written stays."""
+    for path in [out / INDEX, *(one.path for one in reversed(sidecars(out)))]:  # from now on none of it counts
+        path.unlink(missing_ok=True)
+    config.save(out)
+    _remove_orphans(out, [])
+
+
+def _remove_orphans(out: Path, found: list[Sidecar]) -> None:
+    """Remove shards without a sidecar: their run was killed in between."""
+    complete = {shard_path(out, one.number) for one in found}
+    for path in out.glob("features-*.npy"):
+        if path not in complete and path.stem.removeprefix("features-").isdecimal():
+            path.unlink()
+
+
+Facts = tuple[str, tuple[int, int] | None]  # of a row: status, and size and time of change where they matter
+
+
+def _done(out: Path, found: list[Sidecar], with_facts: bool) -> dict[str, Facts]:
+    """Return the recordings that have a row, the last one where there are several."""
+    done: dict[str, Facts] = {}
+    for sidecar in found:
+        table = sidecar.read(["path", "status", "n_frames", *(("size", "mtime_ns") if with_facts else ())])
+        n_frames = pc.sum(table["n_frames"]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
+        _check_shard(shard_path(out, sidecar.number), n_frames, sidecar)
+        facts = zip(table["size"].to_pylist(), table["mtime_ns"].to_pylist(), strict=True) if with_facts else None
+        for path, status in zip(table["path"].to_pylist(), table["status"].to_pylist(), strict=True):
+            done[path] = (status, next(facts) if facts else None)
+    return done
+
+
+def _check_shard(path: Path, n_frames: int, sidecar: Sidecar) -> None:
+    if n_frames == 0:
+        return
+    try:
+        there = len(np.load(path, mmap_mode="r"))
+    except (OSError, ValueError) as error:
+        there = str(error)
+    if there != n_frames:
+        raise CumelError(
+            f"{path}: damaged: {n_frames} frames are due, found {there}; delete {sidecar.path.name} to extract its "
+            "recordings again"
+        )
+
+
+def is_stale(path: Path, facts: Facts) -> bool:
+    """Whether a recording failed, or is not the file that it was; one that is gone keeps what it has."""
+    status, before = facts
+    now = stat(path)
+    return status == "error" or (now != before and now[0] >= 0)

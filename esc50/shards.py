@@ -1,0 +1,199 @@
+"""Shards of a store as they are written: an array of frames first, then the sidecar that makes it count."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ..kernels import CumelError
+from .files import commit, part_of, replacing, unwritable
+
+SHARD_BYTES = 128 << 20  # a shard ends with the recording that reaches one of these two,
+SHARD_ROWS = 16384  # so that where it ends depends on the recordings alone
+INDEX_ROWS = 1 << 16  # of the index that are written at once
+INDEX = "index.parquet"
+SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),  # absolute
+        ("size", pa.int64()),  # bytes
+        ("mtime_ns", pa.int64()),
+        ("sr", pa.int32()),  # of the features, Hz
+        ("n_samples", pa.int64()),  # at sr
+        ("shard", pa.int32()),
+        ("offset", pa.int64()),  # first frame in the shard
+        ("n_frames", pa.int64()),
+        ("status", pa.string()),  # ok, silent or error
+        ("error", pa.string()),
+    ]
+)
+Row = dict[str, Any]
+
+
+class Sidecar(NamedTuple):
+    """The rows of one shard, on disk."""
+
+    number: int
+    again: bool  # its recordings have rows in sidecars before it, which these replace
+    path: Path
+
+    def read(self, columns: list[str] | None = None) -> pa.Table:
+        """Read it, or some of its columns; a `CumelError` when it is damaged."""
+        try:
+            return pq.read_table(self.path, columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0]
+            raise CumelError(f"{self.path}: not usable ({reason}); delete it to extract its recordings again") from None
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """Name of a shard."""
+    return folder / f"features-{number:05d}.npy"
+
+
+def sidecar_path(folder: Path, number: int, again: bool) -> Path:
+    """Name of a shard's sidecar."""
+    return folder / f"features-{number:05d}{'.again' if again else ''}.parquet"
+
+
+def sidecars(folder: Path) -> list[Sidecar]:
+    """List the sidecars of a store, in the order of their shards."""
+    found = []
+    for path in folder.glob("features-*.parquet"):
+        name = re.fullmatch(r"features-(\d{5,})(\.again)?\.parquet", path.name)
+        if name:
+            found.append(Sidecar(int(name[1]), bool(name[2]), path))
+    return sorted(found)
+
+
+def merged(found: list[Sidecar]) -> Iterator[pa.Table]:
+    """Yield the rows of all sidecars, each recording's once, where it came first; what was extracted again counts."""
+    later = {row["path"]: row for one in found if one.again for row in one.read().to_pylist()}
+    held: list[pa.Table] = []
+    for sidecar in found:
+        if sidecar.again:
+            continue
+        table = sidecar.read()
+        if later:
+            rows = [later.get(row["path"], row) for row in table.to_pylist()]
+            table = pa.Table.from_pylist(rows, schema=SCHEMA)
+        held.append(table)
+        if sum(map(len, held)) >= INDEX_ROWS:
+            yield pa.concat_tables(held)
+            held = []
+    yield pa.concat_tables([SCHEMA.empty_table(), *held])
+
+
+def write_index(folder: Path) -> None:
+    """Write the index of a finished store out of its sidecars."""
+    with replacing(folder / INDEX) as part, pq.ParquetWriter(part, SCHEMA) as writer:
+        for table in merged(sidecars(folder)):
+            writer.write_table(table)
+
+
+class ShardWriter:
+    """Writes recordings one after another into shards.
+
+    Parameters
+    ----------
+    folder : Path
+    n_rows : int
+        Values of a frame.
+    dtype : str
+    number : int
+        Of the first shard.
+    again : bool
+        The recordings have rows in earlier sidecars.
+    shard_bytes : int
+    """
+
+    def __init__(
+        self, folder: Path, n_rows: int, dtype: str, number: int, *, again: bool = False, shard_bytes: int = SHARD_BYTES
+    ) -> None:
+        self.folder, self.n_rows, self.dtype, self.again = folder, n_rows, np.dtype(dtype), again
+        self.number, self.shard_bytes = number, shard_bytes
+        self.rows: list[Row] = []
+        self.n_frames = 0
+        self._file: BinaryIO | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the shard must be finished before another recording goes in."""
+        n_bytes = self.n_frames * self.n_rows * self.dtype.itemsize
+        return n_bytes >= self.shard_bytes or len(self.rows) >= SHARD_ROWS
+
+    def add(self, row: Row, parts: Iterable[NDArray]) -> None:
+        """Add a recording: its row but for its place, and its frames ``[n, n_rows]``.
+
+        Raises
+        ------
+        CumelError
+            From `parts`; then the shard is as before.
+        OSError
+            When it cannot be written.
+        """
+        before = n_frames = self.n_frames
+        try:
+            for part in parts:
+                assert part.dtype == self.dtype
+                assert part.shape[1:] == (self.n_rows,)
+                self._open().write(part.data.cast("B"))
+                n_frames += len(part)
+        except CumelError:
+            self._open().truncate(self._open().seek(self._header_bytes + before * self.n_rows * self.dtype.itemsize))
+            raise
+        self.n_frames = n_frames
+        place = {"shard": self.number, "offset": before} if n_frames > before else {"shard": -1, "offset": 0}
+        self.rows.append(row | place | {"n_frames": n_frames - before})
+
+    def complete(self) -> None:
+        """Write all of the shard's content, still under its temporary name."""
+        if self._file is not None and not self._file.closed:
+            self._file.seek(0)
+            self._header(self._file)
+            self._file.close()
+
+    def finish(self) -> None:
+        """Put the shard in its place, then its sidecar; the next recording begins another."""
+        path = shard_path(self.folder, self.number)
+        if self._file is not None:
+            try:
+                self.complete()
+                commit(part_of(path), path)
+            except OSError as error:
+                raise self.explain(error) from None
+        with replacing(sidecar_path(self.folder, self.number, self.again)) as part:
+            pq.write_table(pa.Table.from_pylist(self.rows, schema=SCHEMA), part)
+        self.number, self.rows, self.n_frames, self._file = self.number + 1, [], 0, None
+
+    def drop(self) -> None:
+        """Forget the shard that is not finished."""
+        if self._file is not None:
+            with suppress(OSError):  # it writes what it holds: a full disk says so again
+                self._file.close()
+            part_of(shard_path(self.folder, self.number)).unlink(missing_ok=True)
+        self.rows, self.n_frames, self._file = [], 0, None
+
+    def explain(self, error: OSError) -> CumelError:
+        """Say which shard could not be written."""
+        return unwritable(shard_path(self.folder, self.number), error)
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            self._file = part_of(shard_path(self.folder, self.number)).open("wb")
+            self._header(self._file)
+            self._header_bytes = self._file.tell()
+        return self._file
+
+    def _header(self, file: BinaryIO) -> None:
+        """Write .npy's header, whose length does not depend on the number of frames."""
+        shape = (self.n_frames, self.n_rows)
+        description = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, description)

@@ -1,0 +1,67 @@
+"""What an extraction counts while it runs, for its progress line and its report."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .job import Result
+
+MOST_NAMED = 10_000  # failures, and silent recordings, that a report names; the index has all
+
+
+class Tally:
+    """Counts of one run."""
+
+    def __init__(self, sr: int) -> None:
+        self.sr = sr
+        self.started = time.monotonic()
+        self.files = self.failed = self.n_silent = 0
+        self.shards = self.written = 0  # finished shards, and files in them
+        self.audio_seconds = 0.0
+        self.failures: list[dict[str, str]] = []
+        self.silent: list[str] = []
+
+    def add(self, result: Result) -> None:
+        """Count one recording."""
+        self.files += 1
+        self.audio_seconds += result.n_samples / self.sr
+        if result.error is not None:
+            self.failed += 1
+            if len(self.failures) < MOST_NAMED:
+                self.failures.append({"path": str(result.path), "error": result.error})
+        elif result.silent:
+            self.n_silent += 1
+            if len(self.silent) < MOST_NAMED:
+                self.silent.append(str(result.path))
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began."""
+        return max(time.monotonic() - self.started, 1e-9)
+
+    @property
+    def speeds(self) -> dict[str, float]:
+        """Files and hours of audio per second."""
+        hours = self.audio_seconds / 3600
+        return {"files_per_s": round(self.files / self.seconds, 2), "audio_hours_per_s": round(hours / self.seconds, 4)}
+
+    def __str__(self) -> str:
+        speeds = self.speeds
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{speeds['files_per_s']:.0f} files/s, {speeds['audio_hours_per_s']:.2f} h of audio/s{failed}"
+
+    def report(self) -> dict[str, Any]:
+        """Return the counts, the speeds and the recordings to name."""
+        return {
+            "files": self.files,
+            "extracted": self.files - self.failed,
+            "failed": self.failed,
+            "n_silent": self.n_silent,
+            "silent": self.silent,
+            "shards": self.shards,
+            "audio_seconds": round(self.audio_seconds, 2),
+            "seconds": round(self.seconds, 2),
+            **self.speeds,
+            "failures": self.failures,
+        }

@@ -1,0 +1,209 @@
+"""Killed, interrupted, out of room: what was complete is kept, and the next call goes on to the same bytes."""
+
+import json
+import multiprocessing
+import os
+import random
+import re
+import signal
+import time
+from functools import partial
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cumel.esc50 import extract as module
+from cumel.esc50 import shards as shards_module
+from cumel.esc50.cli import main
+from cumel.esc50.extract import extract
+from cumel.esc50.shards import sidecars
+from cumel.esc50.stopping import StoppedError
+from cumel.esc50.store import Store
+from cumel.kernels import CumelError
+
+from recordings import TINY, content, thirty, tiny_log_mel
+
+CPU = torch.device("cpu")
+SHARD_BYTES = 3000
+KILLS = 50
+OPTIONS: dict[str, Any] = {"device": CPU, "quiet": True, "shard_bytes": SHARD_BYTES}
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    return thirty(tmp_path / "in")
+
+
+@pytest.fixture
+def forkserver() -> ForkServerContext:
+    """Start processes that have torch already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["cumel.esc50.extract"])
+    return context
+
+
+def test_killed_at_random_the_store_is_that_of_one_run(
+    tmp_path: Path, paths: list[Path], forkserver: ForkServerContext
+) -> None:
+    extract(paths, tmp_path / "whole", TINY, **OPTIONS)
+    expected = content(tmp_path / "whole")
+    assert len(sidecars(tmp_path / "whole")) > 8
+
+    def run(out: Path) -> multiprocessing.process.BaseProcess:
+        process = forkserver.Process(target=extract, args=(paths, out, TINY), kwargs=OPTIONS)
+        process.start()
+        return process
+
+    for name in ("first", "timed"):  # the first one waits for the server, and its imports
+        begin = time.monotonic()
+        process = run(tmp_path / name)
+        process.join(60)
+        assert process.exitcode == 0
+        longest = time.monotonic() - begin
+    chance, kills, stores, unfinished = random.Random(0), 0, 0, 0
+    while kills < KILLS or unfinished:
+        out = tmp_path / f"killed{stores}"
+        process = run(out)
+        process.join(chance.uniform(0, longest) if kills < KILLS else 60)
+        if process.exitcode is None:
+            process.kill()
+            process.join(60)
+        if process.exitcode == 0:
+            assert content(out) == expected
+            stores, unfinished = stores + 1, 0
+        else:
+            assert process.exitcode == -signal.SIGKILL
+            kills, unfinished = kills + 1, unfinished + 1
+    assert kills == KILLS
+    assert stores > 1
+
+
+def test_an_interrupt_finishes_the_shard_and_the_next_call_goes_on(tmp_path: Path, paths: list[Path]) -> None:
+    extract(paths, tmp_path / "whole", TINY, **OPTIONS)
+    out = tmp_path / "out"
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(StoppedError, match=r"out keeps \d+ files; the same call goes on"), when_shards(2):
+        extract(paths, out, TINY, **OPTIONS)
+    assert signal.getsignal(signal.SIGINT) is before
+    done = len(Store(out))
+    assert len(sidecars(out)) == 3
+    assert not list(out.glob(".*.part"))
+    assert extract(paths, out, TINY, **OPTIONS)["kept"] == done
+    assert content(out) == content(tmp_path / "whole")
+
+
+class when_shards:  # noqa: N801
+    """Send this process SIGINT while it writes its n-th shard."""
+
+    def __init__(self, n: int) -> None:
+        self.n, self.patch = n, pytest.MonkeyPatch()
+
+    def __enter__(self) -> None:
+        add = shards_module.ShardWriter.add
+
+        def patched(writer: shards_module.ShardWriter, *arguments: Any) -> None:
+            if writer.number == self.n and not writer.rows:
+                os.kill(os.getpid(), signal.SIGINT)
+            add(writer, *arguments)
+
+        self.patch.setattr(shards_module.ShardWriter, "add", patched)
+
+    def __exit__(self, *_: object) -> None:
+        self.patch.undo()
+
+
+class Full:
+    """A file on a disk that is full after so many bytes."""
+
+    def __init__(self, path: Path, room: int) -> None:
+        self.file, self.room = path.open("wb"), room
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def write(self, data: Any) -> int:
+        if self.file.tell() + len(data) > self.room:
+            raise OSError(28, "No space left on device")
+        return self.file.write(data)
+
+
+@pytest.mark.parametrize("room", [100, 3000])
+def test_a_full_disk_keeps_whole_shards(
+    tmp_path: Path, paths: list[Path], room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    opened = shards_module.ShardWriter._open
+
+    def limited(writer: shards_module.ShardWriter) -> Any:
+        if writer.number == 3 and writer._file is None:
+            path = shards_module.part_of(shards_module.shard_path(writer.folder, writer.number))
+            writer._file = Full(path, room)  # type: ignore[assignment]
+            writer._header(writer._file)
+            writer._header_bytes = writer._file.tell()
+        return opened(writer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards_module.ShardWriter, "_open", limited)
+        with pytest.raises(CumelError, match=r"features-00003.npy: cannot be .*No space left.*free some.*kept"):
+            extract(paths, out, TINY, **OPTIONS)
+    assert len(sidecars(out)) == 3
+    assert not list(out.glob(".*.part"))
+    for row in Store(out).rows:
+        if row["status"] == "ok":
+            np.testing.assert_array_equal(Store(out)[row["path"]], tiny_log_mel(Path(row["path"])))
+    extract(paths, out, TINY, **OPTIONS)
+    extract(paths, tmp_path / "whole", TINY, **OPTIONS)
+    assert content(out) == content(tmp_path / "whole")
+
+
+def test_what_the_command_says(
+    tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "extract", partial(extract, shard_bytes=SHARD_BYTES))
+    options = [
+        "--device",
+        "cpu",
+        "--sr",
+        "8000",
+        "--n-fft",
+        "256",
+        "--hop-length",
+        "128",
+        "--n-mels",
+        "16",
+        "--fmin",
+        "0",
+        "--fmax",
+        "none",
+    ]
+
+    def ask(*more: str) -> tuple[int, str, str]:
+        code = main(["extract", str(paths[0].parent), "--out", str(tmp_path / "out"), *options, *more])
+        return code, *capsys.readouterr()
+
+    with when_shards(2):
+        code, out, err = ask()
+    assert (code, out) == (130, "")
+    assert re.search(r"cumel: interrupted: .*out keeps \d+ files; the same call goes on\n$", err)
+    code, out, err = ask("--json")
+    report = json.loads(out)
+    assert (code, report["failed_before"], report["files"] + report["kept"]) == (1, 1, 30)
+    code, out, err = ask()
+    assert (code, err) == (0, "")
+    assert re.fullmatch(
+        r"nothing to do: .*out holds all 30 files; 1 of them failed, --retry-errors takes those again\n", out
+    )
+    code, out, err = ask("--retry-errors", "--quiet")
+    assert (code, out) == (1, "")
+    assert re.fullmatch(r".*07.wav: not readable as audio.*\n", err)
+    code, out, err = ask("--hop-length", "64", "--dtype", "float16")
+    assert (code, out) == (2, "")
+    assert err.endswith(
+        "holds features with dtype=float32, not float16; hop_length=128, not 64; --overwrite starts over\n"
+    )
+    assert "must be local or ray" in ask("--engine", "spark")[2]
+    assert "only --engine ray has one" in ask("--address", "auto")[2]

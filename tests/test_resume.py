@@ -1,0 +1,129 @@
+"""Nothing is lost or done twice: the same call again, other inputs, retries, starting over, two at once, damage."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cumel.esc50 import shards as shards_module
+from cumel.esc50.extract import extract
+from cumel.esc50.shards import INDEX
+from cumel.esc50.stopping import StoppedError
+from cumel.esc50.store import Store
+from cumel.kernels import CumelError
+
+from recordings import TINY, content, thirty, tiny_log_mel, tone, write
+
+CPU = torch.device("cpu")
+SHARD_BYTES = 3000
+OPTIONS: dict[str, Any] = {"device": CPU, "quiet": True, "shard_bytes": SHARD_BYTES}
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    return thirty(tmp_path / "in")
+
+
+def test_the_same_call_again_has_nothing_to_do(tmp_path: Path, paths: list[Path]) -> None:
+    out = tmp_path / "out"
+    first = extract(paths, out, TINY, **OPTIONS)
+    assert (first["files"], first["failed"], first["kept"]) == (30, 1, 0)
+    before = content(out)
+    second = extract(paths, out, TINY, **OPTIONS)
+    assert (second["files"], second["failed"], second["kept"], second["failed_before"]) == (0, 0, 30, 1)
+    assert content(out) == before
+    (out / INDEX).unlink()  # killed before the index
+    extract(paths, out, TINY, **OPTIONS)
+    assert content(out) == before
+
+
+def test_other_inputs_add_to_a_store(tmp_path: Path, paths: list[Path]) -> None:
+    out = tmp_path / "out"
+    extract(paths[5:10], out, TINY, **OPTIONS)
+    report = extract([*paths[:12], paths[3]], out, TINY, **OPTIONS)
+    assert (report["files"], report["kept"]) == (7, 5)
+    store = Store(out)
+    assert [Path(row["path"]).name for row in store.rows] == [
+        path.name for path in [*paths[5:10], *paths[:5], *paths[10:12]]
+    ]
+    for path in [path for path in paths[:12] if path != paths[7]]:
+        np.testing.assert_array_equal(store[path], tiny_log_mel(path))
+
+
+def test_a_retry_takes_what_failed_or_changed(tmp_path: Path, paths: list[Path]) -> None:
+    out = tmp_path / "out"
+    extract(paths, out, TINY, **OPTIONS)
+    order = [row["path"] for row in Store(out).rows]
+    write(paths[7], tone())
+    write(paths[11], tone(hz=1000))
+    paths[12].unlink()  # keeps what it has
+    report = extract(paths, out, TINY, retry_errors=True, **OPTIONS)
+    assert (report["files"], report["failed"], report["kept"], report["failed_before"]) == (2, 0, 28, 0)
+    store = Store(out)
+    assert [row["path"] for row in store.rows] == order
+    assert {row["status"] for row in store.rows} == {"ok"}
+    for path in (paths[7], paths[11], paths[13]):
+        np.testing.assert_array_equal(store[path], tiny_log_mel(path))
+    assert extract(paths, out, TINY, retry_errors=True, **OPTIONS)["files"] == 0
+
+
+def test_starting_over_keeps_the_old_store_until_there_is_a_new_shard(
+    tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, other = tmp_path / "out", TINY.replace(n_mels=12)
+    extract(paths, out, TINY, **OPTIONS)
+    before = content(out)
+    with monkeypatch.context() as patch:
+        patch.setattr(shards_module.ShardWriter, "complete", interrupt)
+        with pytest.raises(StoppedError, match="without --overwrite goes on"):
+            extract(paths, out, other, overwrite=True, **OPTIONS)
+    assert content(out) == before
+    extract(paths, out, other, overwrite=True, **OPTIONS)
+    extract(paths, tmp_path / "new", other, **OPTIONS)
+    assert content(out) == content(tmp_path / "new")
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_two_processes_do_not_share_a_store(tmp_path: Path, paths: list[Path]) -> None:
+    code = "import sys, time; from cumel.esc50.lock import locked; from pathlib import Path\n"
+    code += "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path / "out"], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(CumelError, match=rf"out: process {other.pid} on .* is writing there; wait for it"):
+            extract(paths, tmp_path / "out", TINY, **OPTIONS)
+        other.kill()
+    assert extract(paths, tmp_path / "out", TINY, **OPTIONS)["files"] == 30
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "shard gone": (lambda out: (out / "features-00001.npy").unlink(), "features-00001.npy: damaged"),
+    "shard cut": (lambda out: os.truncate(out / "features-00001.npy", 500), "features-00001.npy: damaged"),
+    "sidecar": (lambda out: (out / "features-00002.parquet").write_text("rows"), "features-00002.parquet: not usable"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_shard_is_named_and_can_be_made_anew(tmp_path: Path, paths: list[Path], damage: str) -> None:
+    out = tmp_path / "out"
+    extract(paths, out, TINY, **OPTIONS)
+    harm, message = DAMAGE[damage]
+    harm(out)
+    with pytest.raises(CumelError, match=message) as caught:
+        extract(paths, out, TINY, **OPTIONS)
+    name = "features-00001.parquet" if damage != "sidecar" else "features-00002.parquet"
+    assert "delete" in str(caught.value)
+    (out / name).unlink()
+    extract(paths, out, TINY, **OPTIONS)
+    store = Store(out)
+    for path in [path for path in paths if path != paths[7]]:
+        np.testing.assert_array_equal(store[path], tiny_log_mel(path))
