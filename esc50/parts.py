@@ -68,8 +68,7 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
     """
     if overwrite and retry_errors:
         raise CumelError("--overwrite and --retry-errors: starting over keeps nothing to retry; name one of them")
-    for unfinished in (out / DATA).glob(".part-*"):  # of writers that died
-        unfinished.unlink(missing_ok=True)
+    sweep(out)
     notes: list[str] = []
     if not (out / CONFIG).exists():
         if any(path.name != LOCK and path.suffix != ".part" for path in out.iterdir()):
@@ -180,6 +179,12 @@ def _whole(path: Path) -> Iterator[Path]:
             part.unlink()
 
 
+def sweep(out: Path) -> None:
+    """Remove what writers that died left unfinished."""
+    for unfinished in (out / DATA).glob(".part-*"):
+        unfinished.unlink(missing_ok=True)
+
+
 def write_part_index(out: Path) -> None:
     """Write a row per recording: its facts, the file that holds it, and which row of that it is."""
     rows: dict[str, Row] = {}
@@ -187,5 +192,6 @@ def write_part_index(out: Path) -> None:
         for number, row in enumerate(facts_of(part).to_pylist()):
             rows[row["path"]] = row | {"file": part.path.name, "row": number}
     schema = pa.schema([*FACTS.items(), ("file", pa.string()), ("row", pa.int64())])
+    sweep(out)
     with replacing(out / INDEX) as part:
         pq.write_table(pa.Table.from_pylist(list(rows.values()), schema=schema), part)
