@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,8 @@ from .pipeline import Hold
 from .reading import BLOCK_BYTES, Header, Pcm, read
 
 WHOLE_BYTES = 64 << 20  # of samples and features; a recording that needs more is taken piece by piece
+GROUP_BYTES, GROUP_FILES = 2 << 20, 64  # of neighbouring files that a thread takes at a time
+PEEK = 4096  # samples, of which one is mostly not zero
 STREAM_BYTES = 2 * BLOCK_BYTES + 4 * PIECE_BYTES  # that such a recording takes
 
 
@@ -63,7 +66,8 @@ def of_samples(result: Result, y: Pcm, job: Job) -> Result:
 
 def finished(result: Result, y: Pcm, frames: np.ndarray) -> Result:
     """Put a short recording's ``frames`` [n_frames, n_rows] into its result."""
-    facts = {"n_samples": len(y), "n_frames": len(frames), "silent": not y.any()}
+    silent = not (y[:PEEK].any() or y.any())
+    facts = {"n_samples": len(y), "n_frames": len(frames), "silent": silent}
     return replace(result, **facts, parts=(frames,), n_bytes=frames.nbytes, clip=None)
 
 
@@ -87,3 +91,27 @@ def stat(path: Path) -> tuple[int, int]:
 def taker(job: Job, helpers: Helpers) -> partial[Result]:
     """Return `take` as the pipeline calls it."""
     return partial(take, job=job, helpers=helpers)
+
+
+def take_group(paths: list[Path], hold: Hold, job: Job, helpers: Helpers) -> list[Result]:
+    """`take` some recordings, one after another."""
+    results: list[Result] = []
+    for path in paths:
+        held = sum(result.n_bytes for result in results)
+        results.append(take(path, lambda n_bytes, held=held: hold(held + n_bytes), job, helpers))
+    return results
+
+
+def groups(paths: list[Path], workers: int) -> Iterator[list[Path]]:
+    """Cut a list of recordings into groups of about the same size on disk, enough of them for all workers."""
+    most = min(GROUP_FILES, max(1, len(paths) // (4 * workers)))
+    group: list[Path] = []
+    n_bytes = 0
+    for path in paths:
+        group.append(path)
+        n_bytes += max(0, stat(path)[0])
+        if n_bytes >= GROUP_BYTES or len(group) >= most:
+            yield group
+            group, n_bytes = [], 0
+    if group:
+        yield group

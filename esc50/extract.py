@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,12 +18,12 @@ from numpy.typing import NDArray
 from ..kernels import CumelError, FeatureConfig
 from .batches import on_device
 from .buffers import keep_freed_memory
-from .compute import failed, taker
+from .compute import failed, groups, take_group
 from .device import describe
 from .job import KINDS, Job, Result
 from .lock import locked
 from .long import Helpers
-from .pipeline import ahead, ordered
+from .pipeline import ahead, flat, ordered
 from .progress import bar
 from .resume import Plan, check_place, clear, plan
 from .shards import INDEX, SHARD_BYTES, Row, ShardWriter, write_index
@@ -176,7 +177,8 @@ class _Run:
             torch.set_num_threads(threads)
 
     def _results(self, paths: list[Path], workers: int, helpers: Helpers) -> Generator[Result]:
-        read = ordered(paths, taker(self.job, helpers), workers, HELD_BYTES, _one_thread)
+        take = partial(take_group, job=self.job, helpers=helpers)
+        read = flat(ordered(groups(paths, workers), take, workers, HELD_BYTES, _one_thread))
         if self.job.device.type != "cuda":
             return read
         return ahead(on_device(read, self.job), lambda result: result.n_bytes, HELD_BYTES)

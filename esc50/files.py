@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from ..kernels import CumelError
 
@@ -53,3 +55,32 @@ def unwritable(path: Path, error: OSError) -> CumelError:
     """Say why a file cannot be written, and what to do."""
     remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another place"
     return CumelError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
+
+
+class EarlyFlush:
+    """Sends a growing file to the disk while it is written, so that its `commit` has little to wait for."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every  # bytes
+        self._pool = ThreadPoolExecutor(1, "cumel-flush")
+        self._last: Future[None] | None = None
+        self._sent = 0
+
+    def grown(self, file: BinaryIO) -> None:
+        """Say that more was written; an `OSError` when what was sent before did not arrive."""
+        n_bytes = file.tell()
+        if n_bytes - self._sent < self.every or (self._last is not None and not self._last.done()):
+            return
+        self.wait()
+        file.flush()
+        self._sent, self._last = n_bytes, self._pool.submit(os.fdatasync, file.fileno())
+
+    def wait(self) -> None:
+        """Return when nothing is on its way, so that the file may be closed and the next one begin."""
+        last, self._last, self._sent = self._last, None, 0
+        if last is not None:
+            last.result()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pool.shutdown()

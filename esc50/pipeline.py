@@ -127,3 +127,12 @@ def ahead(items: Generator[Out], size: Callable[[Out], int], most_bytes: int) ->
     finally:
         results.close()
         items.close()
+
+
+def flat(groups: Generator[list[Out]]) -> Generator[Out]:
+    """Yield what is in the groups; closes them with itself."""
+    try:
+        for group in groups:
+            yield from group
+    finally:
+        groups.close()

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..kernels import CumelError
-from .files import commit, part_of, replacing, unwritable
+from .files import EarlyFlush, commit, part_of, replacing, unwritable
 
 SHARD_BYTES = 128 << 20  # a shard ends with the recording that reaches one of these two,
 SHARD_ROWS = 16384  # so that where it ends depends on the recordings alone
+FLUSH_BYTES = 16 << 20  # of a shard that are sent to the disk at a time
 INDEX_ROWS = 1 << 16  # of the index that are written at once
 INDEX = "index.parquet"
 SCHEMA = pa.schema(
@@ -122,6 +123,7 @@ class ShardWriter:
         self.rows: list[Row] = []
         self.n_frames = 0
         self._file: BinaryIO | None = None
+        self._flush = EarlyFlush(FLUSH_BYTES)
 
     @property
     def is_full(self) -> bool:
@@ -149,12 +151,15 @@ class ShardWriter:
         except CumelError:
             self._open().truncate(self._open().seek(self._header_bytes + before * self.n_rows * self.dtype.itemsize))
             raise
+        if self._file is not None:
+            self._flush.grown(self._file)
         self.n_frames = n_frames
         place = {"shard": self.number, "offset": before} if n_frames > before else {"shard": -1, "offset": 0}
         self.rows.append(row | place | {"n_frames": n_frames - before})
 
     def complete(self) -> None:
         """Write all of the shard's content, still under its temporary name."""
+        self._flush.wait()
         if self._file is not None and not self._file.closed:
             self._file.seek(0)
             self._header(self._file)
@@ -174,7 +179,10 @@ class ShardWriter:
         self.number, self.rows, self.n_frames, self._file = self.number + 1, [], 0, None
 
     def drop(self) -> None:
-        """Forget the shard that is not finished."""
+        """Forget the shard that is not finished; the writer is used no more."""
+        with suppress(OSError):
+            self._flush.wait()
+        self._flush.close()
         if self._file is not None:
             with suppress(OSError):  # it writes what it holds: a full disk says so again
                 self._file.close()

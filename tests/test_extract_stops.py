@@ -160,6 +160,28 @@ def test_a_full_disk_keeps_whole_shards(
     assert content(out) == content(tmp_path / "whole")
 
 
+def test_a_disk_that_fails_while_a_shard_grows(
+    tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, flushed = tmp_path / "out", []
+
+    def fdatasync(_: int) -> None:
+        flushed.append(len(sidecars(out)))
+        if flushed[-1] == 2:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(shards_module, "FLUSH_BYTES", 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fdatasync)
+        with pytest.raises(CumelError, match=r"features-00002.npy: cannot be written \(Input/output error\)"):
+            extract(paths, out, TINY, **OPTIONS)
+    assert 0 in flushed
+    assert len(sidecars(out)) == 2
+    extract(paths, out, TINY, **OPTIONS)
+    extract(paths, tmp_path / "whole", TINY, **OPTIONS)
+    assert content(out) == content(tmp_path / "whole")
+
+
 def test_what_the_command_says(
     tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ import torch
 from cumel.esc50 import batches as module
 from cumel.esc50 import extract as extraction
 from cumel.esc50.batches import batches, on_device
+from cumel.esc50.compute import groups, take
 from cumel.esc50.extract import extract
 from cumel.esc50.job import KINDS, Job, Result
 from cumel.esc50.pipeline import Hold, ahead, ordered
@@ -93,6 +94,16 @@ def test_running_ahead() -> None:
     assert list(results) == list(range(1, 100))
 
 
+def test_groups_are_of_a_size_and_enough_for_all(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{i}.wav", np.zeros(n)) for i, n in enumerate([100] * 40 + [10**6] * 3 + [100] * 40)]
+    few = list(groups(paths, 1))
+    assert [path for group in few for path in group] == paths
+    assert [len(group) for group in few] == [20, 20, 2, 20, 20, 1]
+    assert max(len(group) for group in groups(paths, 8)) == 2
+    assert list(groups(paths[:3], 8)) == [[path] for path in paths[:3]]
+    assert list(groups([tmp_path / "gone.wav"], 2)) == [[tmp_path / "gone.wav"]]
+
+
 def results_of(clips: list[np.ndarray | None], sr: int = TINY.sr) -> list[Result]:
     return [
         Result(Path(f"{i}.wav"), 0, 0, error="bad") if y is None else Result(Path(f"{i}.wav"), 0, 0, clip=Clip(y, sr))
@@ -142,7 +153,7 @@ def test_the_devices_path_makes_the_same_store(tmp_path: Path, monkeypatch: pyte
 
     def as_on_a_gpu(run: extraction._Run, paths: list[Path], workers: int, helpers: extraction.Helpers):
         def read(path: Path, hold: Hold) -> Result:
-            result = extraction.taker(run.job, helpers)(path, hold)
+            result = take(path, hold, run.job, helpers)
             if result.error is not None:
                 return result
             y, sr = soundfile.read(path, dtype="int16")
