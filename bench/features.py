@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-import torchaudio
 from threadpoolctl import threadpool_limits
 
 from cumel.esc50.verify import librosa_log_mel
 from cumel.kernels import PRESETS, log_mel
 
+from peers import torchaudio_log_mel
 from timing import compare, spread, write_rows
 
 NOISE_DB = 1e-3  # every peer against librosa in float64, before it is timed
@@ -32,16 +32,6 @@ def clips(folder: Path | None) -> np.ndarray:
     return np.stack([soundfile.read(path, dtype="float32", frames=n_samples)[0] for path in files])
 
 
-def torchaudio_log_mel() -> Callable[[torch.Tensor], torch.Tensor]:
-    """Build torchaudio's version, [n_clips, n_samples] to [n_clips, 1, n_mels, n_frames]."""
-    mel = torchaudio.transforms.MelSpectrogram(
-        CFG.sr, CFG.n_fft, None, CFG.hop_length, CFG.fmin, CFG.fmax, n_mels=CFG.n_mels,
-        pad_mode=CFG.pad_mode, norm="slaney", mel_scale="slaney",
-    )  # fmt: skip
-    to_db = torchaudio.transforms.AmplitudeToDB("power", CFG.top_db)
-    return lambda y: to_db(mel(y)[:, None])  # 4-D: top_db per clip, as librosa
-
-
 def main() -> None:
     """Check every peer, time them, append the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -53,7 +43,7 @@ def main() -> None:
     threadpool_limits(options.threads)  # librosa's BLAS
     y = clips(options.data)
     batch = torch.from_numpy(y)
-    theirs = torchaudio_log_mel()
+    theirs = torchaudio_log_mel(CFG, "cpu")
     peers: dict[str, tuple[Callable[[], object], int]] = {
         "librosa": (lambda: librosa_log_mel(y[0], CFG), 1),
         "torchaudio": (lambda: theirs(batch), BATCH),
@@ -63,7 +53,7 @@ def main() -> None:
     truth = np.stack([librosa_log_mel(one.astype(np.float64), CFG) for one in y])
     errors = {
         "librosa": np.abs(librosa_log_mel(y[0], CFG) - truth[0]),
-        "torchaudio": np.abs(theirs(batch)[:, 0].numpy() - truth),
+        "torchaudio": np.abs(theirs(batch).numpy() - truth),
         "cumel, one clip": np.abs(log_mel(y[0], CFG) - truth[0]),
         "cumel": np.abs(log_mel(y, CFG) - truth),
     }

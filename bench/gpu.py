@@ -19,6 +19,7 @@ from cumel.kernels.filterbank import mel_matrix, window
 from cumel.kernels.frontend import Clips
 from cumel.kernels.plan import Stage
 
+from peers import torchaudio_log_mel
 from timing import machine, spread, write_rows
 
 CFG = PRESETS["esc50"]
@@ -50,33 +51,26 @@ def seconds(call: Callable[[], object]) -> float:
     return begin.elapsed_time(end) / 1e3 / CALLS
 
 
-def torchaudio_log_mel(y: torch.Tensor) -> Callable[[], torch.Tensor]:
-    """Build torchaudio's version; its top_db is per clip for a 4-D batch only."""
-    from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
-
-    mel = MelSpectrogram(
-        CFG.sr, CFG.n_fft, None, CFG.hop_length, CFG.fmin, CFG.fmax, n_mels=CFG.n_mels,
-        pad_mode=CFG.pad_mode, norm="slaney", mel_scale="slaney",
-    ).to(y.device)  # fmt: skip
-    to_db = AmplitudeToDB("power", CFG.top_db)
-    return lambda: torch.cat([to_db(mel(some)[:, None])[:, 0] for some in y.split(AT_ONCE)])
+def at_once(compute: Callable[[torch.Tensor], torch.Tensor], y: torch.Tensor) -> Callable[[], torch.Tensor]:
+    """Compute AT_ONCE clips at a time."""
+    return lambda: torch.cat([compute(some) for some in y.split(AT_ONCE)])
 
 
-def cupy_log_mel(y: torch.Tensor) -> Callable[[], torch.Tensor]:
+def cupy_log_mel() -> Callable[[torch.Tensor], torch.Tensor]:
     """Build what one would write in CuPy: frames by strides, cuFFT, a product with the mel matrix, decibels."""
     import cupy as cp
 
     taper, weights = (cp.asarray(table.astype(np.float32)) for table in (window(CFG), mel_matrix(CFG)))
 
-    def some(clips: Any) -> Any:
-        padded = cp.pad(clips, ((0, 0), (CFG.padding, CFG.padding)), mode=CFG.pad_mode)
+    def compute(y: torch.Tensor) -> torch.Tensor:
+        padded = cp.pad(cp.from_dlpack(y), ((0, 0), (CFG.padding, CFG.padding)), mode=CFG.pad_mode)
         frames = cp.lib.stride_tricks.sliding_window_view(padded, CFG.n_fft, axis=1)[:, :: CFG.hop_length]
         spectra = cp.fft.rfft(frames * taper, axis=2)
         mel = weights @ (spectra.real**2 + spectra.imag**2).transpose(0, 2, 1)
         db = 10.0 * cp.log10(cp.maximum(mel, CFG.amin))
-        return cp.maximum(db, db.max(axis=(1, 2), keepdims=True) - CFG.top_db)
+        return torch.from_dlpack(cp.maximum(db, db.max(axis=(1, 2), keepdims=True) - CFG.top_db))
 
-    return lambda: torch.cat([torch.from_dlpack(some(cp.from_dlpack(clips))) for clips in y.split(AT_ONCE)])
+    return compute
 
 
 def in_a_graph(clip: torch.Tensor) -> Callable[[], torch.Tensor]:
@@ -105,8 +99,8 @@ def peers(y: torch.Tensor, pcm: torch.Tensor) -> dict[str, Peer]:
     values = CFG.n_mels * CFG.n_frames(N_SAMPLES)
     both = 4 * (N_SAMPLES + values)
     return {
-        "torchaudio": Peer(torchaudio_log_mel(y), N_CLIPS, both),
-        "CuPy, cuFFT": Peer(cupy_log_mel(y), N_CLIPS, both),
+        "torchaudio": Peer(at_once(torchaudio_log_mel(CFG, y.device), y), N_CLIPS, both),
+        "CuPy, cuFFT": Peer(at_once(cupy_log_mel(), y), N_CLIPS, both),
         "cumel around cuFFT": Peer(lambda: around_cufft(y), N_CLIPS, both),
         "cumel": Peer(lambda: log_mel(y, CFG), N_CLIPS, both),
         "cumel, int16 in": Peer(lambda: log_mel(pcm, CFG), N_CLIPS, 2 * N_SAMPLES + 4 * values),

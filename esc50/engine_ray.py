@@ -26,6 +26,7 @@ from .long import Helpers
 from .parts import Plan, part_path, plan, write_part, write_part_index
 from .pipeline import Hold, ordered
 from .progress import bar
+from .resampling import resampler_on
 from .tally import Tally
 from .tries import Tries
 
@@ -107,24 +108,18 @@ def extract_on_ray(
             raise UnavailableError("--device cuda: the Ray cluster has no GPU; --device cpu does without")
         n_actors = cluster.gpus if on_gpu else max(1, cluster.cpus)
         where = f"ray: {n_actors} actors with a {'GPU' if on_gpu else 'CPU'} each, on {cluster.machines} machines"
-        config = replace(config, device=where, resampler="torchaudio, kaiser_best" if on_gpu else "soxr, HQ")
+        place = torch.device("cuda" if on_gpu else "cpu")
+        config = replace(config, device=where, resampler=resampler_on(place))
         with locked(out):
             todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors)
             tally = Tally(cfg.sr)
-            job = Job(kind, config.dtype, cfg, torch.device("cuda" if on_gpu else "cpu"), out)
+            job = Job(kind, config.dtype, cfg, place, out)
             with bar("extracting", len(todo.paths), "files", quiet=quiet or not todo.paths) as advance:
                 for result in _results(ray, todo, job, n_actors, workers if on_gpu else 1, batch_files):
                     tally.add(result)
                     advance(note=str(tally))
             write_part_index(out)
-    return tally.report() | {
-        "kept": todo.kept,
-        "failed_before": todo.failed_before,
-        "notes": todo.notes,
-        "device": config.device,
-        "resampler": config.resampler,
-        "store": str(out),
-    }
+    return tally.report(todo, config, out)
 
 
 class _Cluster(NamedTuple):

@@ -25,6 +25,7 @@ from .lock import locked
 from .long import Helpers
 from .pipeline import ahead, flat, ordered
 from .progress import bar
+from .resampling import resampler_on
 from .resume import Plan, check_place, clear, plan
 from .shards import INDEX, SHARD_BYTES, Row, ShardWriter, write_index
 from .stopping import Stop, StoppedError, stoppable
@@ -104,14 +105,7 @@ def extract(
             run.extract(todo.again, workers, again)
         if not (out / INDEX).exists():
             run.commit(lambda: write_index(out))
-    return tally.report() | {
-        "kept": todo.kept,
-        "failed_before": todo.failed_before,
-        "notes": todo.notes,
-        "device": config.device,
-        "resampler": config.resampler,
-        "store": str(out),
-    }
+    return tally.report(todo, config, out)
 
 
 def config_of(cfg: FeatureConfig, kind: str, dtype: str, device: torch.device) -> StoreConfig:
@@ -131,7 +125,7 @@ def config_of(cfg: FeatureConfig, kind: str, dtype: str, device: torch.device) -
         {name: version(name) for name in PACKAGES},
         describe(device),
         decoder=f"libsndfile {soundfile.__libsndfile_version__}",
-        resampler="torchaudio, kaiser_best" if device.type == "cuda" else "soxr, HQ",
+        resampler=resampler_on(device),
     )
 
 
@@ -200,10 +194,7 @@ class _Run:
             self.job.buffers.give(part)  # it is written
 
     def _row(self, result: Result) -> Row:
-        status = "error" if result.error is not None else "silent" if result.silent else "ok"
-        facts = {"path": self.key_of(result.path), "size": result.size, "mtime_ns": result.mtime_ns}
-        sr = 0 if result.error is not None else self.job.cfg.sr
-        return facts | {"sr": sr, "n_samples": result.n_samples, "status": status, "error": result.error}
+        return result.facts(self.key_of(result.path), self.job.cfg.sr)
 
     def _finish(self, writer: ShardWriter) -> None:
         if self.plan.overwrites and not self.tally.shards:

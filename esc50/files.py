@@ -57,6 +57,23 @@ def unwritable(path: Path, error: OSError) -> CumelError:
     return CumelError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
 
+class RealPaths:
+    """`os.path.realpath` of many files: a folder's is looked up once, then only whether the file itself is a link."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+
+    def __call__(self, path: Path | str) -> str:
+        """Return the real path of a file."""
+        text = os.fspath(path)
+        folder, name = os.path.split(text)
+        if name in ("", os.curdir, os.pardir) or os.path.islink(text):  # noqa: PTH114
+            return os.path.realpath(text)
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)  # noqa: PTH118
+
+
 class EarlyFlush:
     """Sends a growing file to the disk while it is written, so that its `commit` has little to wait for."""
 

@@ -1,7 +1,7 @@
 """What the user points at becomes a list of recordings: files, folders, patterns, manifests, a list on stdin."""
 
 # Strings until the end, for there may be millions of names:
-# ruff: noqa: PTH112, PTH114, PTH116, PTH118
+# ruff: noqa: PTH112, PTH116, PTH118
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from ..kernels import CumelError
 from .audio import EXTENSIONS
+from .files import RealPaths
 
 STDIN = "-"
 MANIFESTS = (".csv", ".parquet")
@@ -70,14 +71,14 @@ class _Found:
     def __init__(self) -> None:
         self.paths: dict[str, Path] = {}
         self.folders: set[tuple[int, int]] = set()  # device and inode
-        self.real: dict[str, str] = {}  # a folder's real path, looked up once
+        self.real = RealPaths()
         self.n_recordings = 0
         self.nothing = ""  # why the first input without recordings has none
 
     def add(self, path: str, real: str | None = None) -> None:
         """Take a recording."""
         self.n_recordings += 1
-        self.paths.setdefault(real or self._real(path), Path(path))
+        self.paths.setdefault(real or self.real(path), Path(path))
 
     def add_list(self, paths: Iterable[str], name: str) -> None:
         """Take the recordings of a list."""
@@ -127,7 +128,7 @@ class _Found:
             else:
                 self.add(match)
         if not matches:
-            self._add_empty(pattern, self._real(pattern), "no recordings match this pattern")
+            self._add_empty(pattern, self.real(pattern), "no recordings match this pattern")
 
     def _add_empty(self, path: str, real: str, why: str) -> None:
         """Take what `load` will refuse; alone it is no input at all."""
@@ -148,15 +149,6 @@ class _Found:
                     own = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real, entry.name)
                     inside.append((entry.path, own, is_folder))
         return inside
-
-    def _real(self, path: str) -> str:
-        """Real path of a file. Its folder's is looked up once, and then only whether the file itself is a link."""
-        folder, name = os.path.split(path)
-        if name in ("", os.curdir, os.pardir) or os.path.islink(path):
-            return os.path.realpath(path)
-        if folder not in self.real:
-            self.real[folder] = os.path.realpath(folder)
-        return os.path.join(self.real[folder], name)
 
 
 def _is_audio(name: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,3 +93,15 @@ class Result:
     n_bytes: int = 0  # that it holds in memory
     error: str | None = None
     clip: Clip | None = None  # read, and not computed yet
+
+    def facts(self, path: str, sr: int) -> dict[str, Any]:
+        """Return what an index says of the recording, under its name there, for features at `sr` Hz."""
+        return {
+            "path": path,
+            "size": self.size,
+            "mtime_ns": self.mtime_ns,
+            "sr": 0 if self.error is not None else sr,
+            "n_samples": self.n_samples,
+            "status": "error" if self.error is not None else "silent" if self.silent else "ok",
+            "error": self.error,
+        }

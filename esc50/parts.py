@@ -21,7 +21,7 @@ from .files import commit, replacing, unwritable
 from .formats import GROUP_BYTES, NUMBERS, table_of
 from .job import Job, Result
 from .lock import LOCK
-from .resume import Facts, is_stale
+from .resume import Facts, is_stale, not_both
 from .shards import INDEX, SCHEMA, Row
 from .store import StoreConfig, key_of
 
@@ -66,8 +66,7 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
     CumelError
         When the folder holds something else, or other features.
     """
-    if overwrite and retry_errors:
-        raise CumelError("--overwrite and --retry-errors: starting over keeps nothing to retry; name one of them")
+    not_both(overwrite=overwrite, retry_errors=retry_errors)
     sweep(out)
     notes: list[str] = []
     if not (out / CONFIG).exists():
@@ -79,11 +78,7 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
         for path in (out / INDEX, *(part.path for part in parts_of(out)), out / CONFIG):
             path.unlink(missing_ok=True)
     else:
-        there = StoreConfig.load(out, CONFIG)
-        differing = there.differences(config)
-        if differing:
-            raise CumelError(f"{out}: holds features with {'; '.join(differing)}; --overwrite starts over")
-        notes = there.notes(config)
+        notes = config.goes_on(out, CONFIG)
     (out / DATA).mkdir(exist_ok=True)
     if not (out / CONFIG).exists():
         config.save(out, CONFIG)
@@ -154,15 +149,8 @@ def _clip(result: Result, job: Job) -> tuple[Clip, Result]:
         frames += result.parts
     except CumelError as error:  # a long recording turns out bad at its end
         result, frames = failed(result, error), frames[:1]
-    return Clip(_row(result, job.cfg.sr), frames[-1] if len(frames) == 2 else np.concatenate(frames)), result
-
-
-def _row(result: Result, sr: int) -> Row:
-    """Return a recording's facts."""
-    status = "error" if result.error is not None else "silent" if result.silent else "ok"
-    names = ("size", "mtime_ns", "n_samples", "n_frames", "error")
-    facts = {name: getattr(result, name) for name in names}
-    return facts | {"path": key_of(result.path), "sr": 0 if status == "error" else sr, "status": status}
+    row = result.facts(key_of(result.path), job.cfg.sr) | {"n_frames": result.n_frames}
+    return Clip(row, frames[-1] if len(frames) == 2 else np.concatenate(frames)), result
 
 
 @contextmanager

@@ -24,6 +24,11 @@ MOST_TAPS = 2**24  # 64 MB of filters
 Samples = NDArray[np.float32]
 
 
+def resampler_on(device: torch.device) -> str:
+    """Name what resamples recordings for features on `device`: here, or in `audio`."""
+    return "torchaudio, kaiser_best" if device.type == "cuda" else "soxr, HQ"
+
+
 def resample_on(device: torch.device, y: Samples, sr: int, target: int) -> Samples:
     """Resample ``y`` [n_samples] to `target` Hz: ``ceil(n_samples * target / sr)`` samples, computed on `device`.
 

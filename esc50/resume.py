@@ -27,12 +27,17 @@ class Plan(NamedTuple):
     notes: list[str]
 
 
+def not_both(*, overwrite: bool, retry_errors: bool) -> None:
+    """Refuse what contradicts itself, with a `CumelError`."""
+    if overwrite and retry_errors:
+        raise CumelError("--overwrite and --retry-errors: starting over keeps nothing to retry; name one of them")
+
+
 def check_place(out: Path, *, overwrite: bool, retry_errors: bool) -> None:
     """Refuse a folder that is not for stores, before anything is made there, with a `CumelError`."""
     if out.exists() and not out.is_dir():
         raise CumelError(f"{out}: is a file; --out names a folder")
-    if overwrite and retry_errors:
-        raise CumelError("--overwrite and --retry-errors: starting over keeps nothing to retry; name one of them")
+    not_both(overwrite=overwrite, retry_errors=retry_errors)
     if (out / CONFIG).exists():
         if not is_store(out):
             raise CumelError(f"{out}: its {CONFIG} is not a store's; choose another --out")
@@ -60,11 +65,7 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
     started = (out / CONFIG).exists() and (bool(found) or (out / INDEX).exists())
     notes: list[str] = []
     if started and not overwrite:
-        there = StoreConfig.load(out)
-        differing = there.differences(config)
-        if differing:
-            raise CumelError(f"{out}: holds features with {'; '.join(differing)}; --overwrite starts over")
-        notes = there.notes(config)
+        notes = config.goes_on(out)
     elif not started:
         config.save(out)
         found = []

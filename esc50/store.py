@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..kernels import CumelError, FeatureConfig
-from .files import replacing
+from .files import RealPaths, replacing
 from .shards import INDEX, Row, merged, shard_path, sidecars
 
 FORMAT = 2
@@ -72,6 +72,14 @@ class StoreConfig:
         changed = [f"{name} {old}, now {other.versions.get(name)}" for name, old in self.versions.items()]
         return [] if self.versions == other.versions else [f"the store was begun with {', '.join(changed)}"]
 
+    def goes_on(self, folder: Path, name: str = CONFIG) -> list[str]:
+        """Return the `notes` on adding such features to a folder; a `CumelError` when it holds other ones."""
+        there = StoreConfig.load(folder, name)
+        differing = there.differences(self)
+        if differing:
+            raise CumelError(f"{folder}: holds features with {'; '.join(differing)}; --overwrite starts over")
+        return there.notes(self)
+
 
 def is_store(folder: Path) -> bool:
     """Whether config.json is one of ours, of whatever version: then the folder may be overwritten."""
@@ -83,24 +91,22 @@ def is_store(folder: Path) -> bool:
 
 def key_of(path: Path | str) -> str:
     """Return a recording's name in the index: its real path, whatever is not UTF-8 in it escaped."""
-    return os.fsencode(os.path.realpath(path)).decode("utf-8", "backslashreplace")
+    return _escaped(os.path.realpath(path))
 
 
 class Keys:
-    """`key_of` for many recordings at one time: each folder is resolved once."""
+    """`key_of` for many recordings at one time."""
 
     def __init__(self) -> None:
-        self._folders: dict[str, str] = {}
+        self._real = RealPaths()
 
     def __call__(self, path: Path | str) -> str:
         """Return `key_of` of a path."""
-        folder, name = os.path.split(os.fspath(path))
-        if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(folder or ".")
-        whole = os.path.join(self._folders[folder], name)  # noqa: PTH118
-        if name in ("", ".", "..") or os.path.islink(whole):  # noqa: PTH114
-            return key_of(path)
-        return os.fsencode(whole).decode("utf-8", "backslashreplace")
+        return _escaped(self._real(path))
+
+
+def _escaped(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def read_index(folder: Path) -> pa.Table:

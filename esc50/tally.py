@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from .job import Result
+from .store import StoreConfig
 
 MOST_NAMED = 10_000  # failures, and silent recordings, that a report names; the index has all
+
+
+class Todo(Protocol):
+    """What a run found in its folder."""
+
+    @property
+    def kept(self) -> int:
+        """Recordings whose rows stay."""
+        ...
+
+    @property
+    def failed_before(self) -> int:
+        """How many of those failed."""
+        ...
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the store."""
+        ...
 
 
 class Tally:
@@ -51,8 +72,8 @@ class Tally:
         failed = f", {self.failed} failed" if self.failed else ""
         return f"{speeds['files_per_s']:.0f} files/s, {speeds['audio_hours_per_s']:.2f} h of audio/s{failed}"
 
-    def report(self) -> dict[str, Any]:
-        """Return the counts, the speeds and the recordings to name."""
+    def report(self, todo: Todo, config: StoreConfig, out: Path) -> dict[str, Any]:
+        """Return the counts, the speeds, the recordings to name, and what was there before."""
         return {
             "files": self.files,
             "extracted": self.files - self.failed,
@@ -64,4 +85,10 @@ class Tally:
             "seconds": round(self.seconds, 2),
             **self.speeds,
             "failures": self.failures,
+            "kept": todo.kept,
+            "failed_before": todo.failed_before,
+            "notes": todo.notes,
+            "device": config.device,
+            "resampler": config.resampler,
+            "store": str(out),
         }

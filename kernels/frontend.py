@@ -189,7 +189,7 @@ def _layout(
     table["out"] = np.arange(len(starts)) * rows * width
     table["n_frames"] = np.clip([cfg.n_frames(n) - first_frame for n in lengths], 0, width)
     table["n_blocks"] = -(-width // frames) * shares
-    blocks = plan.work([width] * len(starts), frames)
+    blocks = plan.work(len(starts), width, frames)
     return _upload(table.view(np.uint8), device), _upload(blocks, device)
 
 

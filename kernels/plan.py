@@ -5,7 +5,6 @@ Nothing here needs a GPU: the launcher in `cuda` and the emulator in the tests r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -122,7 +121,7 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
     mel = tables.mel(cfg, m, lanes) if stage >= Stage.MEL else tables.no_mel(m)
     twist = tables.twist(p, lanes)
     rows, region = n_rows(cfg, stage), 8 * (lanes * (p + 2) + (8 if lanes < 16 else 0))  # REGION of frontend.cu
-    column = rows * (8 if stage == Stage.SPECTRUM else 4)  # bytes of a frame in the tile
+    column = rows * value_bytes(stage)  # bytes of a frame in the tile
     for warps in (WARPS, WARPS // 2, WARPS // 4):
         least = 1 << (warps * at_once - 1).bit_length()
         exchange = BOARD_BYTES + warps * at_once * region
@@ -161,9 +160,8 @@ class Generic:
 
     cut: Kernel
     features: Kernel
-    warps: int
     n_rows: int
-    row_bytes: int
+    value_bytes: int
     window: NDArray[np.float32]  # [n_fft]
     mel_first: NDArray[np.int32]  # [n_mels]
     mel_offsets: NDArray[np.int32]  # [n_mels + 1]
@@ -186,8 +184,8 @@ class Generic:
 
     def grids(self, n_blocks: int, frames: int) -> tuple[Grid, Grid]:
         """Return the grids of `cut` and `features`, for `n_blocks` of the work list."""
-        threads = WARP * self.warps
-        tile = WARP * (MOST_FRAMES + 1) * self.row_bytes
+        threads = WARPS * WARP
+        tile = WARP * (MOST_FRAMES + 1) * self.value_bytes
         return Grid(n_blocks * frames, threads, 0), Grid(n_blocks * self.n_tiles, threads, BOARD_BYTES + tile)
 
 
@@ -201,9 +199,8 @@ def generic(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16:
     return Generic(
         cut=_kernel("generic.cu", "cut", _constants(int16=int16)),
         features=_kernel("generic.cu", "features", _constants(stage, form, magnitude=cfg.power == 1)),
-        warps=WARPS,
         n_rows=n_rows(cfg, stage),
-        row_bytes=8 if stage == Stage.SPECTRUM else 4,
+        value_bytes=value_bytes(stage),
         window=scaled_window(cfg, int16=int16).astype(np.float32),
         mel_first=first.astype(np.int32),
         mel_offsets=offsets.astype(np.int32),
@@ -221,17 +218,20 @@ def n_rows(cfg: FeatureConfig, stage: Stage) -> int:
     return cfg.n_mels if stage >= Stage.MEL else cfg.n_bins
 
 
+def value_bytes(stage: Stage) -> int:
+    """Bytes of a value of the output: complex64 or float32."""
+    return 8 if stage == Stage.SPECTRUM else 4
+
+
 def scaled_window(cfg: FeatureConfig, *, int16: bool) -> NDArray[np.float64]:
     """Window [n_fft] that scales int16 as well, by a power of two: the bits are those of the scaled samples."""
     return window(cfg) * (INT16_SCALE if int16 else 1.0)
 
 
-def work(widths: Sequence[int], frames: int) -> NDArray[np.int32]:
-    """List every block's clip and first frame [n_blocks, 2], for clips that are so many frames wide."""
-    n_blocks = -(-np.asarray(widths) // frames)
-    clip = np.repeat(np.arange(len(widths)), n_blocks)
-    block = np.arange(len(clip)) - np.repeat(np.cumsum(n_blocks) - n_blocks, n_blocks)
-    return np.stack([clip, block * frames], axis=1).astype(np.int32)
+def work(n_clips: int, width: int, frames: int) -> NDArray[np.int32]:
+    """List every block's clip and first frame [n_blocks, 2], for clips that are `width` frames wide."""
+    first = np.arange(0, width, frames)
+    return np.stack([np.repeat(np.arange(n_clips), len(first)), np.tile(first, n_clips)], axis=1).astype(np.int32)
 
 
 def _constants(

@@ -31,8 +31,8 @@ def stream(frontend: Frontend, device: torch.device, feature: Feature, clips: Cl
     Tensor [n_clips, n_rows, n_frames]
         In host memory.
     """
-    row_bytes = plan.n_rows(cfg, STAGES.get(feature, Stage.MEL)) * (8 if feature == "stft" else 4)
-    most_frames = max(1, FEATURE_BYTES // row_bytes)
+    stage = STAGES.get(feature, Stage.MEL)
+    most_frames = max(1, FEATURE_BYTES // (plan.n_rows(cfg, stage) * plan.value_bytes(stage)))
     parts = []
     for first, last in _groups(clips, most_frames):
         lengths = clips.lengths[first:last]
