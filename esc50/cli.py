@@ -97,8 +97,8 @@ def extract(
 ) -> None:
     """Extract features of recordings into a store. The same call goes on where an interrupted one ended."""
     from .device import choose
-    from .extract import extract as here
-    from .extract import my_share
+    from .extraction.extract import extract as here
+    from .extraction.extract import my_share
     from .inputs import resolve
 
     if engine not in ("local", "ray"):
@@ -110,7 +110,7 @@ def extract(
         show.facts({"files": 0, "note": f"no file falls into share {shard}"}, as_json)
         return
     if engine == "ray":
-        from .engine_ray import extract_on_ray
+        from .extraction.engine_ray import extract_on_ray
 
         run = functools.partial(extract_on_ray, device=device, address=address)
     else:

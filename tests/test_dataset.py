@@ -8,7 +8,7 @@ import pytest
 from cumel.esc50.dataset import Esc50, load_features, stored_features
 from cumel.esc50.device import choose
 from cumel.esc50.document import spec_to_image
-from cumel.esc50.extract import extract
+from cumel.esc50.extraction.extract import extract
 from cumel.kernels import PRESETS, CumelError, log_mel, mel_image
 
 from recordings import TINY, tiny_recipe, write, write_dataset

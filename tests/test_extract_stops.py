@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 import torch
 
-from cumel.esc50 import extract as module
-from cumel.esc50 import shards as shards_module
 from cumel.esc50.cli import main
-from cumel.esc50.extract import extract
-from cumel.esc50.shards import sidecars
-from cumel.esc50.stopping import StoppedError
+from cumel.esc50.extraction import extract as module
+from cumel.esc50.extraction.extract import extract
+from cumel.esc50.extraction.stopping import StoppedError
 from cumel.esc50.store import Store
+from cumel.esc50.store import shards as shards_module
+from cumel.esc50.store.shards import sidecars
 from cumel.kernels import CumelError
 
 from recordings import TINY, content, thirty, tiny_log_mel
@@ -42,7 +42,7 @@ def paths(tmp_path: Path) -> list[Path]:
 def forkserver() -> ForkServerContext:
     """Start processes that have torch already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["cumel.esc50.extract"])
+    context.set_forkserver_preload(["cumel.esc50.extraction.extract"])
     return context
 
 

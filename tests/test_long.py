@@ -10,10 +10,12 @@ import pytest
 import soundfile
 import torch
 
-from cumel.esc50 import audio, compute, job, long, reading, resampling
-from cumel.esc50.extract import extract
-from cumel.esc50.job import KINDS
-from cumel.esc50.pieces import spans
+from cumel.esc50 import audio
+from cumel.esc50.audio import reading, resampling
+from cumel.esc50.audio.pieces import spans
+from cumel.esc50.extraction import compute, job, long
+from cumel.esc50.extraction.extract import extract
+from cumel.esc50.extraction.job import KINDS
 from cumel.esc50.store import Store
 from cumel.kernels import FeatureConfig, stft
 from cumel.kernels.cpu import chunk_frames

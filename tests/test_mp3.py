@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from cumel.esc50.audio import load
-from cumel.esc50.mp3 import unstated_frames
-from cumel.esc50.reading import stream
+from cumel.esc50.audio.mp3 import unstated_frames
+from cumel.esc50.audio.reading import stream
 from cumel.kernels import InputError
 
 ID3 = b"ID3\4\0\0\0\0\1\0" + bytes(128)  # a tag of 128 bytes

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from cumel.esc50.audio import load, resample
-from cumel.esc50.mp3 import unstated_frames
+from cumel.esc50.audio.mp3 import unstated_frames
 from cumel.esc50.store import Store
 from cumel.kernels import log_mel
 

@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from cumel.esc50 import parts as module
-from cumel.esc50.engine_ray import _Extractor
-from cumel.esc50.extract import config_of, extract
-from cumel.esc50.parts import FACTS, Plan, part_path, parts_of, plan, write_part_index
+from cumel.esc50.extraction import parts as module
+from cumel.esc50.extraction.engine_ray import _Extractor
+from cumel.esc50.extraction.extract import config_of, extract
+from cumel.esc50.extraction.parts import FACTS, Plan, part_path, parts_of, plan, write_part_index
+from cumel.esc50.extraction.tries import Tries
 from cumel.esc50.store import Store, StoreConfig
-from cumel.esc50.tries import Tries
 from cumel.kernels import CumelError
 
 from recordings import TINY, tone, write

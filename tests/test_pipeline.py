@@ -9,14 +9,14 @@ import pytest
 import soundfile
 import torch
 
-from cumel.esc50 import batches as module
-from cumel.esc50 import extract as extraction
-from cumel.esc50.batches import batches, on_device
-from cumel.esc50.compute import groups, take
-from cumel.esc50.extract import extract
-from cumel.esc50.job import KINDS, Job, Result
-from cumel.esc50.pipeline import Hold, ahead, ordered
-from cumel.esc50.reading import Clip
+from cumel.esc50.audio.reading import Clip
+from cumel.esc50.extraction import batches as module
+from cumel.esc50.extraction import extract as extraction
+from cumel.esc50.extraction.batches import batches, on_device
+from cumel.esc50.extraction.compute import groups, take
+from cumel.esc50.extraction.extract import extract
+from cumel.esc50.extraction.job import KINDS, Job, Result
+from cumel.esc50.extraction.pipeline import Hold, ahead, ordered
 from cumel.esc50.store import Store
 from cumel.kernels import log_mel
 

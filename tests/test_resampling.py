@@ -5,9 +5,9 @@ import pytest
 import torch
 from torchaudio.transforms import Resample
 
-from cumel.esc50 import resampling
 from cumel.esc50.audio import resample as soxr
-from cumel.esc50.resampling import BETA, ROLLOFF, ZERO_CROSSINGS, resample_on
+from cumel.esc50.audio import resampling
+from cumel.esc50.audio.resampling import BETA, ROLLOFF, ZERO_CROSSINGS, resample_on
 from cumel.kernels import InputError
 
 from signals import signal

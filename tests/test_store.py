@@ -9,11 +9,11 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from cumel.esc50 import store as module
-from cumel.esc50.extract import extract
-from cumel.esc50.loading import FeatureDataset, pad
-from cumel.esc50.shards import INDEX
+from cumel.esc50.extraction.extract import extract
 from cumel.esc50.store import CONFIG, Keys, Store, key_of
+from cumel.esc50.store import reader as module
+from cumel.esc50.store.loading import FeatureDataset, pad
+from cumel.esc50.store.shards import INDEX
 from cumel.kernels import CumelError, log_mel
 
 from recordings import TINY, tone, write

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 
-from ..kernels import CumelError
+from ...kernels import CumelError
+from ..store import CONFIG, Keys, StoreConfig, is_store
+from ..store.shards import INDEX, Sidecar, shard_path, sidecars
 from .compute import stat
 from .lock import LOCK
-from .shards import INDEX, Sidecar, shard_path, sidecars
-from .store import CONFIG, Keys, StoreConfig, is_store
 
 
 class Plan(NamedTuple):

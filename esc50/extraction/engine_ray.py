@@ -15,18 +15,18 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import torch
 
-from ..kernels import CumelError, FeatureConfig, UnavailableError
+from ...kernels import CumelError, FeatureConfig, UnavailableError
+from ..audio.resampling import resampler_on
+from ..extras import need
+from ..progress import bar
 from .batches import on_device
 from .compute import failed, stat, take
 from .extract import HELD_BYTES, config_of
-from .extras import need
 from .job import Job, Result
 from .lock import locked
 from .long import Helpers
 from .parts import Plan, part_path, plan, write_part, write_part_index
 from .pipeline import Hold, ordered
-from .progress import bar
-from .resampling import resampler_on
 from .tally import Tally
 from .tries import Tries
 

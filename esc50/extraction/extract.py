@@ -15,21 +15,21 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from ..kernels import CumelError, FeatureConfig
+from ...kernels import CumelError, FeatureConfig
+from ..audio.resampling import resampler_on
+from ..device import describe
+from ..progress import bar
+from ..store import Keys, StoreConfig
+from ..store.shards import INDEX, SHARD_BYTES, Row, ShardWriter, write_index
 from .batches import on_device
 from .buffers import keep_freed_memory
 from .compute import failed, groups, take_group
-from .device import describe
 from .job import KINDS, Job, Result
 from .lock import locked
 from .long import Helpers
 from .pipeline import ahead, flat, ordered
-from .progress import bar
-from .resampling import resampler_on
 from .resume import Plan, check_place, clear, plan
-from .shards import INDEX, SHARD_BYTES, Row, ShardWriter, write_index
 from .stopping import Stop, StoppedError, stoppable
-from .store import Keys, StoreConfig
 from .tally import Tally
 
 HELD_BYTES = 256 << 20  # of recordings and features on their way, besides one recording

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..kernels import CumelError
+from ...kernels import CumelError
+from ..files import part_of, unwritable
+from ..progress import bar
 from .clips import Clip, clips_of, extracted
-from .files import part_of, unwritable
 from .formats import write_hdf5, write_hf, write_npy, write_webdataset, write_zarr
-from .progress import bar
-from .store import Store
+from .reader import Store
 
 
 class Format(NamedTuple):

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..kernels import CumelError
+from ...kernels import CumelError
+from ..audio.reading import BLOCK_BYTES, Header, Pcm, read
 from .job import KINDS, PIECE_BYTES, Job, Result
 from .long import Helpers, of_stream
 from .pipeline import Hold
-from .reading import BLOCK_BYTES, Header, Pcm, read
 
 WHOLE_BYTES = 64 << 20  # of samples and features; a recording that needs more is taken piece by piece
 GROUP_BYTES, GROUP_FILES = 2 << 20, 64  # of neighbouring files that a thread takes at a time

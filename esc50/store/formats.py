@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ..extras import need
 from .clips import Clip, extracted, packed
-from .extras import need
+from .reader import CONFIG, Store
 from .shards import INDEX, SCHEMA
-from .store import CONFIG, Store
 
 TAR_BYTES = 256 << 20  # a tar shard ends with the recording that reaches this
 PARQUET_BYTES, GROUP_BYTES = 512 << 20, 32 << 20  # the same for a Parquet file, and for its row groups

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..kernels import CumelError
+from ...kernels import CumelError
+from ..audio.resampling import resample_on
 from .compute import failed, finished, of_samples
 from .job import KINDS, Job, Result
-from .resampling import resample_on
 
 BATCH_SECONDS = 600.0  # of audio, were every recording as long as the batch's longest
 

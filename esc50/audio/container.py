@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from ..kernels import InputError
+from ...kernels import InputError
 
 UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # what writers to a pipe leave in a WAV header
 CAPTURE = b"OggS"  # begins a page, RFC 3533

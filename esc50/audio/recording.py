@@ -14,7 +14,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from ..kernels import InputError
+from ...kernels import InputError
 from .container import check_regular, check_whole
 from .mp3 import WithLength, unstated_frames
 

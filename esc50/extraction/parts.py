@@ -14,16 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..kernels import CumelError
-from .clips import Clip
+from ...kernels import CumelError
+from ..files import commit, replacing, unwritable
+from ..store import StoreConfig, key_of
+from ..store.clips import Clip
+from ..store.formats import GROUP_BYTES, NUMBERS, table_of
+from ..store.shards import INDEX, SCHEMA, Row
 from .compute import failed
-from .files import commit, replacing, unwritable
-from .formats import GROUP_BYTES, NUMBERS, table_of
 from .job import Job, Result
 from .lock import LOCK
 from .resume import Facts, is_stale, not_both
-from .shards import INDEX, SCHEMA, Row
-from .store import StoreConfig, key_of
 
 CONFIG, DATA = "ray.json", "data"
 FACTS = {field.name: field.type for field in SCHEMA if field.name not in ("shard", "offset")}  # of a recording

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torchaudio.transforms import Resample
 
-from ..kernels import InputError
+from ...kernels import InputError
 
 # resampy's kaiser_best, which was librosa's default up to 0.9; torchaudio documents the same numbers.
 ZERO_CROSSINGS = 64

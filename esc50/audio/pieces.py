@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import FeatureConfig
+from ...kernels import FeatureConfig
 
 
 def spans(blocks: Iterable[NDArray], cfg: FeatureConfig, step: int) -> Iterator[NDArray]:

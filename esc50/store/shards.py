@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..kernels import CumelError
-from .files import EarlyFlush, commit, part_of, replacing, unwritable
+from ...kernels import CumelError
+from ..files import EarlyFlush, commit, part_of, replacing, unwritable
 
 SHARD_BYTES = 128 << 20  # a shard ends with the recording that reaches one of these two,
 SHARD_ROWS = 16384  # so that where it ends depends on the recordings alone

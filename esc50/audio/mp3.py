@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from ..kernels import InputError
+from ...kernels import InputError
 
 MPEG_1, LAYER_3 = 3, 1  # as headers number them
 KBPS = {

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..kernels import CumelError, FeatureConfig, log_mel, mel_image, melspectrogram, mfcc, stft
-from ..kernels.cpu import chunk_frames
+from ...kernels import CumelError, FeatureConfig, log_mel, mel_image, melspectrogram, mfcc, stft
+from ...kernels.cpu import chunk_frames
+from ..audio.reading import Clip, Header
 from .buffers import Buffers
-from .reading import Clip, Header
 
 KINDS: dict[str, Callable] = {
     "logmel": log_mel,

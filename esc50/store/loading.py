@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from .store import Store
+from .reader import Store
 
 
 class FeatureDataset(Dataset[tuple[Tensor, str]]):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..kernels import CumelError
+from ...kernels import CumelError
 
 LOCK = ".lock"
 

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..store import StoreConfig
 from .job import Result
-from .store import StoreConfig
 
 MOST_NAMED = 10_000  # failures, and silent recordings, that a report names; the index has all
 

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..kernels import log_mel
-from ..kernels.cpu import cepstra, stretch
+from ...kernels import log_mel
+from ...kernels.cpu import cepstra, stretch
+from ..audio.pieces import spans
+from ..audio.reading import Pcm, stream
 from .job import KINDS, PIECE_BYTES, Job, Result
-from .pieces import spans
-from .reading import Pcm, stream
 
 OF_MAXIMUM = ("logmel", "mfcc", "image")  # kinds that depend on the loudest frame
 

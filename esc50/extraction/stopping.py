@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ..kernels import CumelError
+from ...kernels import CumelError
 
 
 class StoppedError(CumelError):

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..kernels import CumelError
+from ...kernels import CumelError
+from .reader import Store
 from .shards import Row, shard_path
-from .store import Store
 
 INDEX_ROWS = 1 << 14  # of the index that are Python objects at a time
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..kernels import CumelError, FeatureConfig
-from .files import RealPaths, replacing
+from ...kernels import CumelError, FeatureConfig
+from ..files import RealPaths, replacing
 from .shards import INDEX, Row, merged, shard_path, sidecars
 
 FORMAT = 2

@@ -16,8 +16,8 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from ..kernels import InputError
-from .audio import check_numbers, mono, opened, resample, truncated
+from ...kernels import InputError
+from .recording import check_numbers, mono, opened, resample, truncated
 from .resampling import Samples, resample_blocks
 
 BLOCK_BYTES = 4 << 20  # of decoded samples, all channels

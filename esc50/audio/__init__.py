@@ -1,0 +1,5 @@
+"""Audio files: decode, mix down, resample, fit to a length; what is damaged is named."""
+
+from .recording import EXTENSIONS, Samples, fit_length, load, load_all, resample
+
+__all__ = ["EXTENSIONS", "Samples", "fit_length", "load", "load_all", "resample"]

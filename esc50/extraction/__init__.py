@@ -1,0 +1,1 @@
+"""`cumel extract`: recordings into a store, by this machine or by a Ray cluster."""
