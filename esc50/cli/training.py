@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..kernels.errors import CumelError
+from ...kernels.errors import CumelError
+from ..cores import CORES
 from . import show
-from .cores import CORES
 from .options import AsJson, Data, Device, Workers
 
 if TYPE_CHECKING:
-    from .recipes import Recipe
+    from ..recipes import Recipe
 
 
 def train(
@@ -33,9 +33,9 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a network on every fold but one, and test it on that one."""
-    from .dataset import Esc50
-    from .device import choose
-    from .train import train as run
+    from ..dataset import Esc50
+    from ..device import choose
+    from ..train import train as run
 
     chosen = _recipe(recipe, model=model, epochs=epochs, batch_size=batch_size, lr=lr)
     dataset = Esc50.read(data)
@@ -54,12 +54,12 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Test a run: accuracy, a table per class, the confusion matrix and an HTML report."""
-    from .checkpoint import Checkpoint
-    from .dataset import Esc50
-    from .device import choose
-    from .evaluate import evaluate as test
-    from .plots import plot_confusion, plot_learning
-    from .report import write_report
+    from ..checkpoint import Checkpoint
+    from ..dataset import Esc50
+    from ..device import choose
+    from ..evaluate import evaluate as test
+    from ..plots import plot_confusion, plot_learning
+    from ..report import write_report
 
     dataset = Esc50.read(data)
     checkpoint = Checkpoint.load(run)
@@ -89,10 +89,10 @@ def cross_validate(
     as_json: AsJson = False,
 ) -> None:
     """Train once per fold, each time testing on that fold; report every fold, the mean and the spread."""
-    from .crossval import cross_validate as run
-    from .crossval import parse_folds
-    from .dataset import Esc50
-    from .device import choose
+    from ..crossval import cross_validate as run
+    from ..crossval import parse_folds
+    from ..dataset import Esc50
+    from ..device import choose
 
     dataset = Esc50.read(data)
     numbers = dataset.folds if folds is None else parse_folds(folds)
@@ -102,7 +102,7 @@ def cross_validate(
 
 
 def _recipe(name: str, **changes: Any) -> Recipe:
-    from .recipes import RECIPES
+    from ..recipes import RECIPES
 
     if name not in RECIPES:
         raise CumelError(f"--recipe {name}: must be one of {', '.join(RECIPES)}")
@@ -110,6 +110,6 @@ def _recipe(name: str, **changes: Any) -> Recipe:
 
 
 def _stored(folder: Path | None, dataset: Any, recipe: Recipe) -> Any:
-    from .dataset import stored_features
+    from ..dataset import stored_features
 
     return None if folder is None else stored_features(folder, dataset, recipe)

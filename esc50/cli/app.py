@@ -1,0 +1,100 @@
+"""The command line put together, and what its errors and exit codes are."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from ...kernels.errors import CumelError
+from . import show
+from .convert import convert
+from .datasets import download, synth
+from .models import export, predict
+from .options import AsJson
+from .recordings import extract, plot, verify
+from .training import cross_validate, evaluate, train
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        print(version("cumel"))
+        raise typer.Exit
+
+
+@app.callback(help="Recordings to log-mel features on the GPU, to a trained CNN, to ONNX.")
+def options(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate, export, predict, plot):
+    app.command()(command)
+
+
+@app.command()
+def bench(
+    topic: Annotated[str, typer.Argument(help="features, extract, train or inference.")] = "features",
+    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to the benchmark, after --.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the project against what one would use instead, in a checkout of it."""
+    from ..bench import run
+
+    show.facts(run(topic, arguments or [], quiet=as_json), as_json)
+
+
+@app.command()
+def doctor(as_json: AsJson = False, require_gpu: Annotated[bool, typer.Option("--require-gpu")] = False) -> None:
+    """Say what this machine has, what it lacks, and what to do about it."""
+    from ..doctor import examine
+
+    report = examine()
+    show.diagnosis(report, as_json)
+    raise typer.Exit(3 if not report["healthy"] or (require_gpu and not report["gpu"]) else 0)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 some inputs failed, 2 wrong call, 3 something missing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not fit the terminal's encoding
+    if "" in (sys.argv[1:] if arguments is None else arguments):
+        return _say("an argument is empty; check the variables in the call", 2)  # as a path it would mean this folder
+    try:
+        code = app(arguments, standalone_mode=False)
+    except SystemExit as error:
+        piped = isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE
+        return 0 if piped else int(error.code or 0)
+    except MemoryError:
+        return _say("not enough memory for this call; use smaller values or fewer workers", 2)
+    except CumelError as error:
+        return _say(" ".join(str(error).split()), error.exit_code)
+    except typer.TyperException as error:
+        return _say(error.format_message(), error.exit_code)
+    except (typer.Abort, KeyboardInterrupt) as error:
+        return _say(f"interrupted{': ' if str(error.__cause__ or '') else ''}{error.__cause__ or ''}", 130)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return _say(f"{error.filename or 'a file'}: {error.strerror or error}; check the place and its free space", 2)
+    return code if isinstance(code, int) else 0
+
+
+def _say(text: str, code: int) -> int:
+    if text:
+        print(f"cumel: {text}", file=sys.stderr)
+    return code

@@ -1,0 +1,99 @@
+"""The commands that turn recordings into features and pictures; `app` registers them."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...kernels.config import FeatureConfig
+from ...kernels.errors import CumelError
+from ..cores import CORES
+from . import show
+from .options import AsJson, Device, Inputs, Workers, feature_options
+
+
+@feature_options("esc50")
+def extract(
+    inputs: Inputs,
+    out: Annotated[Path, typer.Option(help="Folder of the store.")],
+    features: Annotated[str, typer.Option(help="logmel, mel, stft, mfcc or image.")] = "logmel",
+    dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
+    device: Device = "auto",
+    shard: Annotated[str | None, typer.Option(help="i/n: only every n-th file, from the i-th on.")] = None,
+    workers: Workers = CORES,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Also what failed, or changed since.")] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster (pip install 'cumel[ray]').")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of the Ray cluster; without it, one on this machine.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print failures only.")] = False,
+    as_json: AsJson = False,
+    *,
+    cfg: FeatureConfig,
+) -> None:
+    """Extract features of recordings into a store. The same call goes on where an interrupted one ended."""
+    from ..device import choose
+    from ..extraction.extract import extract as here
+    from ..extraction.extract import my_share
+    from ..inputs import resolve
+
+    if engine not in ("local", "ray"):
+        raise CumelError(f"--engine {engine}: must be local or ray")
+    if address is not None and engine != "ray":
+        raise CumelError(f"--address {address}: only --engine ray has one")
+    paths = my_share(resolve(inputs), shard)
+    if not paths:
+        show.facts({"files": 0, "note": f"no file falls into share {shard}"}, as_json)
+        return
+    if engine == "ray":
+        from ..extraction.engine_ray import extract_on_ray
+
+        run = functools.partial(extract_on_ray, device=device, address=address)
+    else:
+        run = functools.partial(here, device=choose(device))
+    report = run(
+        paths,
+        out,
+        cfg,
+        kind=features,
+        dtype=dtype,
+        workers=workers,
+        overwrite=overwrite,
+        retry_errors=retry_errors,
+        quiet=quiet,
+    )
+    show.extraction(report, as_json, quiet)
+    raise typer.Exit(1 if report["failed"] or (report["files"] and report["failed_before"]) else 0)
+
+
+@feature_options("esc50")
+def verify(
+    inputs: Inputs, device: Device = "auto", workers: Workers = CORES, as_json: AsJson = False, *, cfg: FeatureConfig
+) -> None:
+    """Compare our log-mel spectrogram with librosa's in float64, on your own recordings."""
+    from ..device import choose
+    from ..inputs import resolve
+    from ..verify import verify as run
+
+    report = run(resolve(inputs), cfg, choose(device), workers)
+    show.verification(report, as_json)
+    raise typer.Exit(0 if report["passed"] else 1)
+
+
+@feature_options("esc50")
+def plot(
+    inputs: Inputs,
+    out: Annotated[Path, typer.Option(help="Picture: .png, .svg or .pdf.")],
+    as_json: AsJson = False,
+    *,
+    cfg: FeatureConfig,
+) -> None:
+    """Draw the waveform and the mel spectrogram of recordings."""
+    from ..draw import draw_files
+    from ..inputs import resolve
+
+    report = draw_files(resolve(inputs), cfg, out)
+    show.plotted(report, as_json)
+    raise typer.Exit(1 if report["failures"] else 0)
