@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -58,7 +57,7 @@ def _resampled(result: Result, job: Job) -> Result:
         y = resample_on(job.device, np.asarray(y, np.float32), sr, job.cfg.sr)
     except CumelError as error:
         return failed(result, error)
-    return replace(result, clip=result.clip._replace(y=y, sr=job.cfg.sr), n_bytes=y.nbytes)
+    return result._replace(clip=result.clip._replace(y=y, sr=job.cfg.sr), n_bytes=y.nbytes)
 
 
 def _begin(batch: list[Result], job: Job) -> Callable[[], list[Result]]:

@@ -19,8 +19,9 @@ from ...kernels import CumelError, FeatureConfig, UnavailableError
 from ..audio.resampling import resampler_on
 from ..extras import need
 from ..progress import bar
+from ..store import Keys
 from .batches import on_device
-from .compute import failed, stat, take
+from .compute import begin, failed, take
 from .extract import HELD_BYTES, config_of
 from .job import Job, Result
 from .lock import locked
@@ -35,6 +36,7 @@ SECONDS = 10.0  # for a cluster to answer
 RETURNED = pa.schema(
     [
         ("number", pa.int64()),
+        ("key", pa.string()),
         ("size", pa.int64()),
         ("mtime_ns", pa.int64()),
         ("n_samples", pa.int64()),
@@ -117,7 +119,7 @@ def extract_on_ray(
             with bar("extracting", len(todo.paths), "files", quiet=quiet or not todo.paths) as advance:
                 for result in _results(ray, todo, job, n_actors, workers if on_gpu else 1, batch_files):
                     tally.add(result)
-                    advance(note=str(tally))
+                    advance(note=tally)
             write_part_index(out)
     return tally.report(todo, config, out)
 
@@ -221,6 +223,7 @@ class _Extractor:
         self.job = Job(kind, stored, cfg, torch.device(device), out)
         self.run = run
         self.threads = threads
+        self.key_of = Keys()
         self.start = partial(torch.set_num_threads, 1)
         self.start()
         self.helpers = Helpers(threads, self.start)
@@ -244,10 +247,13 @@ class _Extractor:
     def _results(self, items: list[tuple[int, Path]], tries: Tries) -> Generator[Result]:
         def take_one(item: tuple[int, Path], hold: Hold) -> Result:
             number, path = item
+            begun = begin(path, self.key_of)
             if number in tries.blamed:
-                return failed(Result(path, *stat(path)), CumelError("kills the worker that reads it; leave it out"))
+                return failed(begun, CumelError("kills the worker that reads it; leave it out"))
             tries.taking(number)
-            return take(path, hold, self.job, self.helpers)
+            result = take(begun, hold, self.job, self.helpers)
+            hold(result.n_bytes)
+            return result
 
         threads = 1 if tries.careful else self.threads
         read = ordered(items, take_one, threads, HELD_BYTES, self.start)
