@@ -23,6 +23,7 @@ from cumel.esc50.cli import main
 from cumel.esc50.extraction import compute
 from cumel.esc50.extraction import extract as module
 from cumel.esc50.extraction.extract import extract
+from cumel.esc50.extraction.job import Job, Result
 from cumel.esc50.extraction.stopping import StoppedError
 from cumel.esc50.store import Store
 from cumel.esc50.store import shards as shards_module
@@ -196,6 +197,27 @@ def test_a_full_disk_for_those_who_may_not_mount(
             extract(paths, out, TINY, **OPTIONS)
     assert len(sidecars(out)) == 3
     check_kept(out, 0)
+    extract(paths, out, TINY, **OPTIONS)
+    extract(paths, tmp_path / "whole", TINY, **OPTIONS)
+    assert content(out) == content(tmp_path / "whole")
+
+
+def test_a_device_without_memory_is_one_line(
+    tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, of_samples = tmp_path / "out", compute.of_samples
+
+    def limited(result: Result, y: np.ndarray, job: Job) -> Result:
+        if result.path == paths[20]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore words")
+        return of_samples(result, y, job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compute, "of_samples", limited)
+        with pytest.raises(CumelError, match=r"^cpu: CUDA out of memory. Tried.*GiB.; end what else .*kept") as caught:
+            extract(paths, out, TINY, **OPTIONS)
+    assert "\n" not in str(caught.value)
+    assert len(Store(out)) > 10
     extract(paths, out, TINY, **OPTIONS)
     extract(paths, tmp_path / "whole", TINY, **OPTIONS)
     assert content(out) == content(tmp_path / "whole")

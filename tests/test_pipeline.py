@@ -127,7 +127,7 @@ def results_of(clips: list[np.ndarray | None], sr: int = TINY.sr) -> list[Result
 def test_batches_hold_one_dtype_and_so_many_samples() -> None:
     clips = [np.zeros(n, dtype) for n, dtype in [(5, "i2"), (9, "i2"), (2, "i2"), (2, "f4"), (20, "f4"), (1, "f4")]]
     grouped = batches(results_of([clips[0], None, *clips[1:], None]), 20)
-    assert [[int(result.path.stem) for result in batch] for batch in grouped] == [[0, 1, 2], [3], [4], [5], [6, 7]]
+    assert [[int(result.path.stem) for result in batch] for batch in grouped] == [[0, 1], [2, 3], [4], [5], [6, 7]]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -23,7 +23,7 @@ PEEK = 4096  # samples, of which one is mostly not zero
 STREAM_BYTES = 2 * BLOCK_BYTES + 4 * PIECE_BYTES  # that such a recording takes
 
 
-WRITTEN_THERE = {"logmel": cpu.log_mel, "mel": cpu.melspectrogram}  # kinds that the CPU writes as they are stored
+INTO = {"logmel": cpu.log_mel, "mel": cpu.melspectrogram}  # kinds that the CPU path writes where they are wanted
 
 
 def begin(path: Path, key_of: Keys) -> Result:
@@ -76,10 +76,10 @@ def take(result: Result, hold: Hold, job: Job, helpers: Helpers) -> Result:
 def of_samples(result: Result, y: Pcm, job: Job) -> Result:
     """Compute the features of ``y`` [n_samples] where they are wanted, as they are stored."""
     n_frames = job.cfg.n_frames(len(y))
-    if job.device.type == "cpu" and job.kind in WRITTEN_THERE and job.stored == "float32" and n_frames:
+    if job.device.type == "cpu" and job.kind in INTO and job.stored == "float32" and n_frames:
         frames = job.buffers.take((n_frames, job.n_rows), "float32")
         there = torch.from_numpy(frames).T[None]
-        WRITTEN_THERE[job.kind](torch.from_numpy(y)[None], [len(y)], job.cfg, there)
+        INTO[job.kind](torch.from_numpy(y)[None], [len(y)], job.cfg, there)
         return finished(result, y, job.checked(frames))
     features = KINDS[job.kind](y, job.cfg, device=job.device)
     return finished(result, y, job.as_stored(features.T))

@@ -20,7 +20,7 @@ from ..audio.resampling import resampler_on
 from ..extras import need
 from ..progress import bar
 from ..store import Keys
-from .batches import on_device
+from .batches import DEVICE_ERRORS, explained, on_device
 from .compute import begin, failed, take
 from .extract import HELD_BYTES, config_of
 from .job import Job, Result
@@ -237,8 +237,9 @@ class _Extractor:
             with closing(self._results(list(zip(numbers, paths, strict=True)), tries)) as results:
                 done = write_part(part, results, self.job)
             tries.done()
-        except (CumelError, OSError) as error:  # a full disk: the others need not try
-            return pa.Table.from_pylist([{"number": -1, "error": str(error)}], schema=RETURNED)
+        except (CumelError, OSError, *DEVICE_ERRORS) as error:  # a full disk or device: the others need not try
+            reason = explained(error, self.job.device) if isinstance(error, DEVICE_ERRORS) else error
+            return pa.Table.from_pylist([{"number": -1, "error": str(reason)}], schema=RETURNED)
         rows = [{name: getattr(result, name) for name in RETURNED.names[1:]} for result in done]
         return pa.Table.from_pylist(
             [{"number": number} | row for number, row in zip(numbers, rows, strict=True)], schema=RETURNED

@@ -20,7 +20,7 @@ from ..device import describe
 from ..progress import bar
 from ..store import StoreConfig
 from ..store.shards import INDEX, SHARD_BYTES, ShardWriter, write_index
-from .batches import on_device
+from .batches import DEVICE_ERRORS, explained, on_device
 from .buffers import keep_freed_memory
 from .compute import failed, groups, take_group
 from .job import KINDS, Job, Result
@@ -160,7 +160,9 @@ class _Run:
                 f"the same call{' without --overwrite' if self.plan.overwrites else ''} goes on"
             ) from None
         except OSError as error:
-            self._no_room(writer.explain(error))
+            self._stop(writer.explain(error))
+        except DEVICE_ERRORS as error:
+            self._stop(explained(error, self.job.device))
         finally:
             results.close()
             writer.drop()
@@ -198,12 +200,12 @@ class _Run:
         try:
             write()
         except CumelError as error:
-            self._no_room(error)
+            self._stop(error)
 
-    def _no_room(self, error: CumelError) -> NoReturn:
+    def _stop(self, error: CumelError) -> NoReturn:
         free = shutil.disk_usage(self.job.spill).free >> 20
         raise CumelError(
-            f"{error} ({free} MB free; what was complete before is kept, and the same call goes on from there)"
+            f"{error} (disk: {free} MB free; what was complete before is kept, and the same call goes on from there)"
         ) from None
 
 
