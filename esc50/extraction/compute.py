@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat as modes
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,22 +21,25 @@ WHOLE_BYTES = 64 << 20  # of samples and features; a recording that needs more i
 GROUP_BYTES, GROUP_FILES = 2 << 20, 64  # of neighbouring files that a thread takes at a time
 PEEK = 4096  # samples, of which one is mostly not zero
 STREAM_BYTES = 2 * BLOCK_BYTES + 4 * PIECE_BYTES  # that such a recording takes
-
-
 INTO = {"logmel": cpu.log_mel, "mel": cpu.melspectrogram}  # kinds that the CPU path writes where they are wanted
 
 
 def begin(path: Path, key_of: Keys) -> Result:
-    """Return what is known of a recording before it is read, with one look at the disk where it is no link."""
-    size, mtime_ns, is_link = -1, 0, False
+    """Return what is known of a recording before it is read."""
+    size, mtime_ns, is_link = look(path)
+    return Result(path, key_of(path, is_link), size, mtime_ns)
+
+
+def look(path: Path) -> tuple[int, int, bool]:
+    """Return a file's size, its time of change in nanoseconds, and whether it is a link; -1 and 0 when it is gone."""
+    is_link = False
     try:
         status = path.lstat()
-        is_link = modes.S_ISLNK(status.st_mode)
+        is_link = stat.S_ISLNK(status.st_mode)
         status = path.stat() if is_link else status
-        size, mtime_ns = status.st_size, status.st_mtime_ns
-    except OSError:  # as reading it will say
-        pass
-    return Result(path, key_of(path, is_link), size, mtime_ns)
+    except OSError:
+        return -1, 0, is_link
+    return status.st_size, status.st_mtime_ns, is_link
 
 
 def take(result: Result, hold: Hold, job: Job, helpers: Helpers) -> Result:
@@ -99,15 +102,6 @@ def failed(result: Result, error: CumelError) -> Result:
     named = text if text.startswith(f"{result.path}: ") else f"{result.path}: {text}"
     readable = os.fsencode(named).decode("utf-8", "backslashreplace")
     return result._replace(n_samples=0, n_frames=0, parts=(), n_bytes=0, clip=None, error=readable)
-
-
-def stat(path: Path) -> tuple[int, int]:
-    """Return a file's size and time of change in nanoseconds; (-1, 0) when it is not there."""
-    try:
-        status = path.stat()
-    except OSError:
-        return -1, 0
-    return status.st_size, status.st_mtime_ns
 
 
 def take_group(group: list[Result], hold: Hold, job: Job, helpers: Helpers) -> list[Result]:
