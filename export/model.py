@@ -1,0 +1,122 @@
+"""An exported model, loaded with the configuration that it carries: clips in, probabilities out, by either route."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..esc50.audio import Samples
+from ..esc50.dataset import FEATURES as COMPUTE
+from ..esc50.recipes import Recipe
+from ..kernels import CumelError
+from .metadata import Metadata
+from .providers import lacking
+from .routes import choose, from_features, read_model
+from .session import Session
+
+MOST_SAMPLES = 2**25  # of a clip: ten minutes at 44.1 kHz; beyond lies damaged metadata
+
+
+@dataclass(frozen=True)
+class Model:
+    """An exported model, ready to classify."""
+
+    path: Path
+    session: Session
+    metadata: Metadata
+    route: str  # graph or kernels
+    reason: str  # why that route
+
+    @property
+    def recipe(self) -> Recipe:
+        """How its features are made."""
+        return self.metadata.recipe
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of its classes."""
+        return self.metadata.labels
+
+    def probabilities(self, y: Samples) -> NDArray[np.float32]:
+        """Classify clips ``y`` [batch, n_samples] at the model's rate; returns [batch, n_classes]."""
+        if self.route == "graph":
+            return self.session.run(y)
+        if not self.session.on_gpu:
+            return self.session.run(self._features(y).astype(np.float32))
+        with torch.inference_mode():
+            there = torch.from_numpy(y).to(torch.device("cuda", self.session.device_id))
+            return self.session.run(self._features(there).float()).cpu().numpy()
+
+    def _features(self, y: Any) -> Any:
+        return COMPUTE[self.recipe.kind](y, self.recipe.features)[:, None]
+
+    def report(self) -> dict[str, Any]:
+        """Return what was asked for, what was used, and why."""
+        return self.session.report() | {"route": self.route, "route_reason": self.reason}
+
+
+def load_model(path: Path | str, *, provider: str = "auto", require_gpu: bool = False, route: str = "auto") -> Model:
+    """Load a model that `export` wrote, with the configuration that it carries.
+
+    Parameters
+    ----------
+    path : path
+    provider, require_gpu
+        As for `Session`.
+    route : {"auto", "graph", "kernels"}
+        Where the features come from: the graph's own front end, or our kernels, after which only the rest of the graph
+        runs. Both give the same answers; auto takes the faster one.
+
+    Raises
+    ------
+    CumelError
+        When the file is missing, damaged, not ours, or its metadata does not fit its graph; for a route it has not.
+    UnavailableError
+        When a GPU is demanded and cannot be had.
+    """
+    path = Path(path)
+    model = read_model(path)
+    try:
+        metadata = Metadata.from_props({entry.key: entry.value for entry in model.metadata_props})
+        recipe = metadata.recipe
+        if not 1 <= recipe.n_samples <= MOST_SAMPLES:
+            raise CumelError(f"metadata: a clip of {recipe.n_samples} samples; must be 1 to {MOST_SAMPLES}")
+        if metadata.input not in ("waveform", "image"):
+            raise CumelError(f"metadata: input={metadata.input}: must be waveform or image")
+        cut = from_features(model, recipe.input_shape) if metadata.input == "waveform" else None
+    except (CumelError, OverflowError) as error:
+        raise CumelError(f"{path}: not a usable model: {error}; `cumel export` writes one") from None
+    del model  # as large as the weights
+    target = "cuda" if provider == "auto" else provider
+    on_gpu = target in ("cuda", "tensorrt") and lacking(target) is None
+    try:
+        chosen, reason = choose(route, metadata.input, on_gpu)
+    except CumelError as error:
+        raise type(error)(f"{path}: {error}") from None
+    graph = cut if chosen == "kernels" else None
+    session = Session(path, provider, require_gpu, graph=graph, sizes={"samples": recipe.n_samples})
+    _check_fit(session, metadata, chosen)
+    return Model(path, session, metadata, chosen, reason)
+
+
+def _check_fit(session: Session, metadata: Metadata, route: str) -> None:
+    """Refuse a graph that is not the one its metadata tells of."""
+    by_name = {"waveform": [metadata.recipe.n_samples], "image": [*metadata.recipe.input_shape]}
+    name = "features" if route == "kernels" and metadata.input == "waveform" else metadata.input
+    expected = (name, by_name.get(metadata.input) if name == metadata.input else by_name["image"])
+    found = (session.input.name, list(session.input.shape[1:]))
+    if found != expected or session.input.type != "tensor(float)":
+        raise CumelError(
+            f"{session.path}: not a usable model: metadata tells of input {expected[0]} {expected[1]} in float32, the "
+            f"graph takes {found[0]} {found[1]} in {session.input.type}; `cumel export` writes one"
+        )
+    if list(session.output.shape[1:]) != [len(metadata.labels)]:
+        raise CumelError(
+            f"{session.path}: not a usable model: metadata names {len(metadata.labels)} labels, the graph has outputs "
+            f"of {session.output.shape}; `cumel export` writes one"
+        )
