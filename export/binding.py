@@ -89,5 +89,6 @@ def _value(tensor: Tensor) -> Any:
     return onnxruntime().OrtValue.from_dlpack(tensor)
 
 
-def _axes(value: Any) -> list[int | str]:
+def _axes(value: Any) -> list[Any]:
+    """Return the axes that a model declares: sizes, and names where they are dynamic."""
     return list(value.shape)

@@ -18,7 +18,7 @@ from ..esc50.extraction.pipeline import Hold, ahead, ordered
 from ..esc50.recipes import Recipe
 from ..kernels import FeatureConfig, InputError
 from ..kernels.filterbank import window
-from .windows import Window, windows
+from .windows import windows
 
 HELD_BYTES = 64 << 20  # of windows on their way to the model
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -34,7 +34,7 @@ class Heard(NamedTuple):
     sr: int | None = None  # of the recording, in Hz
     y: Samples | None = None  # at the model's rate, at most its clip length; None where nothing can be heard
     silent: bool = False  # every sample is zero
-    last: bool = False  # of its recording
+    first: bool = False  # of its recording
     error: str | None = None
 
 
@@ -52,7 +52,7 @@ def listen(paths: Iterable[Path], recipe: Recipe, hop_seconds: float | None = No
             header, blocks = begin(path, recipe.features.sr)
             del blocks
         except InputError as error:
-            return [Heard(str(path), last=True, error=str(error))]
+            return [Heard(str(path), first=True, error=str(error))]
         n_bytes = 4 * recipe.n_samples * (1 + int(header.n_samples / header.sr / hop_seconds))
         if n_bytes > HELD_BYTES:
             return _of_file(path, recipe, hop_seconds)  # decoded when its turn has come
@@ -83,8 +83,8 @@ def _first(path: Path, recipe: Recipe) -> Heard:
             )
             raise InputError(f"{path}: every sample{where} is zero: there is nothing to classify")
     except InputError as error:
-        return Heard(str(path), last=True, error=str(error))
-    return Heard(str(path), 0.0, len(y) / recipe.features.sr, seconds, header.sr, y, last=True)
+        return Heard(str(path), first=True, error=str(error))
+    return Heard(str(path), 0.0, len(y) / recipe.features.sr, seconds, header.sr, y, first=True)
 
 
 def _of_file(path: Path, recipe: Recipe, hop_seconds: float) -> Iterator[Heard]:
@@ -97,26 +97,18 @@ def of_stream(
     name: str, blocks: Iterable[Pcm], recipe: Recipe, hop_seconds: float, sr: int, seconds: float | None = None
 ) -> Iterator[Heard]:
     """Yield the windows of samples at the model's rate; what goes wrong on the way is the last that is heard."""
-    cfg, held, end = recipe.features, None, 0.0
+    cfg, end, first = recipe.features, 0.0, True
     hop = max(1, round(hop_seconds * cfg.sr))
     try:
         for one in windows(blocks, recipe.n_samples, hop):
-            if held is not None:
-                yield held
-            held = _window(name, one, cfg)._replace(seconds=seconds, sr=sr)
-            end = held.end
+            check_sound(name, one.y, cfg)
+            start, end = one.start / cfg.sr, (one.start + len(one.y)) / cfg.sr
+            yield Heard(name, start, end, seconds, sr, one.y, silent=not one.y.any(), first=first)
+            first = False
+        if first:
+            raise InputError(f"{name}: holds no samples; record it again, or leave it out")
     except InputError as error:
-        if held is not None:
-            yield held
-        yield Heard(name, end, end, seconds, sr, last=True, error=str(error))
-        return
-    yield Heard(name, last=True, error=f"{name}: holds no samples") if held is None else held._replace(last=True)
-
-
-def _window(name: str, one: Window, cfg: FeatureConfig) -> Heard:
-    check_sound(name, one.y, cfg)
-    start = one.start / cfg.sr
-    return Heard(name, start, start + len(one.y) / cfg.sr, y=one.y, silent=not one.y.any())
+        yield Heard(name, end, end, seconds, sr, first=first, error=str(error))
 
 
 def check_sound(name: str, y: Samples, cfg: FeatureConfig) -> None:

@@ -16,7 +16,7 @@ from ..esc50.recipes import Recipe
 from ..kernels import CumelError
 from .metadata import Metadata
 from .providers import lacking
-from .routes import choose, from_features, read_model
+from .routes import choose, from_features, of_length, read_model
 from .session import Session
 
 MOST_SAMPLES = 2**25  # of a clip: ten minutes at 44.1 kHz; beyond lies damaged metadata
@@ -88,18 +88,20 @@ def load_model(path: Path | str, *, provider: str = "auto", require_gpu: bool = 
             raise CumelError(f"metadata: a clip of {recipe.n_samples} samples; must be 1 to {MOST_SAMPLES}")
         if metadata.input not in ("waveform", "image"):
             raise CumelError(f"metadata: input={metadata.input}: must be waveform or image")
-        cut = from_features(model, recipe.input_shape) if metadata.input == "waveform" else None
     except (CumelError, OverflowError) as error:
         raise CumelError(f"{path}: not a usable model: {error}; `cumel export` writes one") from None
-    del model  # as large as the weights
     target = "cuda" if provider == "auto" else provider
     on_gpu = target in ("cuda", "tensorrt") and lacking(target) is None
     try:
         chosen, reason = choose(route, metadata.input, on_gpu)
+        graph = None
+        if metadata.input == "waveform":
+            of_kernels = chosen == "kernels"
+            graph = from_features(model, recipe.input_shape) if of_kernels else of_length(model, recipe.n_samples)
     except CumelError as error:
         raise type(error)(f"{path}: {error}") from None
-    graph = cut if chosen == "kernels" else None
-    session = Session(path, provider, require_gpu, graph=graph, sizes={"samples": recipe.n_samples})
+    del model  # as large as the weights
+    session = Session(path, provider, require_gpu, graph=graph)
     _check_fit(session, metadata, chosen)
     return Model(path, session, metadata, chosen, reason)
 

@@ -40,6 +40,9 @@ def read_model(path: Path | str) -> Any:
         raise CumelError(f"{path}: not a usable ONNX model ({_first(error)}); export it again") from None
     if not model.graph.node:
         raise CumelError(f"{path}: not a usable ONNX model (no graph in it); export it again")
+    counts = len(model.graph.input), len(model.graph.output)
+    if counts != (1, 1):
+        raise CumelError(f"{path}: has {counts[0]} inputs and {counts[1]} outputs, not one of each")
     return model
 
 
@@ -81,6 +84,24 @@ def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
     cut = onnx.helper.make_model(rest, opset_imports=model.opset_import, ir_version=model.ir_version)
     cut.functions.extend(model.functions)
     return cut.SerializeToString()
+
+
+def of_length(model: Any, n_samples: int) -> bytes:
+    """Return the model for clips of `n_samples` alone, so that ONNX Runtime computes once what depends on the length.
+
+    Of a dynamic length it would compute sizes on the CPU at every run, which `require_gpu` refuses.
+    """
+    import onnx
+
+    (waveform,) = model.graph.input
+    if len(waveform.type.tensor_type.shape.dim) != 2:
+        raise CumelError(f"its input {waveform.name} is not [batch, samples]")
+    waveform.type.tensor_type.shape.dim[1].dim_value = n_samples
+    for node in model.graph.node:
+        span = {attribute.name: attribute.i for attribute in node.attribute}
+        if node.op_type == "Shape" and list(node.input) == [waveform.name] and span == {"start": 1, "end": 2}:
+            node.CopyFrom(onnx.helper.make_node("Constant", [], node.output, value_ints=[n_samples]))
+    return model.SerializeToString()
 
 
 def choose(requested: str, takes: str, on_gpu: bool) -> tuple[str, str]:

@@ -122,7 +122,7 @@ def beginning(path: Path, sr: int, n_samples: int) -> tuple[Samples, Header]:
 
 def as_float(y: Pcm) -> Samples:
     """Return samples as float32; int16 as the decoder would have scaled them."""
-    return y * np.float32(1 / 32768) if y.dtype == np.int16 else y
+    return y.astype(np.float32) * np.float32(1 / 32768) if y.dtype == np.int16 else cast(Samples, y)
 
 
 def _blocks(path: Path, sr: int, most_seconds: float) -> Iterator[Header | Pcm]:

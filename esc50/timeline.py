@@ -1,0 +1,119 @@
+"""A picture of what is heard when: a recording's level over time, and below it the probabilities of its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from .plots import ACCENT, INK, save
+
+MOST_TRACKS = 6  # recordings in one picture
+MOST_LABELS = 12  # of each
+LEAST_PROBABILITY = 0.1  # that a label must reach somewhere, to be shown
+FLOOR_DB = -70.0
+SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#f6d5d8", ACCENT, "#7a1f2e"])
+
+
+class Track:
+    """The windows of one recording."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.start: list[float] = []  # s
+        self.end: list[float] = []  # s
+        self.level: list[float] = []  # dB of full scale
+        self.probabilities: list[NDArray[np.float32] | None] = []  # [n_classes]; None of silence
+
+    def add(
+        self, start: float, end: float, y: NDArray[np.float32] | None, probabilities: NDArray[np.float32] | None
+    ) -> None:
+        """Take a window."""
+        power = 0.0 if y is None else float(np.mean(np.square(y, dtype=np.float64)))
+        self.start.append(start)
+        self.end.append(end)
+        self.level.append(max(FLOOR_DB, 10 * np.log10(max(power, 1e-12))))
+        self.probabilities.append(probabilities)
+
+
+def plot_timelines(tracks: Sequence[Track], labels: Sequence[str], out: Path) -> Path:
+    """Draw each recording's level and the labels that stand out in it, over time.
+
+    Parameters
+    ----------
+    tracks : sequence of Track
+    labels : sequence of str
+        Of the classes.
+    out : Path
+        A .png, .svg or .pdf file.
+    """
+    shown = [_chosen(track, len(labels)) for track in tracks]
+    heights = [height for rows in shown for height in (0.9, 0.55 + 0.3 * len(rows))]
+    figure = Figure(figsize=(13, 1.0 + sum(heights)), layout="constrained", facecolor="white")
+    axes = figure.subplots(2 * len(tracks), 1, squeeze=False, height_ratios=heights)[:, 0]
+    image = None
+    for i, (track, rows) in enumerate(zip(tracks, shown, strict=True)):
+        edges = _edges(track)
+        _level(axes[2 * i], track, edges)
+        image = _heat(axes[2 * i + 1], track, edges, rows, labels)
+    assert image is not None
+    bar = figure.colorbar(image, ax=list(axes), label="probability", pad=0.01, aspect=40, fraction=0.03)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    return save(figure, out)
+
+
+def _edges(track: Track) -> NDArray[np.float64]:
+    """Return where each window's column begins and ends: halfway between the middles of neighbours."""
+    start, end = np.array(track.start), np.array(track.end)
+    middles = (start + end) / 2
+    return np.concatenate([start[:1], (middles[1:] + middles[:-1]) / 2, end[-1:]])
+
+
+def _chosen(track: Track, n_classes: int) -> list[int]:
+    """Return the labels to show, in the order in which they come first."""
+    scores = _scores(track, n_classes)
+    peaks = scores.max(axis=0)
+    best = [int(i) for i in np.argsort(-peaks, kind="stable")[:MOST_LABELS]]
+    shown = [i for i in best if peaks[i] >= LEAST_PROBABILITY] or best[:1]
+    return sorted(shown, key=lambda i: int(scores[:, i].argmax()))
+
+
+def _scores(track: Track, n_classes: int) -> NDArray[np.float32]:
+    silence = np.zeros(n_classes, np.float32)
+    return np.stack([silence if row is None else row for row in track.probabilities])
+
+
+def _level(axis: Axes, track: Track, edges: NDArray[np.float64]) -> None:
+    axis.stairs(track.level, edges, baseline=FLOOR_DB, fill=True, color=INK, alpha=0.85)
+    axis.set(xlim=(edges[0], edges[-1]), ylim=(FLOOR_DB, 0), yticks=(FLOOR_DB, 0), ylabel="dB")
+    axis.set_title(track.name, loc="left", fontsize=11, color=INK)
+    axis.tick_params(labelbottom=False, bottom=False, labelsize=8)
+    axis.spines[["top", "right", "bottom"]].set_visible(False)
+
+
+def _heat(axis: Axes, track: Track, edges: NDArray[np.float64], rows: list[int], labels: Sequence[str]) -> Any:
+    scores = _scores(track, len(labels))[:, rows].T
+    image = axis.pcolormesh(edges, np.arange(len(rows) + 1), scores, cmap=SHADES, vmin=0, vmax=1, rasterized=True)
+    axis.set_yticks(np.arange(len(rows)) + 0.5, [labels[i] for i in rows], fontsize=9)
+    axis.hlines(np.arange(1, len(rows)), edges[0], edges[-1], color="#e4e7eb", lw=0.6)
+    axis.invert_yaxis()
+    axis.set(xlim=(edges[0], edges[-1]))
+    axis.xaxis.set_major_locator(MaxNLocator(12, steps=[1, 1.5, 2, 3, 5, 6, 10]))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _clock(seconds)))
+    axis.tick_params(length=0, labelsize=9)
+    axis.spines[["top", "right", "left", "bottom"]].set_visible(False)
+    return image
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    shown = f"{rest:02.0f}" if abs(rest - round(rest)) < 1e-6 else f"{rest:04.1f}"
+    return f"{hours}:{minutes:02}:{shown}" if hours else f"{minutes}:{shown}"
