@@ -44,23 +44,37 @@ class Model:
 
     def probabilities(self, y: Samples) -> NDArray[np.float32]:
         """Classify clips ``y`` [batch, n_samples] at the model's rate; returns [batch, n_classes]."""
-        if self.route == "graph":
-            return self.session.run(y)
         if not self.session.on_gpu:
-            return self.session.run(self._features(y).astype(np.float32))
+            return self.answer(y)
         with torch.inference_mode():
-            there = torch.from_numpy(y).to(torch.device("cuda", self.session.device_id))
-            return self.session.run(self._features(there).float()).cpu().numpy()
+            return self.answer(torch.from_numpy(y).to(torch.device("cuda", self.session.device_id))).cpu().numpy()
 
-    def _features(self, y: Any) -> Any:
-        return COMPUTE[self.recipe.kind](y, self.recipe.features)[:, None]
+    def answer(self, y: Any) -> Any:
+        """Classify an array, tensor or CuPy array of clips where it lies; returns the same kind, on its device."""
+        return self.session.run(self.entrance(y))
+
+    def entrance(self, y: Any) -> Any:
+        """Return what the session takes of clips ``y``: themselves, or their features [batch, 1, n_mels, n_frames]."""
+        if self.route == "graph":
+            return y
+        features = COMPUTE[self.recipe.kind](y, self.recipe.features)[:, None]
+        return features.float() if isinstance(features, torch.Tensor) else features.astype(np.float32, copy=False)
 
     def report(self) -> dict[str, Any]:
         """Return what was asked for, what was used, and why."""
         return self.session.report() | {"route": self.route, "route_reason": self.reason}
 
 
-def load_model(path: Path | str, *, provider: str = "auto", require_gpu: bool = False, route: str = "auto") -> Model:
+def load_model(
+    path: Path | str,
+    *,
+    provider: str = "auto",
+    require_gpu: bool = False,
+    route: str = "auto",
+    batch: int | None = None,
+    stream: Any = None,
+    cuda_graph: bool = False,
+) -> Model:
     """Load a model that `export` wrote, with the configuration that it carries.
 
     Parameters
@@ -71,6 +85,10 @@ def load_model(path: Path | str, *, provider: str = "auto", require_gpu: bool = 
     route : {"auto", "graph", "kernels"}
         Where the features come from: the graph's own front end, or our kernels, after which only the rest of the graph
         runs. Both give the same answers; auto takes the faster one.
+    batch : int, optional
+        The only size of a batch that there will be, which CUDA graphs need.
+    stream, cuda_graph
+        As for `Session`.
 
     Raises
     ------
@@ -101,7 +119,8 @@ def load_model(path: Path | str, *, provider: str = "auto", require_gpu: bool = 
     except CumelError as error:
         raise type(error)(f"{path}: {error}") from None
     del model  # as large as the weights
-    session = Session(path, provider, require_gpu, graph=graph)
+    sizes = {} if batch is None else {"batch": batch}
+    session = Session(path, provider, require_gpu, graph=graph, sizes=sizes, stream=stream, cuda_graph=cuda_graph)
     _check_fit(session, metadata, chosen)
     return Model(path, session, metadata, chosen, reason)
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ..kernels import CumelError, UnavailableError
+from .binding import Bound, run_bound
 from .providers import CPU, CUDA, ORDER, PROVIDERS, TENSORRT, lacking, onnxruntime, settings
 
 SILENT, WARNING = 4, 2  # severities of ONNX Runtime's log; WARNING is its default
@@ -132,8 +133,6 @@ class Session:
         ndarray, Tensor or CuPy array
             Of the kind that came in, on its device.
         """
-        from .binding import run_bound
-
         try:
             with _own_stdout() if TENSORRT in self.providers else nullcontext():
                 if isinstance(batch, np.ndarray):
@@ -143,6 +142,10 @@ class Session:
             raise
         except Exception as error:  # its exceptions have no base class of their own
             raise CumelError(f"{self.path}: fails on an input of {(*batch.shape,)} ({_first_line(error)})") from None
+
+    def bound(self, shape: tuple[int, ...]) -> Bound:
+        """Bind the session to memory of one shape on its device; see `Bound`."""
+        return Bound(self, shape)
 
     def report(self) -> dict[str, Any]:
         """Return what was asked for, what was used, and why: of the session, and of every node."""
