@@ -18,6 +18,7 @@ from ..kernels import CumelError, UnavailableError
 from .binding import Bound, run_bound
 from .providers import CPU, CUDA, ORDER, PROVIDERS, TENSORRT, lacking, onnxruntime, settings
 
+ON_CPU = "assigned to the default CPU EP"  # in ONNX Runtime's refusal
 SILENT, WARNING = 4, 2  # severities of ONNX Runtime's log; WARNING is its default
 
 
@@ -98,17 +99,26 @@ class Session:
         self.stream = _address(stream)
         self.device_id = torch.cuda.current_device() if torch.cuda.is_available() else 0
         wanted = settings("cpu") if missing or provider == "cpu" else self._settings(target, cuda_graph)
-        self.raw = self._create(graph, wanted, sizes or {})
+        model, sizes = self.path if graph is None else graph, sizes or {}
+        try:
+            self.raw = self._create(model, wanted, sizes, strict=self.required)
+        except _NodesOnCpuError:  # without a word on which, or whether it is all of them: look again, less strictly
+            self.raw = self._create(model, [*wanted, CPU], sizes, strict=False)
         self.providers: list[str] = self.raw.get_providers()
-        if not missing and provider != "cpu" and self.providers[0] != ORDER[target][0]:
-            missing = _why_fallen_back(target)
-            self._demand(missing)
-        self.reason = "as asked for" if provider != "auto" else missing or "CUDA is available"
         self.nodes = tuple(
             Node(node.name, node.op_type, part.ep_name)
             for part in self.raw.get_provider_graph_assignment_info()
             for node in part.get_nodes()
         )
+        if not missing and provider != "cpu" and self.providers[0] != ORDER[target][0]:
+            missing = _why_fallen_back(target)
+            self._demand(missing)
+        on_cpu = sorted({node.op for node in self.nodes if node.provider == CPU})
+        if self.required and on_cpu:
+            raise UnavailableError(
+                f"{self.path}: its {', '.join(on_cpu)} would run on the CPU, for want of a CUDA kernel; export it again"
+            )
+        self.reason = "as asked for" if provider != "auto" else missing or "CUDA is available"
         self.metadata: dict[str, str] = self.raw.get_modelmeta().custom_metadata_map
         inputs, outputs = self.raw.get_inputs(), self.raw.get_outputs()
         if (len(inputs), len(outputs)) != (1, 1):
@@ -167,27 +177,30 @@ class Session:
         own = settings(target, device=self.device_id, stream=self.stream, cuda_graph=cuda_graph)
         return own if self.required else [*own, CPU]
 
-    def _create(self, graph: bytes | None, wanted: list[Any], sizes: Mapping[str, int]) -> Any:
+    def _create(self, model: Path | bytes, wanted: list[Any], sizes: Mapping[str, int], *, strict: bool) -> Any:
+        """Make a session; a strict one has no node on the CPU, or `_NodesOnCpuError` is raised."""
         runtime = onnxruntime()
         options = runtime.SessionOptions()
         options.log_severity_level = SILENT
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        if self.required:  # ONNX Runtime then refuses by itself to put a node on the CPU
+        if strict:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         for name, size in sizes.items():
             options.add_free_dimension_override_by_name(name, size)
         with _quiet(runtime), _own_stdout():
             try:
                 # Its own fallback prints on stdout and repeats on the CPU, in run() as well.
-                model = graph if graph is not None else self.path
                 return runtime.InferenceSession(model, options, providers=wanted, enable_fallback=0)
             except Exception as error:  # its exceptions have no base class of their own
-                if self.required and "CPU EP" in str(error):
-                    text = f"{self.path}: a node of it has no CUDA kernel, and would run on the CPU; export it again"
-                    raise UnavailableError(text) from None
+                if strict and ON_CPU in str(error):
+                    raise _NodesOnCpuError from None
                 raise CumelError(
                     f"{self.path}: not a usable ONNX model ({_first_line(error)}); export it again"
                 ) from None
+
+
+class _NodesOnCpuError(Exception):
+    """ONNX Runtime refuses to run nodes on the CPU."""
 
 
 def _address(stream: Any) -> int:

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -46,7 +48,7 @@ def test_all_of_a_stream_is_heard_when_windows_meet(hop: int) -> None:
 def test_a_window_comes_as_soon_as_its_last_sample() -> None:
     given_blocks = 0
 
-    def blocks():  # noqa: ANN202
+    def blocks() -> Iterator[np.ndarray]:
         nonlocal given_blocks
         for _ in range(20):
             given_blocks += 1
