@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
 from .plots import ACCENT, INK, save
@@ -19,6 +19,28 @@ MOST_TRACKS = 6  # recordings in one picture
 MOST_LABELS = 12  # of each
 LEAST_PROBABILITY = 0.1  # that a label must reach somewhere, to be shown
 FLOOR_DB = -70.0
+STEPS = (
+    0.1,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    14400,
+    43200,
+    86400,
+)  # s between ticks
+MOST_TICKS = 12
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#f6d5d8", ACCENT, "#7a1f2e"])
 
 
@@ -105,7 +127,8 @@ def _heat(axis: Axes, track: Track, edges: NDArray[np.float64], rows: list[int],
     axis.hlines(np.arange(1, len(rows)), edges[0], edges[-1], color="#e4e7eb", lw=0.6)
     axis.invert_yaxis()
     axis.set(xlim=(edges[0], edges[-1]))
-    axis.xaxis.set_major_locator(MaxNLocator(12, steps=[1, 1.5, 2, 3, 5, 6, 10]))
+    step = next((step for step in STEPS if (edges[-1] - edges[0]) / step <= MOST_TICKS), STEPS[-1])
+    axis.xaxis.set_major_locator(MultipleLocator(step))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _clock(seconds)))
     axis.tick_params(length=0, labelsize=9)
     axis.spines[["top", "right", "left", "bottom"]].set_visible(False)

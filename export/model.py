@@ -16,9 +16,10 @@ from ..esc50.recipes import Recipe
 from ..kernels import CumelError
 from .metadata import Metadata
 from .providers import lacking
-from .routes import choose, from_features, of_length, read_model
+from .routes import FEATURES, choose, from_features, of_length, read_model
 from .session import Session
 
+FLOAT = 1  # float32, as ONNX numbers types
 MOST_SAMPLES = 2**25  # of a clip: ten minutes at 44.1 kHz; beyond lies damaged metadata
 
 
@@ -104,8 +105,7 @@ def load_model(
         recipe = metadata.recipe
         if not 1 <= recipe.n_samples <= MOST_SAMPLES:
             raise CumelError(f"metadata: a clip of {recipe.n_samples} samples; must be 1 to {MOST_SAMPLES}")
-        if metadata.input not in ("waveform", "image"):
-            raise CumelError(f"metadata: input={metadata.input}: must be waveform or image")
+        _check_fit(model, metadata)
     except (CumelError, OverflowError) as error:
         raise CumelError(f"{path}: not a usable model: {error}; `cumel export` writes one") from None
     target = "cuda" if provider == "auto" else provider
@@ -121,23 +121,27 @@ def load_model(
     del model  # as large as the weights
     sizes = {} if batch is None else {"batch": batch}
     session = Session(path, provider, require_gpu, graph=graph, sizes=sizes, stream=stream, cuda_graph=cuda_graph)
-    _check_fit(session, metadata, chosen)
     return Model(path, session, metadata, chosen, reason)
 
 
-def _check_fit(session: Session, metadata: Metadata, route: str) -> None:
+def _check_fit(model: Any, metadata: Metadata) -> None:
     """Refuse a graph that is not the one its metadata tells of."""
-    by_name = {"waveform": [metadata.recipe.n_samples], "image": [*metadata.recipe.input_shape]}
-    name = "features" if route == "kernels" and metadata.input == "waveform" else metadata.input
-    expected = (name, by_name.get(metadata.input) if name == metadata.input else by_name["image"])
-    found = (session.input.name, list(session.input.shape[1:]))
-    if found != expected or session.input.type != "tensor(float)":
-        raise CumelError(
-            f"{session.path}: not a usable model: metadata tells of input {expected[0]} {expected[1]} in float32, the "
-            f"graph takes {found[0]} {found[1]} in {session.input.type}; `cumel export` writes one"
-        )
-    if list(session.output.shape[1:]) != [len(metadata.labels)]:
-        raise CumelError(
-            f"{session.path}: not a usable model: metadata names {len(metadata.labels)} labels, the graph has outputs "
-            f"of {session.output.shape}; `cumel export` writes one"
-        )
+    graph, image = model.graph, [*metadata.recipe.input_shape]
+    takes = {"waveform": ["samples"], "image": image}.get(metadata.input)
+    if takes is None:
+        raise CumelError(f"metadata: input={metadata.input}: must be waveform or image")
+    told = {
+        metadata.input: (FLOAT, takes),
+        "probabilities": (FLOAT, [len(metadata.labels)]),
+        **({FEATURES: (FLOAT, image)} if metadata.input == "waveform" else {}),
+    }
+    found = {}
+    for value in (*graph.input, *graph.output, *(one for one in graph.value_info if one.name in told)):
+        kind = value.type.tensor_type
+        found[value.name] = (kind.elem_type, [axis.dim_param or axis.dim_value for axis in kind.shape.dim][1:])
+    if found != told:
+        raise CumelError(f"metadata: tells of {_listed(told)}; the graph has {_listed(found)}")
+
+
+def _listed(values: dict[str, tuple[int, list[Any]]]) -> str:
+    return ", ".join(f"{name} [{', '.join(map(str, ['batch', *axes]))}]" for name, (_, axes) in values.items())

@@ -182,7 +182,7 @@ BAD_MODELS = [
     (_foreign, "carries no metadata of ours"),
     (_negative_rate, "sr=-16000: must be a whole number of hertz"),
     (_endless, "must be 1 to 33554432"),
-    (_more_labels, "names 5 labels, the graph has outputs of"),
+    (_more_labels, "probabilities [batch, 5], features [batch, 1, 16, 63]; the graph has"),
     (_other_input, "input=spectrum: must be waveform or image"),
     (_large, "2048 MiB, and no ONNX file has more"),
 ]
