@@ -96,11 +96,19 @@ def _of_file(path: Path, recipe: Recipe, hop_seconds: float) -> Iterator[Heard]:
 def of_stream(
     name: str, blocks: Iterable[Pcm], recipe: Recipe, hop_seconds: float, sr: int, seconds: float | None = None
 ) -> Iterator[Heard]:
-    """Yield the windows of samples at the model's rate; what goes wrong on the way is the last that is heard."""
+    """Yield the windows of samples at the model's rate; what goes wrong on the way comes last, after all before it."""
     cfg, end, first = recipe.features, 0.0, True
-    hop = max(1, round(hop_seconds * cfg.sr))
+    hop, failure = max(1, round(hop_seconds * cfg.sr)), ""
+
+    def until_failure() -> Iterator[Pcm]:
+        nonlocal failure
+        try:
+            yield from blocks
+        except InputError as error:
+            failure = str(error)
+
     try:
-        for one in windows(blocks, recipe.n_samples, hop):
+        for one in windows(until_failure(), recipe.n_samples, hop):
             check_sound(name, one.y, cfg)
             start, end = one.start / cfg.sr, (one.start + len(one.y)) / cfg.sr
             yield Heard(name, start, end, seconds, sr, one.y, silent=not one.y.any(), first=first)
@@ -108,7 +116,9 @@ def of_stream(
         if first:
             raise InputError(f"{name}: holds no samples; record it again, or leave it out")
     except InputError as error:
-        yield Heard(name, end, end, seconds, sr, first=first, error=str(error))
+        failure = failure or str(error)
+    if failure:
+        yield Heard(name, end, end, seconds, sr, first=first, error=failure)
 
 
 def check_sound(name: str, y: Samples, cfg: FeatureConfig) -> None:

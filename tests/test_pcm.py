@@ -110,6 +110,13 @@ def test_a_bad_stream_says_why(data: bytes, layout: dict, complaint: str) -> Non
     assert complaint in last.error
 
 
+def test_what_comes_before_a_failure_is_heard() -> None:
+    first, rest, failure = heard(pcm(tone(1.25))[:-1], Format(sr=8000))
+    assert (first.start, first.end, first.error) == (0.0, 1.0, None)
+    assert (rest.end, rest.error) == (9999 / 8000, None)
+    assert (failure.first, failure.y) == (False, None)
+
+
 @pytest.mark.parametrize(
     ("head", "complaint"),
     [
