@@ -154,27 +154,30 @@ class _Pictures:
     top: int
     rows: list[dict[str, Any]] = field(default_factory=list)
     tracks: list[Track] = field(default_factory=list)
+    current: Track | None = None  # of the recording at hand, when it will be shown
 
     def take(self, result: Result) -> None:
         """Keep what is needed of a result."""
         one = result.heard
-        if self.out is None or (one.error is not None and not self.windowed):
+        if self.out is None:
             return
         if not self.windowed:
-            if len(self.rows) < MAX_CLIPS:
+            if one.error is None and len(self.rows) < MAX_CLIPS:
                 self.rows.append(result.row(self.top))
             return
-        if one.first and one.error is None and len(self.tracks) <= MOST_TRACKS:
-            self.tracks.append(Track(Path(one.file).name))
-        if self.tracks and one.error is None and len(self.tracks) <= MOST_TRACKS:
-            self.tracks[-1].add(one.start, one.end, one.y, result.probabilities)
+        if one.first:
+            shown = one.error is None and len(self.tracks) < MOST_TRACKS
+            self.current = Track(Path(one.file).name) if shown else None
+            self.tracks += [self.current] if self.current else []
+        if self.current is not None and one.error is None:
+            self.current.add(one.start, one.end, one.y, result.probabilities)
 
     def draw(self, model: Model) -> str | None:
         """Draw, and return the picture's name; None without one."""
         if self.out is None:
             return None
         if self.windowed:
-            drawn = plot_timelines(self.tracks[:MOST_TRACKS], model.labels, self.out) if self.tracks else None
+            drawn = plot_timelines(self.tracks, model.labels, self.out) if self.tracks else None
         else:
             drawn = draw_results(self.rows, model.recipe, self.out)
         return None if drawn is None else str(drawn)
