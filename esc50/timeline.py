@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -41,6 +41,7 @@ STEPS = (
     86400,
 )  # s between ticks
 MOST_TICKS = 12
+MOST_COLUMNS = 400
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#f6d5d8", ACCENT, "#7a1f2e"])
 
 
@@ -76,52 +77,59 @@ def plot_timelines(tracks: Sequence[Track], labels: Sequence[str], out: Path) ->
     out : Path
         A .png, .svg or .pdf file.
     """
-    shown = [_chosen(track, len(labels)) for track in tracks]
+    columns = [_columns(track, len(labels)) for track in tracks]
+    shown = [_chosen(one.scores) for one in columns]
     heights = [height for rows in shown for height in (0.9, 0.55 + 0.3 * len(rows))]
     figure = Figure(figsize=(13, 1.0 + sum(heights)), layout="constrained", facecolor="white")
     axes = figure.subplots(2 * len(tracks), 1, squeeze=False, height_ratios=heights)[:, 0]
     image = None
-    for i, (track, rows) in enumerate(zip(tracks, shown, strict=True)):
-        edges = _edges(track)
-        _level(axes[2 * i], track, edges)
-        image = _heat(axes[2 * i + 1], track, edges, rows, labels)
+    for i, (track, one, rows) in enumerate(zip(tracks, columns, shown, strict=True)):
+        _level(axes[2 * i], track.name, one)
+        image = _heat(axes[2 * i + 1], one, rows, labels)
     assert image is not None
     bar = figure.colorbar(image, ax=list(axes), label="probability", pad=0.01, aspect=40, fraction=0.03)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     return save(figure, out)
 
 
-def _edges(track: Track) -> NDArray[np.float64]:
-    """Return where each window's column begins and ends: halfway between the middles of neighbours."""
+class _Columns(NamedTuple):
+    """What is drawn of a recording: a column per window, or of so many windows that each has a few pixels."""
+
+    edges: NDArray[np.float64]  # [n + 1], s: halfway between the middles of neighbours
+    level: NDArray[np.float64]  # [n], dB: the loudest window's
+    scores: NDArray[np.float32]  # [n, n_classes]: of each label, the most probable window's
+
+
+def _columns(track: Track, n_classes: int) -> _Columns:
     start, end = np.array(track.start), np.array(track.end)
     middles = (start + end) / 2
-    return np.concatenate([start[:1], (middles[1:] + middles[:-1]) / 2, end[-1:]])
+    edges = np.concatenate([start[:1], (middles[1:] + middles[:-1]) / 2, end[-1:]])
+    silence = np.zeros(n_classes, np.float32)
+    scores = np.stack([silence if row is None else row for row in track.probabilities])
+    first = np.arange(0, len(start), -(-len(start) // MOST_COLUMNS))  # window of each column
+    level = np.maximum.reduceat(np.array(track.level), first)
+    return _Columns(np.append(edges[first], edges[-1]), level, np.maximum.reduceat(scores, first, axis=0))
 
 
-def _chosen(track: Track, n_classes: int) -> list[int]:
+def _chosen(scores: NDArray[np.float32]) -> list[int]:
     """Return the labels to show, in the order in which they come first."""
-    scores = _scores(track, n_classes)
     peaks = scores.max(axis=0)
     best = [int(i) for i in np.argsort(-peaks, kind="stable")[:MOST_LABELS]]
     shown = [i for i in best if peaks[i] >= LEAST_PROBABILITY] or best[:1]
     return sorted(shown, key=lambda i: int(scores[:, i].argmax()))
 
 
-def _scores(track: Track, n_classes: int) -> NDArray[np.float32]:
-    silence = np.zeros(n_classes, np.float32)
-    return np.stack([silence if row is None else row for row in track.probabilities])
-
-
-def _level(axis: Axes, track: Track, edges: NDArray[np.float64]) -> None:
-    axis.stairs(track.level, edges, baseline=FLOOR_DB, fill=True, color=INK, alpha=0.85)
+def _level(axis: Axes, name: str, columns: _Columns) -> None:
+    edges = columns.edges
+    axis.stairs(columns.level, edges, baseline=FLOOR_DB, fill=True, color=INK, alpha=0.85)
     axis.set(xlim=(edges[0], edges[-1]), ylim=(FLOOR_DB, 0), yticks=(FLOOR_DB, 0), ylabel="dB")
-    axis.set_title(track.name, loc="left", fontsize=11, color=INK)
+    axis.set_title(name, loc="left", fontsize=11, color=INK)
     axis.tick_params(labelbottom=False, bottom=False, labelsize=8)
     axis.spines[["top", "right", "bottom"]].set_visible(False)
 
 
-def _heat(axis: Axes, track: Track, edges: NDArray[np.float64], rows: list[int], labels: Sequence[str]) -> Any:
-    scores = _scores(track, len(labels))[:, rows].T
+def _heat(axis: Axes, columns: _Columns, rows: list[int], labels: Sequence[str]) -> Any:
+    edges, scores = columns.edges, columns.scores[:, rows].T
     image = axis.pcolormesh(edges, np.arange(len(rows) + 1), scores, cmap=SHADES, vmin=0, vmax=1, rasterized=True)
     axis.set_yticks(np.arange(len(rows)) + 0.5, [labels[i] for i in rows], fontsize=9)
     axis.hlines(np.arange(1, len(rows)), edges[0], edges[-1], color="#e4e7eb", lw=0.6)

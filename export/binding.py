@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 from ..kernels import CumelError
 from ..kernels.arrays import as_tensor, like
 from .providers import onnxruntime
+
+_numbers = count(1)  # of CUDA graphs
 
 
 def run_bound(session: Any, batch: Any) -> Any:
@@ -32,7 +35,7 @@ class Bound:
     """A session bound to one input and one output of fixed shape, which stay at their place on its device.
 
     Write into `input`, call `run`, read `output`. In a session with `cuda_graph` the first runs capture the work, and
-    later ones replay it.
+    later ones replay it; each `Bound` has a graph of its own.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ class Bound:
         if len(shape) != len(fixed) or any(isinstance(n, int) and n != m for n, m in zip(fixed, shape, strict=True)):
             raise CumelError(f"{session.path}: takes {fixed}, not {shape}")
         device = torch.device("cuda", session.device_id) if session.on_gpu else torch.device("cpu")
-        self._session = session
+        self._session, self._graph = session, next(_numbers) if session.cuda_graph else None
         self.input = torch.zeros(shape, dtype=torch.float32, device=device)
         self.output = torch.empty((shape[0], *_axes(session.output)[1:]), dtype=torch.float32, device=device)
         self._binding = session.raw.io_binding()
@@ -60,13 +63,17 @@ class Bound:
 
     def run(self) -> Tensor:
         """Run the model on what `input` holds, in the order of torch's current stream; returns `output`."""
-        _run(self._session, self._binding, self.input.device, (self.input, self.output))
+        _run(self._session, self._binding, self.input.device, (self.input, self.output), self._graph)
         return self.output
 
 
-def _run(session: Any, binding: Any, device: torch.device, tensors: tuple[Tensor, ...]) -> None:
-    """Run between what the current stream has done and what it will do next."""
+def _run(
+    session: Any, binding: Any, device: torch.device, tensors: tuple[Tensor, ...], graph: int | None = None
+) -> None:
+    """Run between what the current stream has done and what it will do next; captured as CUDA graph number `graph`."""
     options = onnxruntime().RunOptions()
+    if graph is not None:
+        options.add_run_config_entry("gpu_graph_id", str(graph))
     if device.type != "cuda":
         session.raw.run_with_iobinding(binding, options)
         return

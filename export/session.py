@@ -83,7 +83,7 @@ class Session:
         stream: Any = None,
         cuda_graph: bool = False,
     ) -> None:
-        self.path, self.requested = Path(path), provider
+        self.path, self.requested, self.cuda_graph = Path(path), provider, cuda_graph
         self.required = require_gpu or provider in ("cuda", "tensorrt")
         if provider not in PROVIDERS:
             raise CumelError(f"provider={provider}: must be one of {', '.join(PROVIDERS)}")
@@ -143,6 +143,8 @@ class Session:
         ndarray, Tensor or CuPy array
             Of the kind that came in, on its device.
         """
+        if self.cuda_graph:
+            raise CumelError(f"{self.path}: is replayed from a CUDA graph, on fixed memory alone: use `bound`")
         try:
             with _own_stdout() if TENSORRT in self.providers else nullcontext():
                 if isinstance(batch, np.ndarray):
@@ -174,6 +176,8 @@ class Session:
             raise UnavailableError(f"{name} was demanded of ONNX Runtime, but {missing}; `cumel doctor` says more")
 
     def _settings(self, target: str, cuda_graph: bool) -> list[Any]:
+        if target == "tensorrt":  # its TF32 has no provider option
+            os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
         own = settings(target, device=self.device_id, stream=self.stream, cuda_graph=cuda_graph)
         return own if self.required else [*own, CPU]
 

@@ -92,6 +92,32 @@ def test_a_tensor_of_another_shape_is_one_clear_line(model: Path, capfd: pytest.
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_captured_session_refuses_memory_of_another_place(model: Path) -> None:
+    """It would replay the graph on the memory of the first call, and answer for that."""
+    session = Session(model, "cpu")
+    session.cuda_graph = True
+    for batch in (images(), torch.from_numpy(images())):
+        with pytest.raises(CumelError, match="replayed from a CUDA graph, on fixed memory alone: use `bound`"):
+            session.run(batch)
+
+
+def test_each_bound_memory_has_a_graph_of_its_own(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Options(onnxruntime().RunOptions):
+        def add_run_config_entry(self, name: str, value: str) -> None:
+            asked.append(f"{name}={value}")
+
+    session = Session(model, "cpu")
+    session.cuda_graph = True
+    bounds = session.bound(SHAPE), session.bound(SHAPE)
+    monkeypatch.setattr(onnxruntime(), "RunOptions", Options)
+    for bound in (*bounds, bounds[0]):
+        bound.run()
+    assert asked[0] == asked[2] != asked[1]
+    assert all(name.startswith("gpu_graph_id=") for name in asked)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("on_own_stream", [False, True])
 def test_pending_work_comes_first(model: Path, on_own_stream: bool) -> None:
@@ -124,11 +150,11 @@ def test_cupy_goes_in_and_out_on_its_stream(model: Path) -> None:
 @pytest.mark.gpu
 def test_a_captured_graph_replays_on_new_input(model: Path) -> None:
     session = Session(model, "cuda", sizes={"batch": 3}, stream=torch.cuda.Stream(), cuda_graph=True)
-    bound = session.bound(SHAPE)
-    for seed in range(5):  # warm-up, capture, replays
+    bounds = session.bound(SHAPE), session.bound(SHAPE)  # each with memory and a graph of its own
+    for seed in range(10):  # warm-up, capture, replays
         x = images(seed)
-        bound.input.copy_(torch.from_numpy(x))
-        np.testing.assert_allclose(bound.run().cpu(), expected(x), atol=1e-4)
+        bounds[seed % 2].input.copy_(torch.from_numpy(x))
+        np.testing.assert_allclose(bounds[seed % 2].run().cpu(), expected(x), atol=1e-4)
     assert {node.provider for node in session.nodes} == {CUDA}  # so there is no copy between devices to capture
 
 

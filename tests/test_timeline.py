@@ -5,7 +5,7 @@ import pytest
 from matplotlib import image
 
 from cumel.esc50 import timeline
-from cumel.esc50.timeline import FLOOR_DB, MOST_LABELS, Track, plot_timelines
+from cumel.esc50.timeline import FLOOR_DB, MOST_COLUMNS, MOST_LABELS, Track, plot_timelines
 from cumel.kernels import CumelError
 
 LABELS = tuple(f"class_{i}" for i in range(20))
@@ -30,22 +30,32 @@ def test_levels_are_those_of_the_samples() -> None:
 
 
 def test_columns_meet_and_cover_the_recording() -> None:
-    edges = timeline._edges(track())
-    assert len(edges) == 31
-    assert (np.diff(edges) > 0).all()
+    edges, level, scores = timeline._columns(track(), 20)
     assert (edges[0], edges[-1]) == (0, 34)
     np.testing.assert_allclose(edges[1:-1], np.arange(3, 32))  # halfway between the middles 2.5, 3.5, ...
+    assert (level[15], scores[15].max(), len(scores)) == (FLOOR_DB, 0, 30)
+
+
+@pytest.mark.parametrize("n", [400, 401, 5000])
+def test_nothing_short_gets_lost_in_a_long_recording(n: int) -> None:
+    long = Track("a year.wav")
+    for i in range(n):
+        long.add(
+            i, i + 5, np.full(10, 0.9 if i == 777 % n else 1e-3, np.float32), np.eye(20, dtype=np.float32)[i == 777 % n]
+        )
+    edges, level, scores = timeline._columns(long, 20)
+    assert 100 < len(scores) <= MOST_COLUMNS
+    assert (np.diff(edges) > 0).all()
+    assert (edges[0], edges[-1]) == (0, n + 4)
+    (column,) = np.flatnonzero(scores[:, 1])
+    assert edges[column] <= 777 % n + 2.5 <= edges[column + 1]
+    assert level[column] > -1
 
 
 def test_labels_that_stand_out_are_shown_in_order_of_time() -> None:
-    assert timeline._chosen(track(), 20) == [0, 1, 2]
-    flat = Track("noise")
-    flat.add(0, 5, None, np.full(20, 0.05, np.float32))
-    assert timeline._chosen(flat, 20) == [0]
-    many = Track("everything")
-    for i in range(20):
-        many.add(i, i + 1, None, np.eye(20, dtype=np.float32)[19 - i])
-    assert len(timeline._chosen(many, 20)) == MOST_LABELS
+    assert timeline._chosen(timeline._columns(track(), 20).scores) == [0, 1, 2]
+    assert timeline._chosen(np.full((1, 20), 0.05, np.float32)) == [0]
+    assert len(timeline._chosen(np.eye(20, dtype=np.float32)[::-1])) == MOST_LABELS
 
 
 @pytest.mark.parametrize("n", [1, 2, 400])
