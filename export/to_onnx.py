@@ -26,7 +26,7 @@ from .metadata import INPUTS, PRECISIONS, Metadata
 from .network import Classifier, halved, to_onnx
 from .quantize import quantized
 from .session import onnxruntime
-from .triton import check_name, write_repository
+from .triton import place_of, write_repository
 
 LABELS = "labels.json"  # for runtimes that cannot read metadata, such as onnxruntime-web
 CARD = ".md"  # beside the model, under its name
@@ -35,7 +35,7 @@ MAX_BYTES = 1536 << 20  # of weights; torch's exporter puts more than that into 
 
 def export(
     run: Path | str,
-    out: Path | str,
+    out: Path | str | None = None,
     *,
     input: str = WAVEFORM,  # noqa: A002
     precision: str = "fp32",
@@ -53,8 +53,8 @@ def export(
     ----------
     run : path
         A run's folder, or its checkpoint.
-    out : path
-        The .onnx file; its folder is made if missing.
+    out : path, optional
+        The .onnx file; its folder is made if missing. With `triton` it may be left out.
     input : {"waveform", "image"}
         What the model takes.
     precision : {"fp32", "fp16", "int8"}
@@ -62,7 +62,7 @@ def export(
     calibration : sequence of path
         Recordings that activations are measured on for int8, and that the result is judged by.
     triton : path, optional
-        Folder of a Triton model repository that the model is put into as well.
+        Folder of a Triton model repository that the model is put into, named after its run.
 
     Returns
     -------
@@ -74,10 +74,11 @@ def export(
     CumelError
         For an unknown option, an unusable checkpoint, a model that fails its check, or a place that cannot be written.
     """
-    out = Path(out)
+    served = None if triton is None else place_of(Path(triton), Path(run), precision)
+    out = served if out is None else Path(out)
+    if out is None:
+        raise CumelError("out: name the .onnx file to write, or a Triton repository")
     _check_options(out, input, precision, calibration)
-    if triton is not None:
-        check_name(out)
     checkpoint = Checkpoint.load(run)
     metadata = _metadata(checkpoint, input, precision)
     net = checkpoint.network()
@@ -103,7 +104,7 @@ def export(
         "model": str(out),
         "labels": str(labels),
         "card": str(out.with_suffix(CARD)),
-        **({} if triton is None else {"triton": str(write_repository(out, metadata, Path(triton)))}),
+        **({} if served is None else {"triton": str(write_repository(out, metadata, served))}),
         "bytes": out.stat().st_size,
         "recipe": recipe.name,
         "precision": precision,

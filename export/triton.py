@@ -13,9 +13,10 @@ from .frontend import WAVEFORM
 from .metadata import Metadata
 from .network import PROBABILITIES
 
-MAX_BATCH = 64
+MAX_BATCH = 64  # the largest that an export is checked with
 PREFERRED = (8, 16, 32, 64)
 DELAY = 2000  # microseconds that a request waits for others
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 ON_CPU = "instance_group [ { kind: KIND_CPU count: 1 } ]\n"
 # One instance per GPU is Triton's default. TF32 is the CUDA provider's; it costs up to 4.5 dB near the floor.
 ON_GPU = """\
@@ -23,20 +24,33 @@ optimization { execution_accelerators {
   gpu_execution_accelerator [ { name: "cuda" parameters { key: "use_tf32" value: "0" } } ]
 } }
 """
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def write_repository(model: Path, metadata: Metadata, folder: Path) -> Path:
-    """Write ``folder/NAME/config.pbtxt``, ``labels.txt`` and ``1/model.onnx``, NAME being the model's without suffix.
+def place_of(folder: Path, run: Path, precision: str) -> Path:
+    """Return where a run's model goes in a repository: ``folder/NAME/1/model.onnx``, NAME after run and precision.
+
+    Raises
+    ------
+    CumelError
+        For a run whose name Triton does not take.
+    """
+    run = run.resolve()
+    name = (run.parent if run.suffix else run).name + ("" if precision == "fp32" else f"-{precision}")
+    if not NAME.fullmatch(name):
+        raise CumelError(f"{name}: Triton takes names of letters, digits, dots, dashes and underscores; rename the run")
+    return folder / name / "1" / "model.onnx"
+
+
+def write_repository(model: Path, metadata: Metadata, place: Path) -> Path:
+    """Put an exported file at `place`, with ``config.pbtxt`` and ``labels.txt`` two folders up, where Triton looks.
 
     Parameters
     ----------
     model : Path
-        An exported file.
     metadata : Metadata
         Its own.
-    folder : Path
-        The repository; other models in it stay.
+    place : Path
+        As `place_of` says; other models in the repository stay.
 
     Returns
     -------
@@ -46,33 +60,25 @@ def write_repository(model: Path, metadata: Metadata, folder: Path) -> Path:
     Raises
     ------
     CumelError
-        For a name that Triton does not take, and a place that cannot be written.
+        When it cannot be written.
     """
-    name = check_name(model)
-    place = folder / name
-    with replacing(place / "1" / "model.onnx") as part:
-        shutil.copyfile(model, part)
-    with replacing(place / "labels.txt") as part:
-        part.write_text("".join(f"{_one_line(label)}\n" for label in metadata.labels), encoding="utf-8")
-    with replacing(place / "config.pbtxt") as part:
-        part.write_text(config(name, metadata), encoding="utf-8")
-    return place / "config.pbtxt"
-
-
-def check_name(model: Path) -> str:
-    """Return the name of a model in a repository: its file's, without the suffix."""
-    if not NAME.fullmatch(model.stem):
-        raise CumelError(f"{model}: Triton takes names of letters, digits, dots, dashes and underscores; rename it")
-    return model.stem
+    top = place.parent.parent
+    if model.resolve() != place.resolve():
+        with replacing(place) as part:
+            shutil.copyfile(model, part)
+    with replacing(top / "labels.txt") as part:
+        part.write_text("".join(f"{' '.join(label.split())}\n" for label in metadata.labels), encoding="utf-8")
+    with replacing(top / "config.pbtxt") as part:
+        part.write_text(config(top.name, metadata), encoding="utf-8")
+    return top / "config.pbtxt"
 
 
 def config(name: str, metadata: Metadata) -> str:
-    """Return the configuration as protobuf text: dynamic batching, and one instance per GPU, or on the CPU for int8.
+    """Return the configuration of a model, as protobuf text, with dynamic batching; int8 stays on the CPU.
 
-    Requests are batched when they agree in length, which is -1, any, for waveforms.
+    Requests that agree in length, which is -1, any, for waveforms, share a batch.
     """
     shape = [-1] if metadata.input == WAVEFORM else list(metadata.recipe.input_shape)
-    on_cpu = metadata.precision == "int8"
     return f"""\
 name: {json.dumps(name)}
 backend: "onnxruntime"
@@ -82,8 +88,4 @@ output [
   {{ name: "{PROBABILITIES}" data_type: TYPE_FP32 dims: [{len(metadata.labels)}] label_filename: "labels.txt" }}
 ]
 dynamic_batching {{ preferred_batch_size: {list(PREFERRED)} max_queue_delay_microseconds: {DELAY} }}
-{ON_CPU if on_cpu else ON_GPU}"""
-
-
-def _one_line(label: str) -> str:
-    return " ".join(label.split())
+{ON_CPU if metadata.precision == "int8" else ON_GPU}"""

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ...kernels import CumelError
 from . import show
 from .options import INPUTS_HELP, AsJson, Expectation, Inputs, feature_options
 
@@ -27,10 +26,6 @@ def export(
     from ...export.to_onnx import export as write
     from ..inputs import resolve
 
-    if out is None:
-        if triton is None:
-            raise CumelError("export: give --out, the .onnx file to write")
-        out = triton / run.resolve().name / "model.onnx"
     clips = resolve(calibration) if calibration else ()
     show.facts(write(run, out, input=input, precision=precision, calibration=clips, triton=triton), as_json)
 
