@@ -171,7 +171,7 @@ def _recipe(props: Mapping[str, str]) -> Recipe:
         raise CumelError(f"metadata: recipe or features are malformed ({str(error)[:MAX_LABEL]})") from None
     contradictions = stated.differences(recipe.features)
     if _text(props, "kind") != recipe.kind:
-        contradictions.append(f"kind={_text(props, 'kind')}, not {recipe.kind}")
+        contradictions.append(f"kind={_text(props, 'kind')[:MAX_LABEL]}, not {recipe.kind}")
     if contradictions:
         raise CumelError(f"metadata: features contradict the recipe ({'; '.join(contradictions)})")
     return recipe
