@@ -31,7 +31,7 @@ bench-gpu: install
 	compute-sanitizer --tool memcheck --error-exitcode 1 $(BIN)/python bench/gpu.py --check-only
 	compute-sanitizer --tool racecheck --error-exitcode 1 $(BIN)/python bench/gpu.py --check-only
 	$(BIN)/python bench/gpu.py
-	$(BIN)/python bench/inference.py --device cuda
+	$(BIN)/python bench/routes.py --device cuda
 	$(BIN)/python bench/report.py
 
 demo: install
@@ -42,6 +42,7 @@ bench: install
 	$(BIN)/python bench/features.py --threads 2
 	$(BIN)/python bench/extract.py
 	$(BIN)/python bench/inference.py
+	$(BIN)/python bench/routes.py
 	$(BIN)/python bench/train.py
 	$(BIN)/python bench/static.py
 	$(BIN)/python bench/report.py

@@ -1,191 +1,191 @@
-"""Clips in memory to probabilities: torch, and ONNX Runtime by both routes; checked against torch, then timed in turn.
+"""The front end inside ONNX graphs, on one thread: its distance from librosa, then its time, alone and with a network.
 
-``graph`` is the model with its front end inside; ``kernels`` is our own front end, then the rest of that model. On a
-GPU clips and probabilities stay there, calls of one shape are timed as CUDA graphs as well, and so is TensorRT where it
-is installed.
+Peers: the same front end by torch.stft, in torch and exported with the operator STFT; torch eager; int8.
 """
 
 import argparse
-import tempfile
-import time
+import math
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from importlib.metadata import packages_distributions
 
+import librosa
 import numpy as np
+import onnxruntime
 import torch
+from onnxscript import ir
 from torch import Tensor, nn
 
-from cumel.esc50.checkpoint import Checkpoint
-from cumel.esc50.dataset import FEATURES
 from cumel.esc50.recipes import RECIPES, Recipe
-from cumel.export.model import Model, load_model
-from cumel.export.providers import lacking
-from cumel.export.to_onnx import export
+from cumel.export.check_frontend import signals
+from cumel.export.frontend import prepend, standalone
+from cumel.export.network import Classifier, to_onnx
+from cumel.export.quantize import quantized
+from cumel.kernels import PRESETS, FeatureConfig, log_mel
+from cumel.kernels.filterbank import mel_matrix, window
 
 from timing import compare, machine, spread, write_rows
 
-TOLERANCE = 1e-4  # of a probability; 3e-7 here
-SHARPER = 100.0  # the last layer's weights: an untrained network says the same of everything, which would prove nothing
-BATCHES = {"cpu": (1, 16, 64), "cuda": (1, 64, 1024)}
-SINGLE = 20  # single clips in a row, whose latencies are taken one by one, in each round
-PACKAGES = ("torch", "onnxruntime-gpu")
-
-Call = Callable[[Any], Any]
+SECONDS = 5.0
+TOLERANCE = {"noise": 1e-4, "quiet": 1e-4, "clicks": 1e-4, "silence": 1e-4, "tone": 1e-2, "chirp": 1e-2}  # dB
+DEPTH = 80.0  # dB below the clip's maximum that are compared
+PROBABILITY = {"fp32": 1e-3, "int8": 0.2}  # untrained networks
+BAR = 0.35  # of the time of a graph with STFT
 
 
-def probabilities(net: nn.Module, recipe: Recipe) -> Call:
-    """Build torch's own way: our features, the network, softmax."""
+class Eager(nn.Module):
+    """The front end as one writes it in torch, for recipes of kind logmel."""
 
-    def compute(y: Tensor) -> Tensor:
-        with torch.inference_mode():
-            return net(FEATURES[recipe.kind](y, recipe.features)[:, None].float()).softmax(dim=1)
+    def __init__(self, cfg: FeatureConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.register_buffer("window", torch.from_numpy(window(cfg).astype(np.float32)))
+        self.register_buffer("mel", torch.from_numpy(mel_matrix(cfg).astype(np.float32)))
 
-    return compute
-
-
-def by_session(model: Model) -> Call:
-    """Run a loaded model on tensors, which stay where they are."""
-
-    def compute(y: Tensor) -> Tensor:
-        with torch.inference_mode():
-            return model.answer(y)
-
-    return compute
-
-
-def replayed(model: Model, shape: tuple[int, int]) -> Call:
-    """Run a loaded model on one shape, replayed from a CUDA graph; the features of the kernels route come before it."""
-    bound = model.session.bound((shape[0], *model.session.input.shape[1:]))
-
-    def compute(y: Tensor) -> Tensor:
-        with torch.inference_mode():
-            bound.input.copy_(model.entrance(y))
-            return bound.run()
-
-    return compute
+    def forward(self, y: Tensor) -> Tensor:
+        """Return decibels [batch, 1, n_mels, n_frames]."""
+        cfg = self.cfg
+        options = {"center": cfg.center, "pad_mode": cfg.pad_mode, "return_complex": True}
+        stft = torch.stft(y, cfg.n_fft, cfg.hop_length, window=self.window, **options)
+        power = torch.view_as_real(stft).square().sum(dim=-1)
+        db = (10.0 / math.log(10.0)) * (self.mel @ power).clamp(min=cfg.amin).log()
+        if cfg.top_db is not None:
+            db = torch.maximum(db, db.amax(dim=(1, 2), keepdim=True) - cfg.top_db)
+        return db[:, None]
 
 
-def peers(
-    recipe: Recipe, net: nn.Module, path: Path, device: str, batch: int, compiled: nn.Module | None
-) -> dict[str, Call]:
-    """Return every way to classify a batch."""
-    ways: dict[str, Call] = {"torch eager": probabilities(net, recipe)}
-    if compiled is not None:
-        ways["torch.compile"] = probabilities(compiled, recipe)
-    for route in ("graph", "kernels"):
-        ways[f"ONNX Runtime, {route}"] = by_session(load_model(path, provider=device, route=route))
-    if device == "cuda":
-        shape = (batch, recipe.n_samples)
-        for route in ("graph", "kernels"):
-            stream = torch.cuda.Stream()
-            fixed = load_model(path, provider=device, route=route, batch=batch, stream=stream, cuda_graph=True)
-            ways[f"ONNX Runtime, {route}, CUDA graph"] = replayed(fixed, shape)
-        if lacking("tensorrt") is None:
-            for route in ("graph", "kernels"):
-                ways[f"TensorRT, {route}"] = by_session(load_model(path, provider="tensorrt", route=route, batch=batch))
-    return ways
+def session(model: ir.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """Load a model on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    content = ir.to_proto(model).SerializeToString()
+    loaded = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    name = loaded.get_inputs()[0].name
+    return lambda y: loaded.run(None, {name: y})[0]
 
 
-def clips(recipe: Recipe, n: int) -> np.ndarray:
-    """Make `n` clips: a tone of its own pitch in each, in noise."""
-    rng, seconds = np.random.default_rng(0), np.arange(recipe.n_samples) / recipe.features.sr
-    hz = rng.uniform(100, 0.4 * recipe.features.sr, (n, 1))
-    noise = 0.01 * rng.standard_normal((n, recipe.n_samples), dtype=np.float32)
-    return (0.3 * np.sin(2 * np.pi * hz * seconds) + noise).astype(np.float32)
+def reference(y: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
+    """Librosa's decibels, in float64."""
+    mel = librosa.feature.melspectrogram(y=y.astype(np.float64), dtype=np.float64, **cfg.librosa_mel())
+    return librosa.power_to_db(mel, ref=cfg.ref, amin=cfg.amin, top_db=cfg.top_db)
 
 
-def waiting(call: Call, y: Tensor) -> Callable[[], object]:
-    """Call, and wait until the answer is there."""
-    if y.device.type == "cpu":
-        return lambda: call(y)
-
-    def compute() -> None:
-        call(y)
-        torch.cuda.synchronize()
-
-    return compute
+def where() -> dict[str, str]:
+    """Describe the machine, with whichever ONNX Runtime it has."""
+    runtime = packages_distributions()["onnxruntime"][0]
+    return machine(packages=(runtime, "onnx", "torch", "librosa"))
 
 
-def latencies(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
-    """Time single calls, `SINGLE` in a row in each round; seconds of each."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            call()
-            for _ in range(SINGLE):
-                start = time.perf_counter()
-                call()
-                seconds[name].append(time.perf_counter() - start)
-    return {name: np.array(each) for name, each in seconds.items()}
-
-
-def measure(
-    recipe: Recipe, path: Path, net: nn.Module, device: str, rounds: int, compiles: bool
-) -> list[dict[str, Any]]:
-    """Check, then time every batch size; latency percentiles of single clips."""
+def parity() -> None:
+    """Compare the graph of every preset with librosa."""
     rows = []
-    compiled = torch.compile(net, dynamic=False) if compiles else None
-    for batch in BATCHES[device]:
-        y = torch.from_numpy(clips(recipe, batch)).to(device)
-        ways = peers(recipe, net, path, device, batch, compiled)
-        expected = ways["torch eager"](y).cpu().numpy()
-        worst = {name: float(np.abs(way(y).cpu().numpy() - expected).max()) for name, way in ways.items()}
-        if batch > 1 and not np.ptp(expected, axis=0).max() > 0.1:
-            raise SystemExit("the network gives every clip the same answer, so agreement would prove nothing")
-        for name, error in worst.items():
-            if not error <= TOLERANCE:
-                raise SystemExit(f"{name}, batch {batch}: {error:.1e} from torch: not timed")
-        calls = {name: waiting(way, y) for name, way in ways.items()}
-        single = latencies(calls, rounds) if batch == 1 else {}
-        times = compare(calls, rounds)
-        for name, seconds in times.items():
-            p50, p99 = np.percentile(single[name], [50, 99]) * 1e3 if single else ("", "")
-            rows.append(
-                {
-                    "op": f"{recipe.name}, waveform to probabilities, float32",
-                    "peer": name,
-                    "threads": torch.get_num_threads() if device == "cpu" else "",
-                    "batch": batch,
-                    "ms_per_clip": float(np.median(seconds)) / batch * 1e3,
-                    "spread_ms": spread(seconds) / batch * 1e3,
-                    "clips_per_s": batch / float(np.median(seconds)),
-                    "p50_ms": p50,
-                    "p99_ms": p99,
-                    "speed_of_torch": float(np.median(np.array(times["torch eager"]) / np.array(seconds))),
-                    "max_difference": worst[name],
-                }
-            )
-    return rows
+    for preset, cfg in PRESETS.items():
+        n_samples = round(SECONDS * cfg.sr)
+        model = standalone(cfg, n_samples)
+        run = session(model)
+        row = {"preset": preset, "nodes": len(model.graph), "kib": len(ir.to_proto(model).SerializeToString()) / 1024}
+        for name, y in signals(n_samples, cfg.sr).items():
+            expected = reference(y, cfg)
+            floor = expected.max() - DEPTH
+            error = np.abs(np.maximum(run(y[None])[0, 0], floor) - np.maximum(expected, floor))
+            row[f"{name}_db"] = float(error.max())
+            if not error.max() <= TOLERANCE[name]:
+                raise SystemExit(f"{preset}, {name}: {error.max():.1e} dB from librosa, more than {TOLERANCE[name]:g}")
+        rows.append(row)
+    write_rows("inference_parity", rows, where())
+
+
+def timed(topic: str, calls: dict[str, Callable[[], object]], sizes: dict[str, int], rounds: int) -> list[dict]:
+    """Time the calls in turn; ratios are medians of pairs."""
+    times = {name: np.array(seconds) for name, seconds in compare(calls, rounds).items()}
+    first = next(iter(times))
+    return [
+        {
+            "op": topic,
+            "peer": name,
+            "ms_per_clip": float(np.median(seconds)) * 1e3,
+            "spread_ms": spread(list(seconds)) * 1e3,
+            f"of_{first}": float(np.median(seconds / times[first])),
+            "kib": sizes.get(name, 0) / 1024,
+        }
+        for name, seconds in times.items()
+    ]
+
+
+def n_bytes(model: ir.Model) -> int:
+    """Size of a model's file."""
+    return len(ir.to_proto(model).SerializeToString())
+
+
+def frontends(preset: str, rounds: int) -> list[dict]:
+    """Time the front end alone, on one clip."""
+    cfg = PRESETS[preset]
+    n_samples = round(SECONDS * cfg.sr)
+    y = signals(n_samples, cfg.sr)["noise"][None]
+    eager = Eager(cfg).eval()
+    models = {"STFT op": to_onnx(eager, (n_samples,)), "cumel in ONNX": standalone(cfg, n_samples)}
+    assert "STFT" in [node.op_type for node in models["STFT op"].graph]
+    runs = {name: session(model) for name, model in models.items()}
+    runs["torch.stft eager"] = lambda y: eager(torch.from_numpy(y)).numpy()
+    runs["cumel on the CPU"] = lambda y: log_mel(y, cfg)[:, None]
+    expected = reference(y[0], cfg)
+    for name, run in runs.items():
+        error = np.abs(run(y)[0, 0] - expected).max()
+        if not error <= 1e-3:
+            raise SystemExit(f"{name}: {error:.1e} dB from librosa: not timed")
+    calls = {name: lambda run=run: run(y) for name, run in runs.items()}
+    sizes = {name: n_bytes(model) for name, model in models.items()}
+    return timed(f"front end, {preset}", calls, sizes, rounds)
+
+
+def end_to_end(name: str, rounds: int) -> list[dict]:
+    """Time a clip's way from waveform to probabilities, with an untrained network."""
+    recipe: Recipe = RECIPES[name]
+    cfg, n_samples = recipe.features, recipe.n_samples
+    torch.manual_seed(0)
+    net = Classifier(recipe.build(50, mean=-30.0, std=20.0)).eval()
+    y = signals(n_samples, cfg.sr)["noise"][None]
+    rng = np.random.default_rng(0)
+    clips = (rng.standard_normal((16, n_samples)) * 10 ** rng.uniform(-3, 0, (16, 1))).astype(np.float32)
+    eager = Eager(cfg).eval()
+
+    def features(y: np.ndarray) -> Tensor:
+        db = eager(torch.from_numpy(y))
+        if recipe.kind == "logmel":
+            return db
+        low, high = db.amin(dim=(1, 2, 3), keepdim=True), db.amax(dim=(1, 2, 3), keepdim=True)
+        return ((db - low) * (255.0 / (high - low) * 1.0000002)).floor()
+
+    models = {"fp32": to_onnx(net, recipe.input_shape)}
+    models["int8"] = quantized(models["fp32"], features(clips).numpy())
+    for model in models.values():
+        prepend(model.graph, cfg, n_samples, recipe.kind)
+    runs = {"torch eager": lambda y: net(features(y)).numpy()}
+    runs |= {f"ONNX Runtime, {precision}": session(model) for precision, model in models.items()}
+    expected = runs["torch eager"](y)
+    for precision, allowed in PROBABILITY.items():
+        error = np.abs(runs[f"ONNX Runtime, {precision}"](y) - expected).max()
+        if not error <= allowed:
+            raise SystemExit(f"{name}, {precision}: a probability is {error:.1e} from torch's: not timed")
+    calls = {peer: lambda run=run: run(y) for peer, run in runs.items()}
+    sizes = {f"ONNX Runtime, {precision}": n_bytes(model) for precision, model in models.items()}
+    return timed(f"waveform to probabilities, {name}", calls, sizes, rounds)
 
 
 def main() -> None:
-    """Export an untrained network, check, time, append the rows."""
+    """Check, time, append the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
-    parser.add_argument("--device", choices=sorted(BATCHES), default="cpu")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes a minute")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--recipes", nargs="*", choices=sorted(RECIPES), default=["quick", "document"])
     options = parser.parse_args()
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("no CUDA device: nothing to measure")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # as in ONNX Runtime here
-    recipe = RECIPES[options.recipe]
-    torch.manual_seed(0)
-    net = recipe.build(50).eval()
-    with torch.no_grad():
-        last = [layer for layer in net.modules() if isinstance(layer, nn.Linear)][-1]
-        last.weight *= SHARPER
-    state = {"model": net.state_dict(), "ema": None, "optimizer": {}, "scheduler": None}
-    labels = tuple(f"class_{i}" for i in range(50))
-    where = machine(torch.cuda.get_device_name() if options.device == "cuda" else None, PACKAGES)
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "model.onnx"
-        Checkpoint(recipe=recipe, labels=labels, fold=1, seed=0, epoch=0, **state).save(Path(place))
-        export(Path(place), path)
-        net = net.to(options.device)
-        rows = measure(recipe, path, net, options.device, options.rounds, not options.no_compile)
-    write_rows("inference", rows, where)
+    torch.set_num_threads(1)
+    parity()
+    with torch.inference_mode():
+        rows = [row for preset in ("esc50", "compact") for row in frontends(preset, options.rounds)]
+        write_rows("inference_frontend", rows, where())
+        if not rows[1]["of_STFT op"] <= BAR:
+            print(f"front end: {rows[1]['of_STFT op']:.2f} of the time of the STFT operator, {BAR} is the bar")
+        rows = [row for name in options.recipes for row in end_to_end(name, options.rounds)]
+        write_rows("inference", rows, where())
 
 
 if __name__ == "__main__":

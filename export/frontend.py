@@ -20,7 +20,7 @@ from .dft import Dense, Factored, transform
 
 OPSET = 18  # from 22 on ONNX Runtime has no CUDA kernel for MaxPool, and runs it on the CPU without a word
 IR_VERSION = 10  # what torch's exporter writes
-WAVEFORM, FEATURES = "waveform", "features"
+WAVEFORM, FEATURES, LOG_MEL = "waveform", "features", "log_mel"
 PREFIX = "frontend/"  # of its nodes' names
 MOST_SLICES = 32  # of which frames are put together; beyond, a Gather is faster
 
@@ -98,15 +98,17 @@ def features(tape: Tape, waveform: ir.Value, cfg: FeatureConfig, n_samples: int,
     Returns
     -------
     Value [batch, 1, n_mels, n_frames], float32
-        Called ``features``.
+        Called ``features``; the decibels of an image are called ``log_mel`` [batch, n_mels, n_frames].
     """
     n_frames = cfg.n_frames(n_samples)
     clip = _fitted(tape, waveform, n_samples)
     mel = _mel(tape, _frames(tape, clip, cfg, n_samples), cfg, n_frames)
-    db = _decibels(tape, mel, cfg)
-    shape = np.array([0, 1, cfg.n_mels, n_frames])
-    out = tape("Reshape", _stretched(tape, db) if kind == "image" else db, shape, name=FEATURES)
-    out.type, out.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(["batch", *map(int, shape[1:])])
+    values = _decibels(tape, mel, cfg)
+    if kind == "image":
+        values.name = LOG_MEL
+        values = _stretched(tape, values)
+    out = tape("Reshape", values, _ints(0, 1, cfg.n_mels, n_frames), name=FEATURES)
+    out.type, out.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(["batch", 1, cfg.n_mels, n_frames])
     return out
 
 
