@@ -19,27 +19,8 @@ MOST_TRACKS = 6  # recordings in one picture
 MOST_LABELS = 12  # of each
 LEAST_PROBABILITY = 0.1  # that a label must reach somewhere, to be shown
 FLOOR_DB = -70.0
-STEPS = (
-    0.1,
-    0.5,
-    1,
-    2,
-    5,
-    10,
-    15,
-    30,
-    60,
-    120,
-    300,
-    600,
-    900,
-    1800,
-    3600,
-    7200,
-    14400,
-    43200,
-    86400,
-)  # s between ticks
+# s between ticks
+STEPS = (0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 MOST_TICKS = 12
 MOST_COLUMNS = 400
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#f6d5d8", ACCENT, "#7a1f2e"])

@@ -127,11 +127,8 @@ def load_model(
 def _check_fit(model: Any, metadata: Metadata) -> None:
     """Refuse a graph that is not the one its metadata tells of."""
     graph, image = model.graph, [*metadata.recipe.input_shape]
-    takes = {"waveform": ["samples"], "image": image}.get(metadata.input)
-    if takes is None:
-        raise CumelError(f"metadata: input={metadata.input}: must be waveform or image")
     told = {
-        metadata.input: (FLOAT, takes),
+        metadata.input: (FLOAT, ["samples"] if metadata.input == "waveform" else image),
         "probabilities": (FLOAT, [len(metadata.labels)]),
         **({FEATURES: (FLOAT, image)} if metadata.input == "waveform" else {}),
     }

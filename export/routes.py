@@ -57,7 +57,7 @@ def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
     import onnx
 
     graph = model.graph
-    made_by = {name: node for node in graph.node for name in node.output}
+    made_by = {name: number for number, node in enumerate(graph.node) for name in node.output}
     if FEATURES not in made_by:
         raise CumelError(f"its graph has no value named {FEATURES} at which to cut it")
     kept: set[int] = set()
@@ -67,15 +67,14 @@ def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
         if name in needed or not name:
             continue
         needed.add(name)
-        node = None if name == FEATURES else made_by.get(name)
-        if node is not None and id(node) not in kept:
-            kept.add(id(node))
-            pending += node.input
+        if name != FEATURES and name in made_by and made_by[name] not in kept:
+            kept.add(made_by[name])
+            pending += graph.node[made_by[name]].input
     heard = {value.name for value in graph.input} & needed
     if heard:
         raise CumelError(f"its network also reads {', '.join(sorted(heard))}, past the front end")
     rest = onnx.helper.make_graph(
-        [node for node in graph.node if id(node) in kept],
+        [graph.node[number] for number in sorted(kept)],
         graph.name,
         [onnx.helper.make_tensor_value_info(FEATURES, onnx.TensorProto.FLOAT, ["batch", *shape])],
         graph.output,
@@ -124,11 +123,13 @@ def choose(requested: str, takes: str, on_gpu: bool) -> tuple[str, str]:
     """
     if requested not in ROUTES:
         raise CumelError(f"route={requested}: must be one of {', '.join(ROUTES)}")
+    missing = _lacking() if on_gpu else None
     if takes != "waveform":
         if requested == "graph":
             raise CumelError("route=graph: this model takes images, so its graph has no front end; use kernels")
+        if missing:
+            raise UnavailableError(f"takes images, which our kernels make on the GPU, but {missing}; use provider=cpu")
         return "kernels", "the model takes images"
-    missing = _lacking() if on_gpu else None
     if requested == "kernels" and missing:
         raise UnavailableError(f"route=kernels: our kernels were demanded on the GPU, but {missing}")
     if requested != "auto":

@@ -96,6 +96,8 @@ def test_the_route_on_a_gpu(missing: str | None, monkeypatch: pytest.MonkeyPatch
     assert choose("auto", "waveform", True) == ("graph", f"our kernels cannot run on the GPU: {missing}")
     with pytest.raises(UnavailableError, match="our kernels were demanded on the GPU, but torch sees no CUDA device"):
         choose("kernels", "waveform", True)
+    with pytest.raises(UnavailableError, match="takes images, which our kernels make on the GPU, but torch sees"):
+        choose("auto", "image", True)
 
 
 def _other_name(model: onnx.ModelProto) -> None:
@@ -183,7 +185,7 @@ BAD_MODELS = [
     (_negative_rate, "sr=-16000: must be a whole number of hertz"),
     (_endless, "must be 1 to 33554432"),
     (_more_labels, "probabilities [batch, 5], features [batch, 1, 16, 63]; the graph has"),
-    (_other_input, "input=spectrum: must be waveform or image"),
+    (_other_input, "input is 'spectrum', not one of"),
     (_large, "2048 MiB, and no ONNX file has more"),
 ]
 
