@@ -20,7 +20,6 @@ from .routes import FEATURES, choose, from_features, of_length, read_model
 from .session import Session
 
 FLOAT = 1  # float32, as ONNX numbers types
-MOST_SAMPLES = 2**25  # of a clip: ten minutes at 44.1 kHz; beyond lies damaged metadata
 
 
 @dataclass(frozen=True)
@@ -103,10 +102,8 @@ def load_model(
     try:
         metadata = Metadata.from_props({entry.key: entry.value for entry in model.metadata_props})
         recipe = metadata.recipe
-        if not 1 <= recipe.n_samples <= MOST_SAMPLES:
-            raise CumelError(f"metadata: a clip of {recipe.n_samples} samples; must be 1 to {MOST_SAMPLES}")
         _check_fit(model, metadata)
-    except (CumelError, OverflowError) as error:
+    except CumelError as error:
         raise CumelError(f"{path}: not a usable model: {error}; `cumel export` writes one") from None
     target = "cuda" if provider == "auto" else provider
     on_gpu = target in ("cuda", "tensorrt") and lacking(target) is None

@@ -40,9 +40,9 @@ def test_columns_meet_and_cover_the_recording() -> None:
 def test_nothing_short_gets_lost_in_a_long_recording(n: int) -> None:
     long = Track("a year.wav")
     for i in range(n):
-        long.add(
-            i, i + 5, np.full(10, 0.9 if i == 777 % n else 1e-3, np.float32), np.eye(20, dtype=np.float32)[i == 777 % n]
-        )
+        loud = int(i == 777 % n)
+        y = np.full(10, 0.9 if loud else 1e-3, np.float32)
+        long.add(i, i + 5, y, np.eye(20, dtype=np.float32)[loud])
     edges, level, scores = timeline._columns(long, 20)
     assert 100 < len(scores) <= MOST_COLUMNS
     assert (np.diff(edges) > 0).all()
