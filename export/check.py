@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from onnxscript import ir
+from onnxscript.ir.passes.common import ShapeInferencePass
 from torch import nn
 
 from ..esc50.audio import fit_length
@@ -146,7 +147,7 @@ def _check_graph(path: Path, metadata: Metadata) -> ir.Model:
             if axes != ["batch", *shape] or len(values) > 1:
                 raise CumelError(f"{value.name} has the axes {axes}, not {['batch', *shape]}")
     if metadata.precision != "int8":  # which is for the CPU and the web
-        ir.passes.common.ShapeInferencePass()(model)
+        ShapeInferencePass()(model)
         missing = without_cuda_kernel(model.graph)
         if missing:
             raise CumelError(f"{', '.join(missing)}: not listed as having a CUDA kernel in ONNX Runtime")

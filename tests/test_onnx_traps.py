@@ -15,6 +15,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto
 from onnxscript import ir
+from onnxscript.ir.passes.common import ShapeInferencePass
 
 from cumel.esc50.recipes import Recipe
 from cumel.export.check import BOUNDS
@@ -139,7 +140,7 @@ def test_trap_10_the_front_end_has_no_max(name: str, kind: str) -> None:
 
 
 def typed(model: ir.Model) -> ir.Graph:
-    ir.passes.common.ShapeInferencePass()(model)
+    ShapeInferencePass()(model)
     return model.graph
 
 

@@ -98,9 +98,7 @@ def test_a_repository_is_written_whole_and_keeps_its_others(tmp_path: Path) -> N
         place = place_of(tmp_path / "served", tmp_path / run, precision)
         assert write_repository(model, given(precision=precision), place) == place.parent.parent / "config.pbtxt"
         assert place.read_bytes() == model.read_bytes()
-    files = sorted(
-        str(path.relative_to(tmp_path / "served")) for path in tmp_path.glob("served/**/*") if path.is_file()
-    )
+    files = {str(path.relative_to(tmp_path / "served")) for path in tmp_path.rglob("served/**/*") if path.is_file()}
     names = ("cats-fp16", "dogs", "dogs-int8")
     assert files == {f"{name}/{file}" for name in names for file in ("1/model.onnx", "config.pbtxt", "labels.txt")}
     assert parsed((tmp_path / "served/dogs-int8/config.pbtxt").read_text()).name == "dogs-int8"
