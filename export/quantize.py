@@ -41,8 +41,8 @@ def quantized(model: ir.Model, features: NDArray[np.float32]) -> ir.Model:
         def __init__(self) -> None:
             self.batches = iter(np.array_split(features, -(-len(features) // BATCH)))
 
-        def get_next(self) -> dict[str, Any] | None:
-            """Return the next batch."""
+        def get_next(self) -> dict[str, Any] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """Return the next batch, and None after the last."""
             batch = next(self.batches, None)
             return None if batch is None else {IMAGE: batch}
 
