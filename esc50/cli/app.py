@@ -46,7 +46,7 @@ for command in (synth, download, extract, convert, verify, train, evaluate, cros
 
 @app.command()
 def bench(
-    topic: Annotated[str, typer.Argument(help="features, extract, train or inference.")] = "features",
+    topic: Annotated[str, typer.Argument(help="features, extract, train, inference or routes.")] = "features",
     arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to the benchmark, after --.")] = None,
     as_json: AsJson = False,
 ) -> None:
