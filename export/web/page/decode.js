@@ -1,0 +1,70 @@
+// A file to mono samples at the model's rate, by the browser's own decoders.
+
+export const MOST_SECONDS = 600; // of a recording; the rest of a longer one is not decoded
+const UNKNOWN_BYTES = 64 << 20; // taken of a file whose length the browser cannot tell
+
+// Resolves to {y, seconds, whole}: y Float32Array, the mean of the channels; seconds, of y; whole, or cut to MOST_SECONDS.
+export async function decode(file, sr) {
+  if (!file.size) throw new Error(`${file.name} is empty.`);
+  const seconds = await duration(file);
+  let part = file;
+  if (seconds === null ? file.size > UNKNOWN_BYTES : seconds > MOST_SECONDS) {
+    const share = seconds === null ? UNKNOWN_BYTES / file.size : (1.05 * MOST_SECONDS) / seconds;
+    part = file.slice(0, Math.ceil(file.size * share) + (1 << 16)); // decoders forgive a file that ends early
+  }
+  let audio;
+  try {
+    audio = await new OfflineAudioContext(1, 1, sr).decodeAudioData(await part.arrayBuffer());
+  } catch {
+    const remedy = part === file ? "Try WAV, FLAC, MP3 or OGG." : `Cut it to less than ${MOST_SECONDS / 60} minutes.`;
+    throw new Error(`${file.name} cannot be decoded by this browser. ${remedy}`);
+  }
+  const most = MOST_SECONDS * sr;
+  const y = mono(audio).subarray(0, most);
+  return { y, seconds: y.length / sr, whole: part === file && audio.length <= most };
+}
+
+// Seconds as the file's header tells, or null where it does not, without decoding it.
+function duration(file) {
+  const player = new Audio();
+  const address = URL.createObjectURL(file);
+  return new Promise((resolve) => {
+    player.onloadedmetadata = () => resolve(Number.isFinite(player.duration) ? player.duration : null);
+    player.onerror = () => resolve(null);
+    player.preload = "metadata";
+    player.src = address;
+  }).finally(() => {
+    player.removeAttribute("src");
+    URL.revokeObjectURL(address);
+  });
+}
+
+function mono(audio) {
+  const y = audio.getChannelData(0);
+  const n = audio.numberOfChannels;
+  for (let channel = 1; channel < n; channel++) {
+    const other = audio.getChannelData(channel);
+    for (let i = 0; i < y.length; i++) y[i] += other[i];
+  }
+  if (n > 1) for (let i = 0; i < y.length; i++) y[i] /= n;
+  return y;
+}
+
+// Mono float32 samples as a WAV file, so that a recording takes the way of any other file.
+export function wav(y, sr, name) {
+  const header = new DataView(new ArrayBuffer(44));
+  const text = (at, word) => [...word].forEach((c, i) => header.setUint8(at + i, c.charCodeAt(0)));
+  text(0, "RIFF");
+  header.setUint32(4, 36 + y.byteLength, true);
+  text(8, "WAVEfmt ");
+  header.setUint32(16, 16, true);
+  header.setUint16(20, 3, true); // float
+  header.setUint16(22, 1, true); // channel
+  header.setUint32(24, sr, true);
+  header.setUint32(28, 4 * sr, true);
+  header.setUint16(32, 4, true);
+  header.setUint16(34, 32, true);
+  text(36, "data");
+  header.setUint32(40, y.byteLength, true);
+  return new File([header, y], name, { type: "audio/wav" });
+}
