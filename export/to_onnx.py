@@ -22,15 +22,16 @@ from ..esc50.files import replacing
 from ..esc50.recipes import Recipe
 from ..kernels import CumelError
 from .check import BATCHES, OPSET, check
+from .frontend import WAVEFORM, prepend
 from .metadata import Metadata
 
-INPUTS = ("image",)
+INPUTS = ("waveform", "image")
 PRECISIONS = ("fp32",)
 LABELS = "labels.json"  # for runtimes that cannot read metadata, such as onnxruntime-web
 MAX_BYTES = 1536 << 20  # of weights; torch's exporter puts more than that into a second file
 
 
-def export(run: Path | str, out: Path | str, *, input: str = "image", precision: str = "fp32") -> dict[str, Any]:  # noqa: A002
+def export(run: Path | str, out: Path | str, *, input: str = "waveform", precision: str = "fp32") -> dict[str, Any]:  # noqa: A002
     """Write a run's network to `out`, and its labels to labels.json beside it.
 
     The graph maps ``image`` [batch, 1, n_mels, n_frames], float32 (0..255 for a recipe of kind image, dB for logmel),
@@ -85,9 +86,11 @@ def export(run: Path | str, out: Path | str, *, input: str = "image", precision:
 
     labels = out.with_name(LABELS)
     with replacing(out) as model_part:
-        _write(net, input, recipe.input_shape, metadata.to_props(), model_part)
+        _write(net, metadata, model_part)
         try:
-            checked = check(model_part, net, _examples(recipe, max(BATCHES)))
+            clips = _clips(recipe, max(BATCHES))
+            images = FEATURES[recipe.kind](clips, recipe.features)[:, None].astype(np.float32)
+            checked = check(model_part, net, clips if input == "waveform" else images, images)
         except CumelError as error:
             raise CumelError(f"{out}: not written, as the exported model fails its check: {error}") from None
         with replacing(labels) as labels_part:
@@ -100,24 +103,25 @@ def export(run: Path | str, out: Path | str, *, input: str = "image", precision:
         "bytes": out.stat().st_size,
         "recipe": recipe.name,
         "precision": precision,
-        "input": f"{input} [batch, {', '.join(map(str, recipe.input_shape))}] float32",
+        "input": f"{input} [batch, {'samples' if input == WAVEFORM else ', '.join(map(str, recipe.input_shape))}] float32",
         "output": f"probabilities [batch, {len(metadata.labels)}] float32",
         **checked,
     }
 
 
-def _write(net: nn.Module, name: str, shape: tuple[int, ...], props: dict[str, str], path: Path) -> None:
-    """Turn the network into ONNX."""
+def _write(net: nn.Module, metadata: Metadata, path: Path) -> None:
+    """Turn the network into ONNX, with the front end before it if the model takes waveforms."""
+    recipe = metadata.recipe
     with _quiet():
         try:
             program = torch.onnx.export(
                 net,
-                (torch.zeros(2, *shape),),  # a batch of 1 would be taken for a constant
+                (torch.zeros(2, *recipe.input_shape),),  # a batch of 1 would be taken for a constant
                 dynamo=True,
                 external_data=False,
                 verbose=False,
                 opset_version=OPSET,
-                input_names=[name],
+                input_names=["image"],
                 output_names=["probabilities"],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
@@ -128,12 +132,14 @@ def _write(net: nn.Module, name: str, shape: tuple[int, ...], props: dict[str, s
     # The exporter notes its source lines in every node: they name the folders of this machine and help nobody.
     for noted in (graph, *graph, *graph.inputs, *graph.outputs, *(value for node in graph for value in node.outputs)):
         noted.metadata_props.clear()
-    program.model.metadata_props.update(props)
+    if metadata.input == WAVEFORM:
+        prepend(graph, recipe.features, recipe.n_samples, recipe.kind)
+    program.model.metadata_props.update(metadata.to_props())
     program.save(path)
 
 
-def _examples(recipe: Recipe, n: int) -> NDArray[np.float32]:
-    """Make `n` seeded inputs such as the network meets: features of decaying tones in noise, from faint to loud."""
+def _clips(recipe: Recipe, n: int) -> NDArray[np.float32]:
+    """Make `n` seeded clips such as the network meets: decaying tones in noise, from faint to loud."""
     cfg, rng = recipe.features, np.random.default_rng(0)
 
     def draw(low: float, high: float) -> NDArray[np.float64]:
@@ -142,7 +148,7 @@ def _examples(recipe: Recipe, n: int) -> NDArray[np.float32]:
     seconds = np.arange(recipe.n_samples) / cfg.sr
     y = np.sin(2 * np.pi * draw(100, 0.4 * cfg.sr) * seconds) * np.exp(-draw(0.5, 10) * seconds)
     y = 10 ** draw(-3, 0) * (y + 10 ** draw(-3, -1) * rng.standard_normal(y.shape))
-    return FEATURES[recipe.kind](y.astype(np.float32), cfg)[:, None].astype(np.float32)
+    return y.astype(np.float32)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from .options import AsJson, Expectation, Inputs, feature_options
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     out: Annotated[Path, typer.Option(help="The .onnx file.")],
-    input: Annotated[str, typer.Option(help="What the model takes: image.")] = "image",  # noqa: A002
+    input: Annotated[str, typer.Option(help="What the model takes: waveform or image.")] = "waveform",  # noqa: A002
     precision: Annotated[str, typer.Option(help="fp32.")] = "fp32",
     as_json: AsJson = False,
 ) -> None:
