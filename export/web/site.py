@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,8 +13,8 @@ from typing import Any
 
 from ...esc50.files import commit, unwritable
 from ...kernels import CumelError
+from ..frontend import FEATURES, WAVEFORM
 from ..metadata import Metadata
-from ..predict import load_model
 from .runtime import VERSION, runtime_files
 
 FORMAT = "cumel web 1"
@@ -57,16 +58,14 @@ def write_site(
     """
     model, out = Path(model), Path(out)
     _check_folder(out, overwrite)
-    loaded = load_model(model, provider="cpu")
-    metadata = loaded.metadata
-    if metadata.input != "waveform":
+    graph, metadata = _load(model)
+    if metadata.input != WAVEFORM:
         raise CumelError(f"{model}: takes {metadata.input}s; a page needs one that `cumel export --input waveform` wrote")
     sr = metadata.recipe.features.sr
     if not RATES[0] <= sr <= RATES[1]:
         raise CumelError(f"{model}: hears at {sr} Hz, and browsers resample to {RATES[0]}..{RATES[1]} Hz; train another")
-    del loaded
     content = {**_page(), **_runtime(None if runtime is None else Path(runtime))}
-    content[MODEL] = _with_features(model, metadata)
+    content[MODEL] = graph.SerializeToString()
     content[ABOUT] = json.dumps(_about(metadata), indent=1, ensure_ascii=False).encode()
     with _staged(out) as stage:
         for name, data in content.items():
@@ -82,7 +81,7 @@ def write_site(
         "onnxruntime_web": VERSION,
         "files": {name: len(data) for name, data in content.items()},
         "bytes": sum(map(len, content.values())),
-        "serve": f"python -m http.server -d {out}",
+        "serve": f"python -m http.server -d {shlex.quote(str(out))}",
     }
 
 
@@ -128,16 +127,25 @@ def _runtime(folder: Path | None) -> dict[str, bytes]:
     return {**found, "runtime/LICENSE.txt": files(__package__).joinpath("onnxruntime-web.LICENSE.txt").read_bytes()}
 
 
-def _with_features(path: Path, metadata: Metadata) -> bytes:
-    """Return the model with what its network is given as a second output, as runtimes hand out outputs alone."""
+def _load(path: Path) -> tuple[Any, Metadata]:
+    """Read a model, and make what its network is given a second output: runtimes hand out outputs alone."""
     import onnx
 
-    model = onnx.load(path)
-    if not any("features" in node.output for node in model.graph.node):
-        raise CumelError(f"{path}: no value in it is called features; export it again")
-    shape = ["batch", *metadata.recipe.input_shape]
-    model.graph.output.append(onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, shape))
-    return model.SerializeToString()
+    if not path.is_file():
+        raise CumelError(f"{path}: no such model; `cumel export` writes one")
+    try:
+        model = onnx.load(path)
+        metadata = Metadata.from_props({prop.key: prop.value for prop in model.metadata_props})
+    except CumelError as error:
+        raise CumelError(f"{path}: not a usable model: {error}; `cumel export` writes one") from None
+    except Exception as error:  # protobuf's, which is no direct dependency, or an OSError
+        raise CumelError(f"{path}: not a usable ONNX model ({str(error).splitlines()[0]}); export it again") from None
+    if metadata.input == WAVEFORM:
+        if not any(FEATURES in node.output for node in model.graph.node):
+            raise CumelError(f"{path}: no value in it is called {FEATURES}; export it again")
+        shape = ["batch", *metadata.recipe.input_shape]
+        model.graph.output.append(onnx.helper.make_tensor_value_info(FEATURES, onnx.TensorProto.FLOAT, shape))
+    return model, metadata
 
 
 def _about(metadata: Metadata) -> dict[str, Any]:

@@ -83,6 +83,7 @@ async function listen() {
   showTop(result.probabilities);
   element.timing.textContent = `Decoded in ${clip.ms.toFixed(0)} ms; spectrogram and network took ${result.ms.toFixed(0)} ms.`;
   showMel();
+  document.dispatchEvent(new CustomEvent("heard", { detail: { name: clip.name, labels: model.labels, ...heard } }));
   return undefined;
 }
 
@@ -130,7 +131,7 @@ async function record() {
     say(error.message, true);
   } finally {
     element.drop.classList.remove("recording");
-    element["record-text"].textContent = "Record";
+    element["record-text"].textContent = `Record ${model.seconds} s`;
     element.file.disabled = false;
   }
   return undefined;
@@ -177,6 +178,7 @@ async function start() {
   const response = await fetch("model.json", { cache: "no-cache" });
   if (!response.ok) throw new Error(`model.json: ${response.status} ${response.statusText}`);
   model = await response.json();
+  element["record-text"].textContent = `Record ${model.seconds} s`;
   element.facts.textContent = model.facts.join(" · ");
   classifier = new Classifier();
   listenForFiles();

@@ -18,7 +18,7 @@ function prepare(canvas) {
   canvas.width = Math.round(width * ratio);
   canvas.height = Math.round(height * ratio);
   const pen = canvas.getContext("2d");
-  pen.scale(ratio, ratio);
+  pen.scale(canvas.width / width, canvas.height / height);
   const style = getComputedStyle(canvas);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
   pen.font = `12px ${style.fontFamily}`;
@@ -55,9 +55,7 @@ export function drawWaveform(canvas, y, from, to) {
   const scale = peak ? (middle - 2) / peak : 0;
   const x = (sample) => (sample / y.length) * width;
   pen.fillStyle = colour("heard");
-  pen.beginPath();
-  pen.roundRect(x(from), 0, x(to) - x(from), height, 6);
-  pen.fill();
+  if (to - from < y.length) pen.fillRect(x(from), 0, x(to) - x(from), height);
   const [rest, accent] = [colour("rest"), colour("accent")];
   const thin = width / canvas.width;
   for (let column = 0; column < canvas.width; column++) {
@@ -99,14 +97,16 @@ export function drawMel(canvas, values, config, { edge, origin, length }) {
   const first = (config.center ? 0 : config.n_fft / 2 / config.sr) - hop / 2;
   const x = (seconds) => area.x + ((seconds - origin + edge - first) / (n_frames * hop)) * area.w;
   pen.textAlign = "center";
-  for (const tick of round(origin, origin + length, Math.max(2, area.w / 90))) {
+  const [begin, end] = [x(origin), x(origin + length)];
+  for (const tick of round(origin, origin + length, Math.max(2, (end - begin) / 80))) {
     if (x(tick) < area.x || x(tick) > area.x + area.w) continue;
     pen.fillRect(x(tick), area.y + area.h + 1, 1, 4);
     pen.fillText(`${tick} s`, x(tick), area.y + area.h + 14);
   }
   if (edge > 0) {
-    pen.fillStyle = "#fffc";
-    for (const seconds of [origin, origin + length]) pen.fillRect(x(seconds), area.y, 1, area.h);
+    pen.fillStyle = "#0009"; // over what is mirrored
+    pen.fillRect(area.x, area.y, begin - area.x, area.h);
+    pen.fillRect(end, area.y, area.x + area.w - end, area.h);
     pen.fillStyle = colour("faint");
   }
   drawScale(pen, { ...area, x: area.x + area.w + 12 }, low, high);
