@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..kernels import CumelError
+from .frontend import OPSET
 from .session import Session
 
-OPSET = 18  # from 22 on ONNX Runtime has no CUDA kernel for MaxPool, and runs it on the CPU without a word
 BATCHES = (1, 2, 7, 16)
 # Of a probability. Worst 3.6e-7 for trained networks; 3.6e-5 for the document's with its last layer scaled to logits of
 # +-30, as rounding grows with the logits. A wrong graph is off by 1e-2 and more.

@@ -18,6 +18,8 @@ from ..kernels.cpu import ROUNDED_UP
 from ..kernels.reference import FLAT_DB
 from .dft import Dense, Factored, transform
 
+OPSET = 18  # from 22 on ONNX Runtime has no CUDA kernel for MaxPool, and runs it on the CPU without a word
+IR_VERSION = 10  # what torch's exporter writes
 WAVEFORM, FEATURES = "waveform", "features"
 PREFIX = "frontend/"  # of its nodes' names
 MOST_SLICES = 32  # of which frames are put together; beyond, a Gather is faster
@@ -57,15 +59,25 @@ class Tape:
 
 def prepend(graph: ir.Graph, cfg: FeatureConfig, n_samples: int, kind: str) -> None:
     """Put the front end in front of a network's graph, whose one input it replaces by ``waveform``."""
-    tape, (taken,) = Tape(), graph.inputs
-    waveform = ir.Value(name=WAVEFORM, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["batch", "samples"]))
+    tape, waveform, (taken,) = Tape(), _waveform(), graph.inputs
     out = features(tape, waveform, cfg, n_samples, kind)
-    first = graph[0]
     taken.replace_all_uses_with(out)
     graph.inputs[:] = [waveform]
     for constant in tape.constants:
         graph.register_initializer(constant)
-    graph.insert_before(first, tape.nodes)
+    graph.insert_before(graph[0], tape.nodes)
+
+
+def standalone(cfg: FeatureConfig, n_samples: int, kind: str = "logmel") -> ir.Model:
+    """Return the front end as a model of its own, ``waveform`` to ``features``."""
+    tape, waveform = Tape(), _waveform()
+    out = features(tape, waveform, cfg, n_samples, kind)
+    options = {"initializers": tape.constants, "opset_imports": {"": OPSET}, "name": "frontend"}
+    return ir.Model(ir.Graph([waveform], [out], nodes=tape.nodes, **options), ir_version=IR_VERSION)
+
+
+def _waveform() -> ir.Value:
+    return ir.Value(name=WAVEFORM, type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["batch", "samples"]))
 
 
 def features(tape: Tape, waveform: ir.Value, cfg: FeatureConfig, n_samples: int, kind: str) -> ir.Value:

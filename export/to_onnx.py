@@ -21,8 +21,8 @@ from ..esc50.dataset import FEATURES
 from ..esc50.files import replacing
 from ..esc50.recipes import Recipe
 from ..kernels import CumelError
-from .check import BATCHES, OPSET, check
-from .frontend import WAVEFORM, prepend
+from .check import BATCHES, check
+from .frontend import OPSET, WAVEFORM, prepend
 from .metadata import Metadata
 
 INPUTS = ("waveform", "image")
@@ -97,13 +97,14 @@ def export(run: Path | str, out: Path | str, *, input: str = "waveform", precisi
             labels_part.write_text(
                 json.dumps(metadata.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
             )
+    shape = ("samples",) if input == WAVEFORM else recipe.input_shape
     return {
         "model": str(out),
         "labels": str(labels),
         "bytes": out.stat().st_size,
         "recipe": recipe.name,
         "precision": precision,
-        "input": f"{input} [batch, {'samples' if input == WAVEFORM else ', '.join(map(str, recipe.input_shape))}] float32",
+        "input": f"{input} [batch, {', '.join(map(str, shape))}] float32",
         "output": f"probabilities [batch, {len(metadata.labels)}] float32",
         **checked,
     }
