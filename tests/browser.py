@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,8 +16,12 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import pytest
+
+REQUIRED = "CUMEL_REQUIRE_CHROMIUM"  # when set, a test that lacks Chromium or its runtime fails where it would skip
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless=new",
     "--no-sandbox",  # which root cannot use
@@ -29,12 +34,27 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-pipe",
 )
-PIPES = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+PIPES = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
 PATIENCE = 60  # seconds for one answer; the slowest takes 3
 
 
+def lack(what: str) -> NoReturn:
+    """Skip the test, or fail it where a browser is required."""
+    if os.environ.get(REQUIRED):
+        pytest.fail(f"{REQUIRED} is set, but {what}", pytrace=False)
+    pytest.skip(what)
+
+
+def chromium() -> str:
+    """Return the path of a Chromium."""
+    found = [path for path in map(shutil.which, PROGRAMS) if path]
+    return found[0] if found else lack(f"there is none of {', '.join(PROGRAMS)} here")
+
+
 class Browser:
-    """A Chromium with one page. `events` are all that it reported, of the page and of its workers."""
+    """A Chromium with one page. `events` are what it reported since the last `open`."""
 
     def __init__(self, program: str, profile: Path, *flags: str) -> None:
         ours, theirs = os.pipe(), os.pipe()  # (read, write): to Chromium, and from it
@@ -112,9 +132,11 @@ class Browser:
 
     def open(self, address: str) -> None:
         """Load a page."""
-        n = len(self.events)
+        self("Page.navigate", url="about:blank")
+        self.events.clear()
+        self.workers.clear()
         self("Page.navigate", url=address)
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events[n:]):
+        while not self.parameters("Page.loadEventFired"):
             self._receive()
 
     def drop(self, path: Path, selector: str) -> None:
@@ -134,25 +156,32 @@ class Browser:
     def screenshot(self, path: Path, width: int, height: int | None, *, dark: bool = False, scale: float = 2) -> None:
         """Save what a screen of this width shows; of all its height, unless one is given."""
         metrics = {"width": width, "deviceScaleFactor": scale, "mobile": width < 600}
-        self("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
         self("Emulation.setDeviceMetricsOverride", height=height or 800, **metrics)
         height = height or self.evaluate("document.documentElement.scrollHeight")
         self("Emulation.setDeviceMetricsOverride", height=height, **metrics)
         self.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         path.write_bytes(base64.b64decode(self("Page.captureScreenshot")["data"]))
 
+    def parameters(self, method: str) -> list[dict[str, Any]]:
+        """Return what was reported under a name since the last `open`, by the page and by its workers."""
+        return [event["params"] for event in self.events if event["method"] == method]
+
     @property
     def requested(self) -> list[str]:
-        """Addresses that the page and its workers asked for."""
-        return [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
+        """Addresses that were asked for."""
+        return [asked["request"]["url"] for asked in self.parameters("Network.requestWillBeSent")]
 
     @property
     def complaints(self) -> list[str]:
         """What the console would show as an error or a warning."""
-        said = [e["params"]["entry"] for e in self.events if e["method"] == "Log.entryAdded"]
-        said += [e["params"] for e in self.events if e["method"] == "Runtime.consoleAPICalled"]
-        bad = [json.dumps(one) for one in said if one.get("level", one.get("type")) in ("error", "warning", "assert")]
-        return bad + [json.dumps(e["params"]) for e in self.events if e["method"] == "Runtime.exceptionThrown"]
+        said = [entry["entry"] for entry in self.parameters("Log.entryAdded")]
+        said += self.parameters("Runtime.consoleAPICalled")
+        bad = [one for one in said if one.get("level", one.get("type")) in ("error", "warning", "assert")]
+        return [json.dumps(one) for one in bad + self.parameters("Runtime.exceptionThrown")]
 
     def close(self) -> None:
         """End Chromium."""

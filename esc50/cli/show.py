@@ -173,7 +173,9 @@ def site(report: dict[str, Any], json_only: bool) -> None:
     for name, size in report["files"].items():
         table.add_row(f"{size:,}", escape(name))
     _console().print(table)
-    print(f"{report['bytes'] / 1e6:.1f} MB in {printable(report['site'])}, with onnxruntime-web {report['onnxruntime_web']}")
+    print(
+        f"{report['bytes'] / 1e6:.1f} MB in {printable(report['site'])}, with onnxruntime-web {report['onnxruntime_web']}"
+    )
     print(f"serve it: {printable(report['serve'])}")
     return None
 

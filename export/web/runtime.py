@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from ...esc50.files import replacing
@@ -34,15 +33,13 @@ OFFLINE = (
 )
 
 
-def runtime_files(folder: Path | None = None, environment: Mapping[str, str] = os.environ) -> dict[str, bytes]:
-    """Return the runtime's files by name: from `folder`, else from the cache, else from npm.
+def runtime_files(folder: Path | None = None) -> dict[str, bytes]:
+    """Return the runtime's files by name: from `folder`, else from the user's cache, else from npm.
 
     Parameters
     ----------
     folder : path, optional
         The unpacked npm package, such as ``node_modules/onnxruntime-web``.
-    environment : mapping
-        Where the cache lies: ``XDG_CACHE_HOME``, or else ``HOME``.
 
     Raises
     ------
@@ -53,7 +50,7 @@ def runtime_files(folder: Path | None = None, environment: Mapping[str, str] = o
     """
     if folder is not None:
         return _from_folder(folder)
-    cache = _cache(environment)
+    cache = _cache()
     try:
         return {name: _checked(name, (cache / name).read_bytes()) for name in FILES}
     except (OSError, CumelError):  # not there, or damaged
@@ -64,9 +61,9 @@ def runtime_files(folder: Path | None = None, environment: Mapping[str, str] = o
     return files
 
 
-def _cache(environment: Mapping[str, str]) -> Path:
+def _cache() -> Path:
     """Return the user's cache folder, after the XDG Base Directory Specification: relative paths in it do not count."""
-    base = Path(environment.get("XDG_CACHE_HOME", ""))
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "cumel" / f"{PACKAGE}-{VERSION}"
 
 

@@ -60,10 +60,14 @@ def write_site(
     _check_folder(out, overwrite)
     graph, metadata = _load(model)
     if metadata.input != WAVEFORM:
-        raise CumelError(f"{model}: takes {metadata.input}s; a page needs one that `cumel export --input waveform` wrote")
+        raise CumelError(
+            f"{model}: takes {metadata.input}s; a page needs one that `cumel export --input waveform` wrote"
+        )
     sr = metadata.recipe.features.sr
     if not RATES[0] <= sr <= RATES[1]:
-        raise CumelError(f"{model}: hears at {sr} Hz, and browsers resample to {RATES[0]}..{RATES[1]} Hz; train another")
+        raise CumelError(
+            f"{model}: hears at {sr} Hz, and browsers resample to {RATES[0]}..{RATES[1]} Hz; train another"
+        )
     content = {**_page(), **_runtime(None if runtime is None else Path(runtime))}
     content[MODEL] = graph.SerializeToString()
     content[ABOUT] = json.dumps(_about(metadata), indent=1, ensure_ascii=False).encode()

@@ -2,7 +2,7 @@
 import { wav } from "./decode.js";
 
 const REFUSALS = {
-  NotAllowedError: "The microphone was refused. Allow it in the browser’s settings for this page.",
+  NotAllowedError: "The microphone was refused. Allow it in the browser's settings for this page.",
   NotFoundError: "There is no microphone.",
   NotReadableError: "The microphone is in use by another program.",
 };
