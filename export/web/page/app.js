@@ -4,6 +4,7 @@ import { decode, MOST_SECONDS } from "./decode.js";
 import { drawMel, drawWaveform } from "./draw.js";
 import { Player } from "./play.js";
 import { Recorder } from "./record.js";
+import { part } from "./resample.js";
 
 const TOP = 5;
 const element = Object.fromEntries([...document.querySelectorAll("[id]")].map((found) => [found.id, found]));
@@ -11,8 +12,8 @@ const recorder = new Recorder();
 const player = new Player(element.playhead, (playing) => (element.play.textContent = playing ? "Stop" : "Play"));
 let model; // what model.json says
 let classifier;
-let clip = null; // {name, y, seconds, whole, ms} of the recording on show
-let heard = null; // {from, samples, features} of the part that was classified last
+let clip = null; // {name, y, sr, seconds, whole, ms} of the recording on show
+let heard = null; // what was heard last: the worker's answer, and `from`, at the model's rate as its n
 let latest = 0; // the recording that was opened last: an earlier one that decodes for longer is dropped
 
 function say(text, failed = false) {
@@ -33,7 +34,7 @@ async function open(file, name = file.name) {
     const started = performance.now();
     const decoded = await decode(file, model.sr);
     if (turn !== latest) return;
-    check(decoded.y, name);
+    check(decoded, name);
     clip = { name, ...decoded, ms: performance.now() - started };
   } catch (error) {
     if (turn === latest) say(error.message, true);
@@ -44,9 +45,10 @@ async function open(file, name = file.name) {
   element.result.hidden = false;
   element.name.textContent = clip.name;
   const cut = clip.whole ? "" : `, the first ${MOST_SECONDS / 60} minutes of a longer recording`;
-  const mirrored = clip.y.length < model.samples ? `, mirrored to ${model.seconds} s for the model` : "";
-  element.about.textContent = `${clock(clip.seconds)} at ${kilohertz(model.sr)}${cut}${mirrored}`;
-  const movable = clip.y.length > model.samples;
+  const mirrored = clip.seconds < model.seconds ? `, mirrored to ${model.seconds} s for the model` : "";
+  const resampled = clip.sr === model.sr ? "" : `, heard at ${kilohertz(model.sr)}`;
+  element.about.textContent = `${clock(clip.seconds)} at ${kilohertz(clip.sr)}${resampled}${cut}${mirrored}`;
+  const movable = clip.seconds > model.seconds;
   element.window.hidden = element.span.hidden = !movable;
   element.wave.classList.toggle("movable", movable);
   element.start.max = movable ? clip.seconds - model.seconds : 0;
@@ -55,23 +57,30 @@ async function open(file, name = file.name) {
 }
 
 // The same limits as `cumel predict` has.
-function check(y, name) {
+function check({ y, seconds }, name) {
   const least = model.features.n_fft;
-  if (y.length < least) throw new Error(`${name} is too short: the model needs ${Math.ceil((1000 * least) / model.sr)} ms.`);
+  if (Math.ceil(seconds * model.sr - 1e-6) < least) throw new Error(`${name} is too short: the model needs ${Math.ceil((1000 * least) / model.sr)} ms.`);
   if (!y.every(Number.isFinite)) throw new Error(`${name} holds samples that are no numbers.`);
   if (y.every((sample) => sample === 0)) throw new Error(`${name} is silent: every sample is zero.`);
+}
+
+// The samples of the clip, at its own rate, that are heard from `from` on.
+function range(from) {
+  const first = Math.round((from * clip.sr) / model.sr);
+  return [first, Math.min(first + Math.round(model.seconds * clip.sr), clip.y.length)];
 }
 
 // Classify the part of the clip that the slider points at.
 async function listen() {
   const from = Math.round(element.start.valueAsNumber * model.sr);
-  const samples = clip.y.slice(from, from + model.samples);
-  element.span.textContent = `${clock(from / model.sr)} to ${clock((from + samples.length) / model.sr)}`;
+  element.span.textContent = `${clock(from / model.sr)} to ${clock(from / model.sr + model.seconds)}`;
   element.answer.classList.add("stale");
-  drawWaveform(element.wave, clip.y, from, from + samples.length);
+  const [first, end] = range(from);
+  drawWaveform(element.wave, clip.y, first, end);
+  const request = { part: part(clip.y, clip.sr, model.sr, from, model.samples), sr: clip.sr, target: model.sr };
   let result;
   try {
-    result = samples.some((sample) => sample !== 0) && (await classifier.run(samples));
+    result = clip.y.subarray(first, end).some((sample) => sample !== 0) && (await classifier.run(request));
   } catch (error) {
     return say(`The model failed on this recording: ${error.message}`, true);
   }
@@ -79,9 +88,10 @@ async function listen() {
   if (!result) return say("This part is silent; move on to another.", true);
   say("");
   element.answer.classList.remove("stale");
-  heard = { from, samples: samples.length, ...result };
+  heard = { from, ...result };
   showTop(result.probabilities);
-  element.timing.textContent = `Decoded in ${clip.ms.toFixed(0)} ms; spectrogram and network took ${result.ms.toFixed(0)} ms.`;
+  const resampling = clip.sr === model.sr ? "" : ` resampled in ${result.ms.resample.toFixed(0)} ms,`;
+  element.timing.textContent = `Decoded in ${clip.ms.toFixed(0)} ms,${resampling} heard in ${result.ms.model.toFixed(0)} ms`;
   showMel();
   document.dispatchEvent(new CustomEvent("heard", { detail: { name: clip.name, labels: model.labels, ...heard } }));
   return undefined;
@@ -101,17 +111,17 @@ function showTop(probabilities) {
 }
 
 function showMel() {
-  const missing = Math.max(0, model.samples - heard.samples);
+  const missing = model.samples - heard.n;
   drawMel(element.mel, heard.features, model.features, {
     edge: Math.ceil(missing / 2) / model.sr,
     origin: heard.from / model.sr,
-    length: heard.samples / model.sr,
+    length: heard.n / model.sr,
   });
 }
 
 function redraw() {
   if (!heard) return;
-  drawWaveform(element.wave, clip.y, heard.from, heard.from + heard.samples);
+  drawWaveform(element.wave, clip.y, ...range(heard.from));
   showMel();
 }
 
@@ -168,7 +178,7 @@ function listenForTheWindow() {
     move(event);
   };
   element.wave.onpointermove = (event) => element.wave.hasPointerCapture(event.pointerId) && move(event);
-  element.play.onclick = () => player.toggle(clip.y, model.sr, heard?.from ?? 0, model.samples);
+  element.play.onclick = () => player.toggle(clip.y, clip.sr, ...range(Math.round(element.start.valueAsNumber * model.sr)));
 }
 
 async function start() {

@@ -3,7 +3,7 @@
 export class Classifier {
   #worker;
   #running = null; // {id, resolve, reject}
-  #waiting = null; // {samples, resolve, reject}
+  #waiting = null; // {request, resolve, reject}
   #last = 0;
 
   constructor() {
@@ -21,11 +21,11 @@ export class Classifier {
     });
   }
 
-  // Resolves to {probabilities, features, ms}, or to null when a later request took this one's place.
-  run(samples) {
+  // Resolves to the worker's answer, or to null when a later request took this one's place.
+  run(request) {
     return new Promise((resolve, reject) => {
       this.#waiting?.resolve(null);
-      this.#waiting = { samples, resolve, reject };
+      this.#waiting = { request, resolve, reject };
       if (!this.#running) this.#next();
     });
   }
@@ -34,8 +34,7 @@ export class Classifier {
     this.#running = this.#waiting && { id: ++this.#last, ...this.#waiting };
     this.#waiting = null;
     if (!this.#running) return;
-    const { id, samples } = this.#running;
-    this.#worker.postMessage({ id, samples });
+    this.#worker.postMessage({ id: this.#running.id, ...this.#running.request });
   }
 
   #answer({ error, ...result }) {

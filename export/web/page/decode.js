@@ -1,10 +1,12 @@
-// A file to mono samples at the model's rate, by the browser's own decoders.
+// A file to mono samples at its own rate, by the browser's decoders.
+import { rateOf } from "./rate.js";
 
 export const MOST_SECONDS = 600; // of a recording; the rest of a longer one is not decoded
 const UNKNOWN_BYTES = 64 << 20; // taken of a file whose length the browser cannot tell
 
-// Resolves to {y, seconds, whole}: y Float32Array, the mean of the channels; seconds, of y; whole, or cut to MOST_SECONDS.
-export async function decode(file, sr) {
+// Resolves to {y, sr, seconds, whole}: y Float32Array, the mean of the channels; seconds, of y; whole, or cut to
+// MOST_SECONDS. A file whose rate cannot be told is resampled by the browser, to `otherwise`.
+export async function decode(file, otherwise) {
   if (!file.size) throw new Error(`${file.name} is empty.`);
   const seconds = await duration(file);
   let part = file;
@@ -14,14 +16,23 @@ export async function decode(file, sr) {
   }
   let audio;
   try {
-    audio = await new OfflineAudioContext(1, 1, sr).decodeAudioData(await part.arrayBuffer());
+    audio = await context((await rateOf(file)) ?? otherwise, otherwise).decodeAudioData(await part.arrayBuffer());
   } catch {
     const remedy = part === file ? "Try WAV, FLAC, MP3 or OGG." : `Cut it to less than ${MOST_SECONDS / 60} minutes.`;
     throw new Error(`${file.name} cannot be decoded by this browser. ${remedy}`);
   }
+  const sr = audio.sampleRate;
   const most = MOST_SECONDS * sr;
   const y = mono(audio).subarray(0, most);
-  return { y, seconds: y.length / sr, whole: part === file && audio.length <= most };
+  return { y, sr, seconds: y.length / sr, whole: part === file && audio.length <= most };
+}
+
+function context(sr, otherwise) {
+  try {
+    return new OfflineAudioContext(1, 1, sr);
+  } catch {
+    return new OfflineAudioContext(1, 1, otherwise); // a rate that this browser does not know
+  }
 }
 
 // Seconds as the file's header tells, or null where it does not, without decoding it.

@@ -12,10 +12,10 @@ export class Player {
     this.#tell = tell;
   }
 
-  toggle(y, sr, from, n) {
+  toggle(y, sr, first, end) {
     if (this.#source) return this.stop();
     this.#context ??= new AudioContext();
-    const part = y.subarray(from, from + n);
+    const part = y.subarray(first, end);
     const buffer = this.#context.createBuffer(1, part.length, sr);
     buffer.copyToChannel(part, 0);
     this.#source = new AudioBufferSourceNode(this.#context, { buffer });
@@ -25,7 +25,7 @@ export class Player {
     const started = this.#context.currentTime;
     const move = () => {
       if (!this.#source) return;
-      const sample = from + Math.min((this.#context.currentTime - started) * sr, part.length);
+      const sample = first + Math.min((this.#context.currentTime - started) * sr, part.length);
       this.#playhead.style.left = `${(100 * sample) / y.length}%`;
       requestAnimationFrame(move);
     };

@@ -1,4 +1,4 @@
-// The microphone, for as long as the model listens.
+// The microphone, at its own rate, for as long as the model listens.
 import { wav } from "./decode.js";
 
 const REFUSALS = {

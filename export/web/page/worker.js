@@ -1,4 +1,6 @@
-// The model, on a thread of its own: {id, samples} in, {id, probabilities, features, ms} or {id, error} out.
+// The model, on a thread of its own. In: {id, part, sr, target}, after `part` of resample.js. Out: {id, probabilities,
+// features, n, ms: {resample, model}}, n the samples that the model was given, or {id, error}.
+import { resample } from "./resample.js";
 import * as ort from "./runtime/ort.wasm.min.js";
 
 ort.env.wasm.numThreads = 1; // more need headers that a plain static server does not send
@@ -14,11 +16,13 @@ async function load() {
   return ort.InferenceSession.create(await response.arrayBuffer(), { executionProviders: ["wasm"] });
 }
 
-async function run(session, samples) {
+async function run(session, { part, sr, target }) {
   const started = performance.now();
-  const waveform = new ort.Tensor("float32", samples, [1, samples.length]);
-  const { probabilities, features } = await session.run({ waveform });
-  return { probabilities: probabilities.data, features: features.data, ms: performance.now() - started };
+  const y = resample(part, sr, target);
+  const resampled = performance.now();
+  const { probabilities, features } = await session.run({ waveform: new ort.Tensor("float32", y, [1, y.length]) });
+  const ms = { resample: resampled - started, model: performance.now() - resampled };
+  return { probabilities: probabilities.data, features: features.data, n: y.length, ms };
 }
 
 const session = load();
@@ -26,9 +30,9 @@ session.then(
   () => postMessage({ ready: true }),
   (error) => postMessage({ ready: false, error: error.message }),
 );
-onmessage = async ({ data: { id, samples } }) => {
+onmessage = async ({ data: { id, ...request } }) => {
   try {
-    postMessage({ id, ...(await run(await session, samples)) });
+    postMessage({ id, ...(await run(await session, request)) });
   } catch (error) {
     postMessage({ id, error: error.message });
   }
