@@ -76,6 +76,7 @@ class Browser:
         self.page = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
         self._watch(self.page)
         self("Page.enable")
+        self("Page.setLifecycleEventsEnabled", enabled=True)
 
     def _watch(self, session: str) -> None:
         for domain in ("Network", "Runtime", "Log"):
@@ -132,11 +133,15 @@ class Browser:
 
     def open(self, address: str) -> None:
         """Load a page."""
-        self("Page.navigate", url="about:blank")
+        self._load("about:blank")  # so that nothing of the last page is taken for the next one's
         self.events.clear()
         self.workers.clear()
-        self("Page.navigate", url=address)
-        while not self.parameters("Page.loadEventFired"):
+        self._load(address)
+
+    def _load(self, address: str) -> None:
+        loader = self("Page.navigate", url=address)["loaderId"]
+        done = {"loaderId": loader, "name": "load"}
+        while not any(event.items() >= done.items() for event in self.parameters("Page.lifecycleEvent")):
             self._receive()
 
     def drop(self, path: Path, selector: str) -> None:
@@ -196,7 +201,7 @@ class Browser:
 
 
 class _Noting(SimpleHTTPRequestHandler):
-    def log_message(self, form: str, *arguments: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         self.server.asked.append(self.path)  # type: ignore[attr-defined]
 
 

@@ -173,9 +173,8 @@ def site(report: dict[str, Any], json_only: bool) -> None:
     for name, size in report["files"].items():
         table.add_row(f"{size:,}", escape(name))
     _console().print(table)
-    print(
-        f"{report['bytes'] / 1e6:.1f} MB in {printable(report['site'])}, with onnxruntime-web {report['onnxruntime_web']}"
-    )
+    size, version = f"{report['bytes'] / 1e6:.1f} MB", report["onnxruntime_web"]
+    print(f"{size} in {printable(report['site'])}, with onnxruntime-web {version}")
     print(f"serve it: {printable(report['serve'])}")
     return None
 

@@ -67,8 +67,13 @@ def _cache() -> Path:
     return (base if base.is_absolute() else Path.home() / ".cache") / "cumel" / f"{PACKAGE}-{VERSION}"
 
 
+def sha512(content: bytes) -> str:
+    """Return a checksum as npm writes it."""
+    return base64.b64encode(hashlib.sha512(content).digest()).decode()
+
+
 def _checked(name: str, content: bytes) -> bytes:
-    if base64.b64encode(hashlib.sha512(content).digest()).decode() != SHA512[name]:
+    if sha512(content) != SHA512[name]:
         raise CumelError(f"{name}: its SHA-512 is not that of {PACKAGE} {VERSION}")
     return content
 

@@ -1,4 +1,4 @@
-"""Writes the folder: the page's own files, the model with its features as an output, what it says of itself, the runtime."""
+"""Writes the folder: the page, the model with its features as an output, what it says of itself, the runtime."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..frontend import FEATURES, WAVEFORM
 from ..metadata import Metadata
 from .runtime import VERSION, runtime_files
 
+HERE = Path(__file__).parent
 FORMAT = "cumel web 1"
 MODEL, ABOUT = "model.onnx", "model.json"
 RATES = (8000, 192_000)  # Hz, to which browsers can resample
@@ -122,13 +122,13 @@ def _staged(out: Path) -> Iterator[Path]:
 
 
 def _page() -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in files(__package__).joinpath("page").iterdir()}
+    return {file.name: file.read_bytes() for file in sorted((HERE / "page").iterdir())}
 
 
 def _runtime(folder: Path | None) -> dict[str, bytes]:
     """Return the runtime's files under the ending .js: many servers do not know .mjs to be a script."""
     found = {f"runtime/{name.replace('.mjs', '.js')}": data for name, data in runtime_files(folder).items()}
-    return {**found, "runtime/LICENSE.txt": files(__package__).joinpath("onnxruntime-web.LICENSE.txt").read_bytes()}
+    return {**found, "runtime/LICENSE.txt": (HERE / "onnxruntime-web.LICENSE.txt").read_bytes()}
 
 
 def _load(path: Path) -> tuple[Any, Metadata]:
@@ -158,12 +158,14 @@ def _about(metadata: Metadata) -> dict[str, Any]:
     cfg = recipe.features
     facts = [f"{recipe.model} network, recipe {recipe.name}, {metadata.precision}"]
     if metadata.accuracy is not None:
-        facts.append(f"{metadata.accuracy:.1%} right on fold {metadata.fold}, which it never saw")
-    facts.append(f"{len(metadata.labels)} labels")
-    facts.append(
-        f"{cfg.n_mels} mel bands, {cfg.fmin:g}–{cfg.top_frequency:g} Hz, of {recipe.seconds:g} s at {cfg.sr / 1000:g} kHz"
-    )
-    facts.append(f"ONNX Runtime Web {VERSION}")
+        views = f", by {recipe.views} views a clip" if recipe.views > 1 else ""
+        facts.append(f"{metadata.accuracy:.1%} right on fold {metadata.fold}, which it never saw{views}")
+    bands = f"{cfg.n_mels} mel bands, {cfg.fmin:g}-{cfg.top_frequency:g} Hz"
+    facts += [
+        f"{len(metadata.labels)} labels",
+        f"{bands}, of {recipe.seconds:g} s at {cfg.sr / 1000:g} kHz",
+        f"ONNX Runtime Web {VERSION}",
+    ]
     return {
         "format": FORMAT,
         **metadata.to_dict(),

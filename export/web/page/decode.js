@@ -50,11 +50,23 @@ function duration(file) {
   });
 }
 
+// Chromium turns the positive numbers of 16-bit (and 8-bit) files into n / 32767, the negative ones into n / 32768. Make
+// both n / 32768, as other decoders do: beside loud sounds the bend shows in quiet bands, by 0.08 dB.
+function straighten(y) {
+  for (const scale of [1 << 15, 1 << 7]) {
+    const bent = (v) => Math.abs(v * (scale - 1) - Math.round(v * (scale - 1))) < 2e-7 * v * scale; // float32's rounding
+    if (!y.every((v) => (v > 0 ? bent(v) : Number.isInteger(v * scale)))) continue;
+    for (let i = 0; i < y.length; i++) if (y[i] > 0) y[i] = Math.round(y[i] * (scale - 1)) / scale;
+    break;
+  }
+  return y;
+}
+
 function mono(audio) {
-  const y = audio.getChannelData(0);
+  const y = straighten(audio.getChannelData(0));
   const n = audio.numberOfChannels;
   for (let channel = 1; channel < n; channel++) {
-    const other = audio.getChannelData(channel);
+    const other = straighten(audio.getChannelData(channel));
     for (let i = 0; i < y.length; i++) y[i] += other[i];
   }
   if (n > 1) for (let i = 0; i < y.length; i++) y[i] /= n;
