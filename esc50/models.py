@@ -53,6 +53,7 @@ class ESC50Model(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits [batch, num_cats]."""
+        image = image.to(self.dense1.weight.dtype)  # of 0..255, exact in float16 too
         hidden = torch.relu(self.dense1(self.features(image).flatten(1)))
         return self.dense2(self.dropout(hidden))
 
@@ -97,7 +98,8 @@ class CompactCNN(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return logits [batch, num_cats] of ``log_mel`` [batch, 1, n_mels, n_frames] in dB."""
-        x = self.features(self.stem((log_mel - self.mean) / self.std)).mean(dim=2)
+        x = ((log_mel - self.mean) / self.std).to(self.head.weight.dtype)  # decibels are too coarse in float16
+        x = self.features(self.stem(x)).mean(dim=2)
         return self.head(self.dropout(x.mean(dim=2) + x.amax(dim=2)))
 
 

@@ -20,7 +20,7 @@ from .dft import Dense, Factored, transform
 
 OPSET = 18  # from 22 on ONNX Runtime has no CUDA kernel for MaxPool, and runs it on the CPU without a word
 IR_VERSION = 10  # what torch's exporter writes
-WAVEFORM, FEATURES = "waveform", "features"
+WAVEFORM, FEATURES, LOG_MEL = "waveform", "features", "log_mel"
 PREFIX = "frontend/"  # of its nodes' names
 MOST_SLICES = 32  # of which frames are put together; beyond, a Gather is faster
 
@@ -98,15 +98,17 @@ def features(tape: Tape, waveform: ir.Value, cfg: FeatureConfig, n_samples: int,
     Returns
     -------
     Value [batch, 1, n_mels, n_frames], float32
-        Called ``features``.
+        Called ``features``; the decibels of an image are called ``log_mel`` [batch, n_mels, n_frames].
     """
     n_frames = cfg.n_frames(n_samples)
     clip = _fitted(tape, waveform, n_samples)
     mel = _mel(tape, _frames(tape, clip, cfg, n_samples), cfg, n_frames)
-    db = _decibels(tape, mel, cfg)
-    shape = np.array([0, 1, cfg.n_mels, n_frames])
-    out = tape("Reshape", _stretched(tape, db) if kind == "image" else db, shape, name=FEATURES)
-    out.type, out.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(["batch", *map(int, shape[1:])])
+    values = _decibels(tape, mel, cfg)
+    if kind == "image":
+        values.name = LOG_MEL
+        values = _stretched(tape, values)
+    out = tape("Reshape", values, _ints(0, 1, cfg.n_mels, n_frames), name=FEATURES)
+    out.type, out.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(["batch", 1, cfg.n_mels, n_frames])
     return out
 
 
@@ -179,31 +181,22 @@ def _padded(tape: Tape, clip: ir.Value, cfg: FeatureConfig, n_samples: int, tota
 def _mel(tape: Tape, frames: ir.Value, cfg: FeatureConfig, n_frames: int) -> ir.Value:
     """Mel spectrogram [batch, n_mels, n_frames] of frames [batch, n_frames, n_fft]."""
     dft = transform(cfg)
-    squares, n_bins = _dense(tape, frames, dft) if isinstance(dft, Dense) else _factored(tape, frames, dft, n_frames)
-    halves = [_slice(tape, squares, i * n_bins, (i + 1) * n_bins, -1) for i in range(2)]
-    strength = tape("Add", *halves)
+    if isinstance(dft, Dense):
+        stft = tape("MatMul", frames, dft.matrix)  # [batch, n_frames, 2 * n_bins]
+    else:
+        n1, n2 = dft.window.shape
+        n_k1 = len(dft.second)
+        windowed = tape("Mul", tape("Reshape", frames, _ints(-1, n1, n2)), dft.window)
+        first = tape("Reshape", tape("MatMul", dft.first, windowed), _ints(-1, n_k1, 2 * n2))
+        # ONNX Runtime computes the transposed product in place: k1 becomes the batch of the second step.
+        stft = tape("MatMul", tape("Transpose", first, perm=[1, 0, 2]), dft.second)
+    squares, n_bins = tape("Mul", stft, stft), (dft.matrix if isinstance(dft, Dense) else dft.second).shape[-1] // 2
+    strength = tape("Add", _slice(tape, squares, 0, n_bins, 2), _slice(tape, squares, n_bins, 2 * n_bins, 2))
     if cfg.power == 1:
         strength = tape("Sqrt", strength)
-    strength = tape("Reshape", strength, _ints(0, n_frames, len(dft.mel)))
+    if isinstance(dft, Factored):
+        strength = tape("Reshape", tape("Transpose", strength, perm=[1, 0, 2]), _ints(-1, n_frames, len(dft.mel)))
     return tape("Transpose", tape("MatMul", strength, dft.mel), perm=[0, 2, 1])
-
-
-def _dense(tape: Tape, frames: ir.Value, dft: Dense) -> tuple[ir.Value, int]:
-    stft = tape("MatMul", frames, dft.matrix)
-    return tape("Mul", stft, stft), len(dft.mel)
-
-
-def _factored(tape: Tape, frames: ir.Value, dft: Factored, n_frames: int) -> tuple[ir.Value, int]:
-    split = tape("Reshape", frames, _ints(0, n_frames, dft.n1, dft.n2))
-    first = tape("MatMul", dft.first, tape("Mul", split, dft.window))
-    real, imag = (_slice(tape, first, i * dft.n_k1, (i + 1) * dft.n_k1, 2) for i in range(2))
-    cosine, sine = dft.twiddle
-    turned = (
-        tape("Add", tape("Mul", real, cosine), tape("Mul", imag, sine)),
-        tape("Sub", tape("Mul", imag, cosine), tape("Mul", real, sine)),
-    )
-    second = tape("MatMul", tape("Concat", *turned, axis=3), dft.second)
-    return tape("Mul", second, second), dft.n_k2
 
 
 def _decibels(tape: Tape, mel: ir.Value, cfg: FeatureConfig) -> ir.Value:

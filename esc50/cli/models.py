@@ -8,20 +8,26 @@ from typing import Annotated
 import typer
 
 from . import show
-from .options import AsJson, Expectation, Inputs, feature_options
+from .options import INPUTS_HELP, AsJson, Expectation, Inputs, feature_options
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
-    out: Annotated[Path, typer.Option(help="The .onnx file.")],
+    out: Annotated[Path | None, typer.Option(help="The .onnx file; with --triton it may be left out.")] = None,
     input: Annotated[str, typer.Option(help="What the model takes: waveform or image.")] = "waveform",  # noqa: A002
-    precision: Annotated[str, typer.Option(help="fp32.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="Of the network: fp32, fp16 (GPU) or int8 (CPU, web).")] = "fp32",
+    calibration: Annotated[
+        list[str] | None, typer.Option(help=f"For int8, once or more: {INPUTS_HELP}", show_default=False)
+    ] = None,
+    triton: Annotated[Path | None, typer.Option(help="Folder of a Triton model repository, to put it into.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a trained network as an ONNX file, once it is proved equal to torch."""
     from ...export.to_onnx import export as write
+    from ..inputs import resolve
 
-    show.facts(write(run, out, input=input, precision=precision), as_json)
+    clips = resolve(calibration) if calibration else ()
+    show.facts(write(run, out, input=input, precision=precision, calibration=clips, triton=triton), as_json)
 
 
 @feature_options(None)
