@@ -17,7 +17,9 @@ from cumel.esc50.audio import fit_length, load
 from cumel.esc50.checkpoint import Checkpoint
 from cumel.esc50.recipes import RECIPES, Recipe
 from cumel.esc50.soundmaker import make_sound
+from cumel.esc50.sounds import SOUNDS
 from cumel.export.predict import load_model, predict
+from cumel.export.session import Session
 from cumel.export.to_onnx import INPUTS, export
 from cumel.export.web import write_site
 from cumel.export.web.runtime import runtime_files
@@ -27,6 +29,7 @@ from recordings import tiny_checkpoint, tone, write
 
 LABELS = tuple(f"label_{i}" for i in range(10))
 PARITY = 1e-3  # of a probability
+PARITY_INT8 = 2e-2  # two runtimes round to int8 on either side of a half
 FEATURES_DB = 1e-2  # of a feature, of a recording at the model's rate
 LISTEN = """document.addEventListener("heard", ({ detail }) => {
   window.heard = { ...detail, probabilities: [...detail.probabilities], features: [...detail.features] };
@@ -124,7 +127,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Callable[[st
         folder = tmp_path_factory.mktemp("site")
         recipe = RECIPES["quick"].replace(features=PRESETS[preset])
         run = lively_run(folder / "run", recipe)
-        models = {name: Path(export(run, folder / f"{name}.onnx", input=name)["model"]) for name in INPUTS}
+        models = {name: Path(export(run, folder / name / "model.onnx", input=name)["model"]) for name in INPUTS}
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("XDG_CACHE_HOME", str(cache))
             patch.setenv("PATH", "")  # what is cached needs no npm
@@ -215,6 +218,27 @@ def test_every_format_tells_its_rate(page: Page, site: Site, tmp_path: Path, suf
 def test_real_clips_are_heard_as_predict_hears_them(page: Page, site: Site, real_data: Path, data: str) -> None:
     for path in sorted((real_data / data / "audio").iterdir())[::20][:5]:
         agree(page.choose(path), site, path)
+
+
+def test_an_int8_model_is_heard_as_onnxruntime_runs_it(
+    browser: Browser, site: Site, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg, n_samples = site.recipe.features, site.recipe.n_samples
+    names = [*SOUNDS][:16]  # as few as calibrate
+    clips = [write(tmp_path / f"{name}.wav", sound(name, 5, cfg.sr), cfg.sr) for name in names]
+    model = tmp_path / "int8" / "model.onnx"
+    export(lively_run(tmp_path / "run", site.recipe), model, precision="int8", calibration=clips)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    write_site(model, tmp_path / "site")
+    session = Session(model, "cpu")
+    with serving(tmp_path / "site") as (address, _):
+        page = Page(browser, address, site.recipe)
+        assert ", int8 · " in page.text("#facts")
+        for path in clips[:8]:
+            expected = session.run(fit_length(load(path)[0], n_samples)[None])[0]
+            heard = page.choose(path)["probabilities"]
+            assert np.argmax(heard) == expected.argmax()
+            np.testing.assert_allclose(heard, expected, rtol=0, atol=PARITY_INT8)
 
 
 @pytest.mark.usefixtures("page")

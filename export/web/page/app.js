@@ -113,6 +113,7 @@ function showTop(probabilities) {
 function showMel() {
   const missing = model.samples - heard.n;
   drawMel(element.mel, heard.features, model.features, {
+    unit: model.kind === "logmel" ? "dB" : "", // an image is 0..255
     edge: Math.ceil(missing / 2) / model.sr,
     origin: heard.from / model.sr,
     length: heard.n / model.sr,

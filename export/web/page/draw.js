@@ -68,9 +68,9 @@ export function drawWaveform(canvas, y, from, to) {
 const MARGIN = { left: 40, right: 62, top: 8, bottom: 26 }; // CSS pixels, for the labels
 const COLOUR_BAR = 12; // CSS pixels wide
 
-// Draw features [n_mels][n_frames] in dB. `edge` is where in the window the recording begins, in seconds, and `origin`
+// Draw features [n_mels][n_frames] in a `unit`. `edge` is where in the window the recording begins, in seconds, and `origin`
 // what the time axis calls that moment; `length` is how much of the recording there is.
-export function drawMel(canvas, values, config, { edge, origin, length }) {
+export function drawMel(canvas, values, config, { unit, edge, origin, length }) {
   const { pen, width, height, colour } = prepare(canvas);
   const area = { x: MARGIN.left, y: MARGIN.top, w: width - MARGIN.left - MARGIN.right, h: height - MARGIN.top - MARGIN.bottom };
   let [low, high] = [Infinity, -Infinity];
@@ -109,7 +109,7 @@ export function drawMel(canvas, values, config, { edge, origin, length }) {
     pen.fillRect(end, area.y, area.x + area.w - end, area.h);
     pen.fillStyle = colour("faint");
   }
-  drawScale(pen, { ...area, x: area.x + area.w + 12 }, low, high);
+  drawScale(pen, { ...area, x: area.x + area.w + 12 }, low, high, unit);
 }
 
 function image(values, n_mels, n_frames, low, range) {
@@ -125,7 +125,7 @@ function image(values, n_mels, n_frames, low, range) {
   return canvas;
 }
 
-function drawScale(pen, area, low, high) {
+function drawScale(pen, area, low, high, unit) {
   const ramp = pen.createLinearGradient(0, area.y + area.h, 0, area.y);
   MAGMA.forEach((rgb, i) => ramp.addColorStop(i / (MAGMA.length - 1), `rgb(${rgb.join(" ")})`));
   const faint = pen.fillStyle;
@@ -138,5 +138,5 @@ function drawScale(pen, area, low, high) {
     pen.fillRect(area.x + COLOUR_BAR + 1, y, 3, 1);
     pen.fillText(`${db}`.replace("-", "−"), area.x + COLOUR_BAR + 7, Math.max(y, area.y + 5));
   }
-  pen.fillText("dB", area.x + COLOUR_BAR + 7, area.y + area.h + 14);
+  pen.fillText(unit, area.x + COLOUR_BAR + 7, area.y + area.h + 14);
 }
