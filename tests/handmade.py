@@ -6,8 +6,10 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnxscript import ir
 
 from cumel.esc50.recipes import Recipe
+from cumel.export.frontend import prepend
 from cumel.export.metadata import Metadata
 
 LABELS = ("low", "middle", "high", "highest")
@@ -57,4 +59,13 @@ def save(path: Path, recipe: Recipe, props: dict[str, str] | None = None) -> Pat
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     helper.set_model_props(model, metadata(recipe).to_props() if props is None else props)
     onnx.save(model, path)
+    return path
+
+
+def save_waveform(path: Path, recipe: Recipe) -> Path:
+    """Write the graph with the front end before it."""
+    model = ir.load(save(path, recipe))
+    prepend(model.graph, recipe.features, recipe.n_samples, recipe.kind)
+    model.metadata_props["input"] = "waveform"
+    ir.save(model, path)
     return path

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -10,66 +9,21 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from handmade import LABELS, metadata, save
-from onnxscript import ir
+from handmade import LABELS, save, save_waveform
 
 from cumel.esc50.cli import main
-from cumel.esc50.recipes import Recipe
-from cumel.export.frontend import prepend
-from cumel.export.web import runtime, site, write_site
-from cumel.export.web.runtime import FILES, PACKAGE, SHA512, TARBALL, VERSION, runtime_files
-from cumel.kernels import CumelError, UnavailableError, log_mel
+from cumel.export.web import site, write_site
+from cumel.export.web.runtime import FILES, PACKAGE, VERSION
+from cumel.kernels import CumelError, log_mel
 
 from recordings import tiny_recipe, tone
 
-CONTENT = {name: f"// {name}\n".encode() for name in FILES}  # stands for the runtime, which is 14 MB
 FEATURES_DB = 1e-3  # of a feature, ONNX Runtime on the CPU against the kernels
-
-
-def waveform_model(path: Path, recipe: Recipe | None = None, **changes: Any) -> Path:
-    """Put the front end before the model made by hand."""
-    recipe = recipe or tiny_recipe()
-    model = ir.load(save(path, recipe))
-    prepend(model.graph, recipe.features, recipe.n_samples, recipe.kind)
-    model.metadata_props.update(metadata(recipe).to_props() | {"input": "waveform"} | changes)
-    ir.save(model, path)
-    return path
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    return waveform_model(tmp_path / "model.onnx")
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Unpack a small npm package; its checksums are taken for the real one's."""
-    folder = tmp_path / "package"
-    (folder / "dist").mkdir(parents=True)
-    (folder / "package.json").write_text(json.dumps({"name": PACKAGE, "version": VERSION}))
-    for name, content in CONTENT.items():
-        (folder / "dist" / name).write_bytes(content)
-        monkeypatch.setitem(SHA512, name, runtime.sha512(content))
-    return folder
-
-
-@pytest.fixture
-def npm(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put an npm first that packs the small package and notes every call; returns its notes."""
-    with tarfile.open(tmp_path / TARBALL, "w:gz") as archive:
-        archive.add(package, "package")
-    monkeypatch.setitem(SHA512, TARBALL, runtime.sha512((tmp_path / TARBALL).read_bytes()))
-    return npm_that(f'cp "{tmp_path / TARBALL}" .', tmp_path, monkeypatch)
-
-
-def npm_that(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    program, notes = tmp_path / "bin" / "npm", tmp_path / "calls"
-    program.parent.mkdir(exist_ok=True)
-    program.write_text(f'#!/bin/sh\necho "$@" >> "{notes}"\n{script}\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return notes
+    return save_waveform(tmp_path / "model.onnx", tiny_recipe())
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -181,11 +135,11 @@ def _image(path: Path) -> None:
 
 def _low_rate(path: Path) -> None:
     recipe = tiny_recipe()
-    waveform_model(path, recipe.replace(features=recipe.features.replace(sr=4000), seconds=2.0))
+    save_waveform(path, recipe.replace(features=recipe.features.replace(sr=4000), seconds=2.0))
 
 
 def _no_features(path: Path) -> None:
-    model = onnx.load(waveform_model(path))
+    model = onnx.load(save_waveform(path, tiny_recipe()))
     text = model.SerializeToString().replace(b"features", b"featured")
     model = onnx.load_from_string(text)
     for prop in model.metadata_props:
@@ -234,75 +188,3 @@ def test_the_command_says_what_it_wrote(
     assert main([*call, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["site"], report["onnxruntime_web"]) == (str(tmp_path / "my site"), VERSION)
-
-
-def test_npm_is_asked_once(npm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert runtime_files() == CONTENT
-    assert npm.read_text().startswith(f"pack {PACKAGE}@{VERSION}")
-    monkeypatch.setenv("PATH", "")
-    assert runtime_files() == CONTENT
-    assert len(npm.read_text().splitlines()) == 1
-    assert {path.name for path in (tmp_path / "cache" / "cumel" / f"{PACKAGE}-{VERSION}").iterdir()} == set(FILES)
-
-
-def test_a_damaged_cache_is_fetched_again(npm: Path, tmp_path: Path) -> None:
-    runtime_files()
-    cached = tmp_path / "cache" / "cumel" / f"{PACKAGE}-{VERSION}" / FILES[-1]
-    cached.write_bytes(cached.read_bytes()[:-1])
-    assert runtime_files() == CONTENT
-    assert cached.read_bytes() == CONTENT[FILES[-1]]
-    assert len(npm.read_text().splitlines()) == 2
-
-
-@pytest.mark.parametrize(
-    ("script", "complaint"),
-    [
-        ("echo 'npm error code ENOTFOUND' >&2; exit 1", r"npm cannot fetch onnxruntime-web \S+ \(code ENOTFOUND\)"),
-        ("exit 1", r"npm cannot fetch onnxruntime-web"),
-        (":", r"npm cannot fetch onnxruntime-web"),
-        (f"echo other > {TARBALL}", r"npm fetched something else: .*: its SHA-512 is not that of onnxruntime-web"),
-    ],
-)
-def test_without_the_package_nothing_is_written_and_both_ways_out_are_named(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, complaint: str
-) -> None:
-    npm_that(script, tmp_path, monkeypatch)
-    with pytest.raises(UnavailableError, match=complaint) as caught:
-        write_site(model, tmp_path / "site")
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "site").exists()
-    assert not (tmp_path / "cache").exists()
-    assert main(["web", str(model), "--out", str(tmp_path / "site")]) == 3
-
-
-def test_without_npm_both_ways_out_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(UnavailableError, match=r"there is no npm: let npm reach its registry, or unpack .* --runtime"):
-        runtime_files()
-
-
-@pytest.mark.parametrize(
-    ("spoil", "complaint"),
-    [
-        (lambda folder: (folder / "package.json").unlink(), "is no unpacked npm package; give the folder"),
-        (lambda folder: (folder / "package.json").write_text("[]"), "is no unpacked npm package"),
-        (
-            lambda folder: (folder / "package.json").write_text('{"name": "onnxruntime-web", "version": "1.0.0"}'),
-            rf"holds onnxruntime-web 1\.0\.0, and this version works with onnxruntime-web {VERSION}",
-        ),
-        (lambda folder: (folder / "dist" / FILES[0]).unlink(), "No such file or directory; unpack the whole package"),
-        (lambda folder: (folder / "dist" / FILES[0]).write_text("x"), "its SHA-512 is not that of .*; unpack the"),
-    ],
-)
-def test_another_package_is_refused(package: Path, spoil: Any, complaint: str) -> None:
-    spoil(package)
-    with pytest.raises(CumelError, match=complaint):
-        runtime_files(package)
-
-
-def test_the_cache_may_be_anywhere_but_at_a_relative_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/someone")
-    for value in ("", "relative"):
-        monkeypatch.setenv("XDG_CACHE_HOME", value)
-        assert runtime._cache() == Path("/home/someone/.cache/cumel") / f"{PACKAGE}-{VERSION}"
