@@ -53,6 +53,14 @@ def test_a_damaged_cache_is_fetched_again(npm: Path, tmp_path: Path) -> None:
     assert len(npm.read_text().splitlines()) == 2
 
 
+@pytest.mark.usefixtures("npm")
+def test_without_a_place_for_the_cache_npm_is_asked_each_time(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    assert runtime_files() == CONTENT
+    assert runtime_files() == CONTENT
+    assert len((tmp_path / "calls").read_text().splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("script", "complaint"),
     [

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from ...esc50.files import replacing
@@ -55,9 +56,10 @@ def runtime_files(folder: Path | None = None) -> dict[str, bytes]:
         return {name: _checked(name, (cache / name).read_bytes()) for name in FILES}
     except (OSError, CumelError):  # not there, or damaged
         files = _from_npm()
-    for name, content in files.items():
-        with replacing(cache / name) as part:
-            part.write_bytes(content)
+    with suppress(CumelError):  # no place for a cache: the next call fetches again
+        for name, content in files.items():
+            with replacing(cache / name) as part:
+                part.write_bytes(content)
     return files
 
 

@@ -143,7 +143,8 @@ def _load(path: Path) -> tuple[Any, Metadata]:
     except CumelError as error:
         raise CumelError(f"{path}: not a usable model: {error}; `cumel export` writes one") from None
     except Exception as error:  # protobuf's, which is no direct dependency, or an OSError
-        raise CumelError(f"{path}: not a usable ONNX model ({str(error).splitlines()[0]}); export it again") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CumelError(f"{path}: not a usable ONNX model ({reason}); export it again") from None
     if metadata.input == WAVEFORM:
         if not any(FEATURES in node.output for node in model.graph.node):
             raise CumelError(f"{path}: no value in it is called {FEATURES}; export it again")

@@ -51,7 +51,7 @@ async function open(file, name = file.name) {
   const movable = clip.seconds > model.seconds;
   element.window.hidden = element.span.hidden = !movable;
   element.wave.classList.toggle("movable", movable);
-  element.start.max = movable ? clip.seconds - model.seconds : 0;
+  element.start.max = movable ? Math.ceil(10 * (clip.seconds - model.seconds)) / 10 : 0; // whole steps
   element.start.value = 0;
   await listen();
 }
@@ -64,6 +64,12 @@ function check({ y, seconds }, name) {
   if (y.every((sample) => sample === 0)) throw new Error(`${name} is silent: every sample is zero.`);
 }
 
+// Where the slider points, in samples at the model's rate; its last step may be shorter.
+function pointed() {
+  const last = Math.ceil((clip.y.length * model.sr) / clip.sr) - model.samples;
+  return Math.max(0, Math.min(Math.round(element.start.valueAsNumber * model.sr), last));
+}
+
 // The samples of the clip, at its own rate, that are heard from `from` on.
 function range(from) {
   const first = Math.round((from * clip.sr) / model.sr);
@@ -72,7 +78,7 @@ function range(from) {
 
 // Classify the part of the clip that the slider points at.
 async function listen() {
-  const from = Math.round(element.start.valueAsNumber * model.sr);
+  const from = pointed();
   element.span.textContent = `${clock(from / model.sr)} to ${clock(from / model.sr + model.seconds)}`;
   element.answer.classList.add("stale");
   const [first, end] = range(from);
@@ -179,7 +185,7 @@ function listenForTheWindow() {
     move(event);
   };
   element.wave.onpointermove = (event) => element.wave.hasPointerCapture(event.pointerId) && move(event);
-  element.play.onclick = () => player.toggle(clip.y, clip.sr, ...range(Math.round(element.start.valueAsNumber * model.sr)));
+  element.play.onclick = () => player.toggle(clip.y, clip.sr, ...range(pointed()));
 }
 
 async function start() {
