@@ -11,6 +11,8 @@ from hypothesis import settings
 settings.register_profile("seeded", derandomize=True, deadline=None, database=None)
 settings.load_profile("seeded")
 
+pytest_plugins = ["npm_package", "pages"]
+
 TEST_DATA = "CUMEL_TEST_DATA"  # names a folder that holds ESC-50 recordings in esc50/ and esc50-44k/
 
 

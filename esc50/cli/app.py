@@ -19,6 +19,7 @@ from .models import export, predict
 from .options import AsJson
 from .recordings import extract, plot, verify
 from .training import cross_validate, evaluate, train
+from .web import web
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,7 +41,7 @@ def options(
     """Take the options that stand before a command."""
 
 
-for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate, export, predict, plot):
+for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate, export, predict, web, plot):
     app.command()(command)
 
 

@@ -204,6 +204,20 @@ def plotted(report: dict[str, Any], json_only: bool) -> None:
     return None
 
 
+def site(report: dict[str, Any], json_only: bool) -> None:
+    """Print what `web` wrote."""
+    if json_only:
+        return as_json(report)
+    table = _table("bytes", "file", numbers=("bytes",))
+    for name, size in report["files"].items():
+        table.add_row(f"{size:,}", escape(name))
+    _console().print(table)
+    size, version = f"{report['bytes'] / 1e6:.1f} MB", report["onnxruntime_web"]
+    print(f"{size} in {printable(report['site'])}, with onnxruntime-web {version}")
+    print(f"serve it: {printable(report['serve'])}")
+    return None
+
+
 def diagnosis(report: dict[str, Any], json_only: bool) -> None:
     """Print what `doctor` found."""
     if json_only:

@@ -1,0 +1,211 @@
+// The page: a file or a recording in, its pictures and labels out.
+import { Classifier } from "./classifier.js";
+import { decode, MOST_SECONDS } from "./decode.js";
+import { drawMel, drawWaveform } from "./draw.js";
+import { Player } from "./play.js";
+import { Recorder } from "./record.js";
+import { part } from "./resample.js";
+
+const TOP = 5;
+const element = Object.fromEntries([...document.querySelectorAll("[id]")].map((found) => [found.id, found]));
+const recorder = new Recorder();
+const player = new Player(element.playhead, (playing) => (element.play.textContent = playing ? "Stop" : "Play"));
+let model; // what model.json says
+let classifier;
+let clip = null; // {name, y, sr, seconds, whole, ms} of the recording on show
+let heard = null; // what was heard last: the worker's answer, and `from`, at the model's rate as its n
+let latest = 0; // the recording that was opened last: an earlier one that decodes for longer is dropped
+
+function say(text, failed = false) {
+  element.status.textContent = text;
+  element.status.classList.toggle("error", failed);
+}
+
+const clock = (seconds) =>
+  seconds < 60 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")} min`;
+const kilohertz = (hz) => `${+(hz / 1000).toFixed(2)} kHz`;
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+async function open(file, name = file.name) {
+  const turn = ++latest;
+  player.stop();
+  say(`Decoding ${name} …`);
+  try {
+    const started = performance.now();
+    const decoded = await decode(file, model.sr);
+    if (turn !== latest) return;
+    check(decoded, name);
+    clip = { name, ...decoded, ms: performance.now() - started };
+  } catch (error) {
+    if (turn === latest) say(error.message, true);
+    return;
+  }
+  say("");
+  element.drop.classList.add("small");
+  element.result.hidden = false;
+  element.name.textContent = clip.name;
+  const cut = clip.whole ? "" : `, the first ${MOST_SECONDS / 60} minutes of a longer recording`;
+  const mirrored = clip.seconds < model.seconds ? `, mirrored to ${model.seconds} s for the model` : "";
+  const resampled = clip.sr === model.sr ? "" : `, heard at ${kilohertz(model.sr)}`;
+  element.about.textContent = `${clock(clip.seconds)} at ${kilohertz(clip.sr)}${resampled}${cut}${mirrored}`;
+  const movable = clip.seconds > model.seconds;
+  element.window.hidden = element.span.hidden = !movable;
+  element.wave.classList.toggle("movable", movable);
+  element.start.max = movable ? Math.ceil(10 * (clip.seconds - model.seconds)) / 10 : 0; // whole steps
+  element.start.value = 0;
+  await listen();
+}
+
+// The same limits as `cumel predict` has.
+function check({ y, seconds }, name) {
+  const least = model.features.n_fft;
+  if (Math.ceil(seconds * model.sr - 1e-6) < least) throw new Error(`${name} is too short: the model needs ${Math.ceil((1000 * least) / model.sr)} ms.`);
+  if (!y.every(Number.isFinite)) throw new Error(`${name} holds samples that are no numbers.`);
+  if (y.every((sample) => sample === 0)) throw new Error(`${name} is silent: every sample is zero.`);
+}
+
+// Where the slider points, in samples at the model's rate; its last step may be shorter.
+function pointed() {
+  const last = Math.ceil((clip.y.length * model.sr) / clip.sr) - model.samples;
+  return Math.max(0, Math.min(Math.round(element.start.valueAsNumber * model.sr), last));
+}
+
+// The samples of the clip, at its own rate, that are heard from `from` on.
+function range(from) {
+  const first = Math.round((from * clip.sr) / model.sr);
+  return [first, Math.min(first + Math.round(model.seconds * clip.sr), clip.y.length)];
+}
+
+// Classify the part of the clip that the slider points at.
+async function listen() {
+  const from = pointed();
+  element.span.textContent = `${clock(from / model.sr)} to ${clock(from / model.sr + model.seconds)}`;
+  element.answer.classList.add("stale");
+  const [first, end] = range(from);
+  drawWaveform(element.wave, clip.y, first, end);
+  const request = { part: part(clip.y, clip.sr, model.sr, from, model.samples), sr: clip.sr, target: model.sr };
+  let result;
+  try {
+    result = clip.y.subarray(first, end).some((sample) => sample !== 0) && (await classifier.run(request));
+  } catch (error) {
+    return say(`The model failed on this recording: ${error.message}`, true);
+  }
+  if (result === null) return undefined; // another part is asked for by now
+  if (!result) return say("This part is silent; move on to another.", true);
+  say("");
+  element.answer.classList.remove("stale");
+  heard = { from, ...result };
+  showTop(result.probabilities);
+  const resampling = clip.sr === model.sr ? "" : ` resampled in ${result.ms.resample.toFixed(0)} ms,`;
+  element.timing.textContent = `Decoded in ${clip.ms.toFixed(0)} ms,${resampling} heard in ${result.ms.model.toFixed(0)} ms`;
+  showMel();
+  document.dispatchEvent(new CustomEvent("heard", { detail: { name: clip.name, labels: model.labels, ...heard } }));
+  return undefined;
+}
+
+function showTop(probabilities) {
+  const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, TOP);
+  element.top.replaceChildren(
+    ...order.map((i) => {
+      const row = document.getElementById("row").content.cloneNode(true);
+      row.querySelector(".label").textContent = model.labels[i].replaceAll("_", " ");
+      row.querySelector(".percent").textContent = percent(probabilities[i]);
+      row.querySelector(".bar").style.width = percent(probabilities[i]).replace(" ", "");
+      return row;
+    }),
+  );
+}
+
+function showMel() {
+  const missing = model.samples - heard.n;
+  drawMel(element.mel, heard.features, model.features, {
+    unit: model.kind === "logmel" ? "dB" : "", // an image is 0..255
+    edge: Math.ceil(missing / 2) / model.sr,
+    origin: heard.from / model.sr,
+    length: heard.n / model.sr,
+  });
+}
+
+function redraw() {
+  if (!heard) return;
+  drawWaveform(element.wave, clip.y, ...range(heard.from));
+  showMel();
+}
+
+async function record() {
+  if (element.drop.classList.contains("recording")) return recorder.stop();
+  player.stop();
+  say("Waiting for the microphone …");
+  element.file.disabled = true;
+  try {
+    const file = await recorder.record(model.seconds, (seconds) => {
+      element.drop.classList.add("recording");
+      element["record-text"].textContent = `Stop (${Math.max(0, model.seconds - seconds).toFixed(1)} s left)`;
+      say("Listening …");
+    });
+    await open(file);
+  } catch (error) {
+    say(error.message, true);
+  } finally {
+    element.drop.classList.remove("recording");
+    element["record-text"].textContent = `Record ${model.seconds} s`;
+    element.file.disabled = false;
+  }
+  return undefined;
+}
+
+function listenForFiles() {
+  element.file.onchange = () => {
+    if (element.file.files.length) open(element.file.files[0]);
+    element.file.value = ""; // the same file may be chosen again
+  };
+  let depth = 0; // of elements under the mouse, as each tells of its own entry
+  const over = (change) => element.drop.classList.toggle("over", (depth = Math.max(0, depth + change)) > 0);
+  document.ondragenter = () => over(1);
+  document.ondragleave = () => over(-1);
+  document.ondragover = (event) => event.preventDefault();
+  document.ondrop = (event) => {
+    event.preventDefault();
+    over(-depth);
+    if (event.dataTransfer.files.length) open(event.dataTransfer.files[0]);
+    else say("That is no file; drop one from a folder.", true);
+  };
+}
+
+function listenForTheWindow() {
+  element.start.oninput = () => (player.stop(), listen());
+  const move = (event) => {
+    const at = event.offsetX / element.wave.clientWidth;
+    element.start.value = at * clip.seconds - model.seconds / 2;
+    element.start.oninput();
+  };
+  element.wave.onpointerdown = (event) => {
+    if (element.window.hidden) return;
+    element.wave.setPointerCapture(event.pointerId);
+    move(event);
+  };
+  element.wave.onpointermove = (event) => element.wave.hasPointerCapture(event.pointerId) && move(event);
+  element.play.onclick = () => player.toggle(clip.y, clip.sr, ...range(pointed()));
+}
+
+async function start() {
+  element.unserved.remove();
+  element.drop.hidden = false;
+  say("Loading the model …");
+  const response = await fetch("model.json", { cache: "no-cache" });
+  if (!response.ok) throw new Error(`model.json: ${response.status} ${response.statusText}`);
+  model = await response.json();
+  element["record-text"].textContent = `Record ${model.seconds} s`;
+  element.facts.textContent = model.facts.join(" · ");
+  classifier = new Classifier();
+  listenForFiles();
+  listenForTheWindow();
+  element.record.onclick = record;
+  await classifier.ready;
+  new ResizeObserver(redraw).observe(element.result);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  if (!clip) say("");
+  document.documentElement.dataset.ready = "";
+}
+
+start().catch((error) => say(`The model cannot be loaded (${error.message}). Write the site again with cumel web.`, true));

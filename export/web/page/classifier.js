@@ -1,0 +1,47 @@
+// The page's side of worker.js. Only the newest request matters: while one runs, later ones replace each other.
+
+export class Classifier {
+  #worker;
+  #running = null; // {id, resolve, reject}
+  #waiting = null; // {request, resolve, reject}
+  #last = 0;
+
+  constructor() {
+    // A worker of a blob: address keeps the page's content policy; one of http: would have none.
+    const source = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
+    const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+    this.#worker = new Worker(address, { type: "module" });
+    this.ready = new Promise((resolve, reject) => {
+      this.#worker.onerror = (event) => reject(new Error(event.message || "worker.js cannot be loaded"));
+      this.#worker.onmessage = ({ data }) => {
+        if (data.id !== undefined) return this.#answer(data);
+        URL.revokeObjectURL(address);
+        return data.ready ? resolve() : reject(new Error(data.error));
+      };
+    });
+  }
+
+  // Resolves to the worker's answer, or to null when a later request took this one's place.
+  run(request) {
+    return new Promise((resolve, reject) => {
+      this.#waiting?.resolve(null);
+      this.#waiting = { request, resolve, reject };
+      if (!this.#running) this.#next();
+    });
+  }
+
+  #next() {
+    this.#running = this.#waiting && { id: ++this.#last, ...this.#waiting };
+    this.#waiting = null;
+    if (!this.#running) return;
+    this.#worker.postMessage({ id: this.#running.id, ...this.#running.request });
+  }
+
+  #answer({ error, ...result }) {
+    const { resolve, reject } = this.#running;
+    if (this.#waiting) resolve(null);
+    else if (error) reject(new Error(error));
+    else resolve(result);
+    this.#next();
+  }
+}

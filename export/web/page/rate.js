@@ -1,0 +1,53 @@
+// A file's own sample rate, which browsers resample from without telling.
+
+const LOOKED_AT = 1 << 16; // bytes
+const MP3_RATES = { 3: [44100, 48000, 32000], 2: [22050, 24000, 16000], 0: [11025, 12000, 8000] }; // by MPEG version
+
+// Resolves to Hz, or to null for a format that is not known here.
+export async function rateOf(file) {
+  let bytes = await look(file, 0);
+  const word = (at, n) => String.fromCharCode(...bytes.subarray(at, at + n));
+  if (word(0, 3) === "ID3") {
+    const size = [6, 7, 8, 9].reduce((sum, at) => sum * 128 + bytes[at], 0);
+    bytes = await look(file, 10 + size);
+  }
+  const view = new DataView(bytes.buffer);
+  try {
+    if (word(0, 4) === "RIFF" || word(0, 4) === "RF64") return wav(view, word);
+    if (word(0, 4) === "fLaC") return view.getUint32(18) >>> 12;
+    if (word(0, 4) === "OggS") return ogg(view, word);
+  } catch (error) {
+    if (error instanceof RangeError) return null; // cut short
+    throw error;
+  }
+  return mp3(bytes);
+}
+
+async function look(file, from) {
+  return new Uint8Array(await file.slice(from, from + LOOKED_AT).arrayBuffer());
+}
+
+function wav(view, word) {
+  for (let at = 12; ; at += 8 + view.getUint32(at + 4, true) + (view.getUint32(at + 4, true) % 2)) {
+    if (word(at, 4) === "fmt ") return view.getUint32(at + 12, true);
+  }
+}
+
+function ogg(view, word) {
+  const at = 27 + view.getUint8(26); // after the first page's table of segments
+  if (word(at, 8) === "OpusHead") return 48000; // what Opus decodes to, whatever was recorded
+  return word(at + 1, 6) === "vorbis" ? view.getUint32(at + 12, true) : null;
+}
+
+// The first header of a frame, layer III, without reserved values. That an M4A or WebM holds one by chance does no harm
+// to speak of: the browser then resamples to that rate first.
+function mp3(bytes) {
+  for (let at = 0; at + 4 <= bytes.length; at++) {
+    const [sync, kind, rates] = [bytes[at], bytes[at + 1], bytes[at + 2]];
+    const [version, layer] = [(kind >> 3) & 3, (kind >> 1) & 3];
+    if (sync === 0xff && kind >> 5 === 7 && version !== 1 && layer === 1 && rates >> 4 !== 15 && ((rates >> 2) & 3) !== 3) {
+      return MP3_RATES[version][(rates >> 2) & 3];
+    }
+  }
+  return null;
+}
