@@ -142,10 +142,11 @@ def _check_graph(path: Path, metadata: Metadata) -> ir.Model:
     waveform = metadata.input == WAVEFORM
     inputs = ["samples"] if waveform else list(metadata.recipe.input_shape)
     for values, shape in ((model.graph.inputs, inputs), (model.graph.outputs, [len(metadata.labels)])):
-        for value in values:
-            axes = [axis if isinstance(axis, int) else axis.value for axis in value.shape or ()]
-            if axes != ["batch", *shape] or len(values) > 1:
-                raise CumelError(f"{value.name} has the axes {axes}, not {['batch', *shape]}")
+        if len(values) != 1:
+            raise CumelError(f"it has {len(model.graph.inputs)} inputs and {len(model.graph.outputs)} outputs, not one")
+        axes = [axis if isinstance(axis, int) else axis.value for axis in values[0].shape or ()]
+        if axes != ["batch", *shape]:
+            raise CumelError(f"{values[0].name} has the axes {axes}, not {['batch', *shape]}")
     if metadata.precision != "int8":  # which is for the CPU and the web
         ShapeInferencePass()(model)
         missing = without_cuda_kernel(model.graph)
