@@ -52,7 +52,36 @@ def static_table() -> str:
     return "\n".join([*lines, "", where])
 
 
-TABLES = {"features": features_table, "static": static_table}
+def extract_table() -> str:
+    """Return files on disk to features on disk as Markdown."""
+    rows = latest("extract", "op", "peer")
+    lines = ["| | files/s | speed of librosa | of the bound |", "| --- | ---: | ---: | ---: |"]
+    for row in rows:
+        own = "**" if row["peer"].startswith("cumel") else ""
+        ratio, share = f"{float(row['speed_of_librosa']):.1f} x", f"{float(row['of_bound']):.0%}"
+        cells = (f"{own}{row['peer']}{own}", f"{float(row['files_per_s']):.0f}", ratio, share)
+        lines.append(f"| {' | '.join(cells)} |")
+    last = rows[-1]
+    where = f"{last['files']} WAV clips of 5 s at 44.1 kHz; {last['device']}; {last['versions']}; {last['date']}."
+    return "\n".join([*lines, "", where])
+
+
+def inference_table() -> str:
+    """Return the exported model's parts and its whole way, beside torch's, as Markdown."""
+    parts = [("inference_frontend", "of_STFT op"), ("inference", "of_torch eager")]
+    lines = ["| | | ms per clip | of the first | KiB |", "| --- | --- | ---: | ---: | ---: |"]
+    for topic, ratio in parts:
+        rows = latest(topic, "op", "peer")
+        for row in rows:
+            kib = f"{float(row['kib']):,.0f}" if float(row["kib"]) else ""
+            cells = (row["op"], row["peer"], f"{float(row['ms_per_clip']):.1f}", f"{float(row[ratio]):.2f}", kib)
+            lines.append(f"| {' | '.join(cells)} |")
+    last = rows[-1]
+    where = f"One thread, one clip; {last['device']}; {last['versions']}; {last['date']}."
+    return "\n".join([*lines, "", f"{where} Compare ratios: each part's rows are of one run."])
+
+
+TABLES = {"features": features_table, "extract": extract_table, "inference": inference_table, "static": static_table}
 
 
 def render(readme: str) -> str:
