@@ -33,6 +33,22 @@ def gain(log_mel: Tensor, most: float = 6.0) -> Tensor:
     return log_mel + (2 * torch.rand(len(log_mel), 1, 1, 1, device=log_mel.device) - 1) * most
 
 
+def partners(labels: Tensor) -> Tensor:
+    """Return for each clip of a batch the index of another, of another class where a few draws find one.
+
+    The clips stand in a random ring, each before its partner; where both are of one class, the next or third is taken.
+    """
+    order = torch.randperm(len(labels), device=labels.device)
+    other = torch.empty_like(order)
+    other[order] = order.roll(1)  # never oneself, in a batch of two or more
+    for step in (2, 3):
+        farther = torch.empty_like(order)
+        farther[order] = order.roll(step)
+        same = (labels * labels[other]).sum(dim=1) > 0
+        other = torch.where(same & (farther != torch.arange(len(order), device=order.device)), farther, other)
+    return other
+
+
 def mix(log_mel: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Mix each clip with another one of the batch, in power, at a random ratio of level (their mean power).
 
@@ -46,15 +62,35 @@ def mix(log_mel: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     labels : Tensor [batch, n_classes], float32
         Rows that sum to 1, as the returned ones do.
     """
-    order = torch.randperm(len(log_mel), device=log_mel.device)
-    other = torch.empty_like(order)
-    other[order] = order.roll(1)  # never oneself, in a batch of two or more
+    other = partners(labels)
     ratio = torch.rand(len(log_mel), 1, device=log_mel.device).clamp(1e-3, 1 - 1e-3)
     power = 10.0 ** (log_mel / 10.0)
     level = 10.0 * power.mean(dim=(1, 2, 3)).clamp(min=FLOOR).log10()[:, None]
     odds = (10.0 ** ((level - level[other]) / 10.0) * ((1.0 - ratio) / ratio).square())[:, :, None, None]
     mixed = 10.0 * ((power + odds * power[other]) / (1.0 + odds)).clamp(min=FLOOR).log10()
     return mixed, ratio * labels + (1.0 - ratio) * labels[other]
+
+
+def mix_time(log_mel: Tensor, labels: Tensor, share: float = 0.25) -> tuple[Tensor, Tensor]:
+    """Let another clip take over at a random frame, in a random `share` of the clips; labels by length."""
+    return _take_over(log_mel, labels, share, axis=3)
+
+
+def mix_bands(log_mel: Tensor, labels: Tensor, share: float = 0.25) -> tuple[Tensor, Tensor]:
+    """Take the bands above a random one from another clip, in a random `share` of the clips; labels by bands."""
+    return _take_over(log_mel, labels, share, axis=2)
+
+
+def _take_over(log_mel: Tensor, labels: Tensor, share: float, axis: int) -> tuple[Tensor, Tensor]:
+    batch, n, device = len(log_mel), log_mel.shape[axis], log_mel.device
+    other = partners(labels)
+    edge = torch.randint(1, n, (batch, 1), device=device)
+    edge = torch.where(torch.rand(batch, 1, device=device) < share, edge, n)
+    shape = [batch, 1, 1, 1]
+    shape[axis] = n
+    own = (torch.arange(n, device=device) < edge).reshape(shape)
+    part = edge / n
+    return torch.where(own, log_mel, log_mel[other]), part * labels + (1.0 - part) * labels[other]
 
 
 def mask(log_mel: Tensor, n_bands: int = 8, n_frames: int = 24) -> Tensor:
