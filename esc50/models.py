@@ -125,9 +125,11 @@ class _Residual(nn.Module):
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(_convolution(n_in, n_out), _convolution(n_out, n_out, relu=False))
+        self.body = nn.Sequential(*_convolution(n_in, n_out), *_convolution(n_out, n_out, relu=False))
+        last = self.body[-1]
+        assert isinstance(last, nn.BatchNorm2d)
         self.short = _convolution(n_in, n_out, 1, relu=False) if n_in != n_out else nn.Identity()
-        nn.init.zeros_(self.body[1][1].weight)
+        nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.body(x) + self.short(x))

@@ -7,7 +7,7 @@ gradients become their mean over the processes, so every copy takes the step of 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -70,7 +70,7 @@ class Replica:
     """A network that learns; this one alone."""
 
     def __init__(self, net: nn.Module) -> None:
-        self.net = net
+        self.net: Callable[[Tensor], Tensor] = net  # what a step calls
 
     def reduce(self) -> None:
         """Make the gradients, once backward is through, their mean over the processes."""

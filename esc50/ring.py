@@ -100,6 +100,7 @@ class Ring:
     def _collect(self, p: Tensor) -> None:
         """Take a gradient that backward has just finished; the hook of every parameter."""
         assert isinstance(p, nn.Parameter)
+        assert p.grad is not None
         bucket = self._place[p]
         bucket.views[p].copy_(p.grad)
         p.grad = bucket.views[p]

@@ -220,7 +220,9 @@ def follow(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
     share = 1.0 - min(decay, (1 + step) / (10 + step))
     pairs = list(zip(average.state_dict().values(), net.state_dict().values(), strict=True))
     moving = [(mine, theirs) for mine, theirs in pairs if mine.is_floating_point()]
-    torch._foreach_lerp_([mine for mine, _ in moving], [theirs for _, theirs in moving], share)
+    torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+        [mine for mine, _ in moving], [theirs for _, theirs in moving], share
+    )
     for mine, theirs in pairs:
         if not mine.is_floating_point():
             mine.copy_(theirs)

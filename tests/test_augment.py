@@ -71,6 +71,36 @@ def test_a_quiet_clip_mixed_with_a_loud_one_is_still_heard() -> None:
         torch.testing.assert_close(band / band.max(), share / share.max(), rtol=0.02, atol=0.02)
 
 
+@pytest.mark.parametrize(("name", "axis"), [("mix_time", 3), ("mix_bands", 2)])
+def test_what_another_clip_takes_over_it_has_of_the_label(name: str, axis: int) -> None:
+    x = torch.arange(6.0)[:, None, None, None].expand(6, 1, 12, 20).contiguous()  # each clip is its own number
+    torch.manual_seed(0)
+    mixed, shared = getattr(augment, name)(x, torch.eye(6), share=0.5)
+    torch.manual_seed(0)
+    again, _ = getattr(augment, name)(x, torch.eye(6), share=0.5)
+    assert torch.equal(mixed, again)
+    n_changed = 0
+    for clip, share in zip(mixed, shared, strict=True):
+        parts = torch.bincount(clip.long().flatten(), minlength=6) / clip.numel()
+        torch.testing.assert_close(parts.float(), share)
+        line = clip.select(axis - 1, 0).flatten() if axis == 3 else clip[0, :, 0]
+        assert (line.diff() != 0).sum() <= 1  # one edge
+        n_changed += int(share.max() < 1)
+    assert 1 <= n_changed <= 5
+    torch.testing.assert_close(shared.sum(dim=1), torch.ones(6))
+
+
+def test_partners_are_of_other_classes() -> None:
+    labels = torch.eye(3).repeat_interleave(4, dim=0)
+    torch.manual_seed(0)
+    found = [augment.partners(labels) for _ in range(50)]
+    assert all((other != torch.arange(12)).all() for other in found)
+    same = torch.stack([(labels * labels[other]).sum(dim=1) for other in found]).mean()
+    assert same < 0.05  # 3 in 11 by chance; three neighbours of one class in a row are rare
+    assert augment.partners(torch.ones(2, 1)).tolist() == [1, 0]
+    assert augment.partners(torch.ones(1, 1)).tolist() == [0]
+
+
 def test_mask_blanks_one_stripe_each_way() -> None:
     torch.manual_seed(1)
     x = torch.arange(4 * 16 * 64, dtype=torch.float32).reshape(4, 1, 16, 64)
