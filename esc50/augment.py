@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchaudio.functional import mask_along_axis_iid
 
 FLOOR = 1e-10  # power of silence: the amin of the features
+HEARD = 20.0  # dB below its loudest frame, down to which a clip counts as sounding
 
 
 def roll(log_mel: Tensor) -> Tensor:
@@ -101,9 +103,21 @@ def mask(log_mel: Tensor, n_bands: int = 8, n_frames: int = 24) -> Tensor:
 
 
 def crop(log_mel: Tensor, n_frames: int) -> Tensor:
-    """Keep one random stretch of `n_frames` of the batch."""
-    start = int(torch.randint(max(1, log_mel.shape[3] - n_frames + 1), ()))
-    return log_mel[..., start : start + n_frames]
+    """Keep a random stretch of `n_frames` of each clip, which may run over its end into its beginning.
+
+    Of two such stretches each clip gets the one with more frames within 20 dB of its loudest: a window of a bark and
+    four seconds of silence is rarely silence under the label "dog".
+    """
+    batch, _, n_mels, length = log_mel.shape
+    if n_frames >= length:
+        return roll(log_mel)
+    level = log_mel.amax(dim=2)[:, 0]
+    heard = (level > level.amax(dim=1, keepdim=True) - HEARD).to(torch.int32)
+    before = F.pad(torch.cat([heard, heard], dim=1).cumsum(dim=1), (1, 0))
+    starts = torch.randint(length, (batch, 2), device=log_mel.device)
+    better = (before.gather(1, starts + n_frames) - before.gather(1, starts)).argmax(dim=1, keepdim=True)
+    index = (torch.arange(n_frames, device=log_mel.device) + starts.gather(1, better)) % length
+    return log_mel.gather(3, index[:, None, None, :].expand(-1, 1, n_mels, -1))
 
 
 def rolled_views(log_mel: Tensor, n_views: int) -> list[Tensor]:

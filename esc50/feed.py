@@ -74,13 +74,12 @@ class Feed:
 
 
 def changed_features(x: Tensor, labels: Tensor, recipe: Recipe, mixing: bool) -> tuple[Tensor, Tensor]:
-    """Change a batch of log-mel spectrograms; `mixing` also mixes, masks and crops it."""
-    x = augment.gain(augment.shift_bands(augment.roll(x)))
+    """Change a batch of log-mel spectrograms; `mixing` also crops, mixes and masks it."""
+    x = augment.crop(x, recipe.crop_frames) if mixing and recipe.crops else augment.roll(x)
+    x = augment.gain(augment.shift_bands(x))
     if mixing:
         x, labels = augment.mix(x, labels)
         x = augment.mask(x)
-        if recipe.crops:
-            x = augment.crop(x, recipe.crop_frames)
     return x, labels
 
 

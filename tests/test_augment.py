@@ -10,11 +10,11 @@ def batch() -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).normal(-40, 10, (6, 1, 12, 20)).astype(np.float32))
 
 
-@pytest.mark.parametrize("name", ["roll", "shift_bands", "gain", "mask"])
+@pytest.mark.parametrize("name", ["roll", "shift_bands", "gain", "mask", "cropped"])
 def test_the_same_seed_gives_the_same_batch(batch: torch.Tensor, name: str) -> None:
     def once(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        return getattr(augment, name)(batch)
+        return augment.crop(batch, 8) if name == "cropped" else getattr(augment, name)(batch)
 
     before = batch.clone()
     assert torch.equal(once(1), once(1))
@@ -111,9 +111,20 @@ def test_mask_blanks_one_stripe_each_way() -> None:
     assert blank.any()
 
 
+def test_a_crop_is_rarely_silence() -> None:
+    x = torch.full((4000, 1, 3, 100), -80.0)
+    x[..., 40:50] = 0.0
+    torch.manual_seed(0)
+    heard = (augment.crop(x, 50) > -1).any(dim=3)[:, 0, 0].float().mean()
+    chance = 59 / 100  # of one stretch of 50 in a circle of 100 to meet ten frames
+    assert float(heard) == pytest.approx(1 - (1 - chance) ** 2, abs=0.03)
+
+
 def test_crop_and_views() -> None:
     x = torch.arange(10.0).expand(2, 1, 3, 10)
-    assert augment.crop(x, 4).shape == (2, 1, 3, 4)
+    torch.manual_seed(0)
+    for part in augment.crop(x[:1].expand(50, 1, 3, 10).contiguous(), 4):
+        assert torch.equal(part, (part[0, 0, 0] + torch.arange(4.0)).expand(1, 3, 4) % 10)
     assert augment.crop(x, 99).shape == x.shape
     views = augment.rolled_views(x, 5)
     assert [view[0, 0, 0, 0].item() for view in views] == [0, 2, 4, 6, 8]
