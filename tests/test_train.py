@@ -1,3 +1,4 @@
+import importlib.util
 import json
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def test_a_run_learns_logs_and_evaluates(tmp_path: Path, data: Esc50, name: str)
         assert [row["epoch"] for row in rows if row["accuracy"] is not None] == [5, 10, 15, 16]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert (tmp_path / PICTURE).read_bytes()[:4] == b"\x89PNG"
-    assert next(path.name for path in (tmp_path / TENSORBOARD).iterdir()).startswith("events")
+    assert (tmp_path / TENSORBOARD).is_dir() == (importlib.util.find_spec("tensorboard") is not None)
     assert report["accuracy"] == rows[-1]["accuracy"] >= 0.6  # three tones; chance is a third
     tested, confusion = evaluate(Checkpoint.load(tmp_path), data, CPU)
     assert tested["accuracy"] == pytest.approx(report["accuracy"])
