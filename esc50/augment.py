@@ -5,6 +5,8 @@ Each draws from torch's global generator: the same `torch.manual_seed` gives the
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -97,7 +99,7 @@ def _take_over(log_mel: Tensor, labels: Tensor, share: float, axis: int) -> tupl
 
 def mask(log_mel: Tensor, n_bands: int = 8, n_frames: int = 24) -> Tensor:
     """Blank one random stripe of at most `n_bands` and one of `n_frames` in each clip (SpecAugment)."""
-    blank = float(log_mel.mean())
+    blank: Any = log_mel.mean()  # stays on the device: nothing waits for it
     striped = mask_along_axis_iid(log_mel, n_bands, blank, axis=2)
     return mask_along_axis_iid(striped, n_frames, blank, axis=3)
 

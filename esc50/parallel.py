@@ -7,6 +7,7 @@ gradients become their mean over the processes, so every copy takes the step of 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ def joined(engine: str) -> Iterator[World]:
     CumelError
         For an unknown engine.
     UnavailableError
-        When another process is gone: this one then ends as well, and the run can be resumed.
+        When another process is gone, or this one is told to stop: it then ends as well, and the run can be resumed.
     """
     if engine not in ENGINES:
         raise CumelError(f"--parallel {engine}: must be one of {', '.join(ENGINES)}")
@@ -140,6 +141,13 @@ def joined(engine: str) -> Iterator[World]:
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     rank = int(os.environ["RANK"])
+
+    def stop(*_: object) -> None:
+        raise UnavailableError(
+            f"process {rank} of {size}: told to stop, as torchrun does when another is gone; --resume continues the run"
+        )
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         dist.init_process_group(backend, timeout=TIMEOUT)
         yield World(rank, size, "ring" if engine == "ring" else "ddp")
@@ -150,6 +158,8 @@ def joined(engine: str) -> Iterator[World]:
         raise UnavailableError(
             f"process {rank} of {size}: another process of this run is gone, so this one ends; --resume continues it"
         ) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def local_device(name: str) -> str:

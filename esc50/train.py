@@ -116,7 +116,7 @@ def train(
             scheduler.load_state_dict(previous.scheduler)
     replica = world.replica(net)
     if device.type == "cuda":  # on a CPU it was measured slower than eager
-        replica.net = torch.compile(replica.net)
+        replica.net = torch.compile(replica.net, dynamic=False)  # a batch has one of two sizes
 
     order, steps, saved = torch.Generator(), done * feed.n_batches, time.monotonic()
     with bar("training", (recipe.epochs - done) * feed.n_batches, "batches", quiet=not world.leads) as advance:

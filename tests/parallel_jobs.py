@@ -65,7 +65,9 @@ def unused_and_small_buckets() -> tuple[float, list[float], float]:
         return float(net[0].weight.grad[0, 0]), net[1].bias.grad.tolist(), float(mean[4])
 
 
-def command(arguments: list[str], epochs: int, killed_at: int | None = None) -> tuple[int, str]:
+def command(
+    arguments: list[str], epochs: int, killed_at: int | None = None, by: int = signal.SIGKILL
+) -> tuple[int, str]:
     """Train by the command line, saving each epoch; process 1 dies at a step. Returns the exit code and last line."""
     recipes.RECIPES["quick"] = tiny_recipe(epochs=epochs, precision="fp32")
     train.SAVE_SECONDS = 0.0
@@ -73,7 +75,7 @@ def command(arguments: list[str], epochs: int, killed_at: int | None = None) -> 
 
     def fatal(*given: Any) -> None:
         if given[3] == killed_at and os.environ.get("RANK") == "1":
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), by)
         follow(*given)
 
     train.follow = fatal

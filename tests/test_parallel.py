@@ -1,4 +1,5 @@
 from pathlib import Path
+from signal import SIGKILL, SIGTERM
 
 import numpy as np
 import pytest
@@ -49,14 +50,14 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return Checkpoint.load(run).model
 
 
-@pytest.mark.parametrize("engine", ["ddp", "ring"])
-def test_a_killed_process_ends_the_others_and_the_run_resumes(tmp_path: Path, root: Path, engine: str) -> None:
+@pytest.mark.parametrize(("engine", "by"), [("ddp", SIGKILL), ("ring", SIGKILL), ("ring", SIGTERM)])
+def test_a_killed_process_ends_the_others_and_the_run_resumes(tmp_path: Path, root: Path, engine: str, by: int) -> None:
     def train(out: Path, *more: str, killed_at: int | None = None) -> list[tuple[int, str] | None]:
         arguments = ["--data", str(root), "--out", str(out), "--parallel", engine, *more]
-        return Processes(2, command, arguments, EPOCHS, killed_at).results()
+        return Processes(2, command, arguments, EPOCHS, killed_at, by).results()
 
     survivor, dead = train(tmp_path / "cut", killed_at=2 * BATCHES + 1)
-    assert dead is None
+    assert dead is None if by == SIGKILL else (dead[0] == 3 and "process 1 of 2: told to stop" in dead[1])
     assert survivor == (
         3,
         "cumel: process 0 of 2: another process of this run is gone, so this one ends; --resume continues it",
