@@ -25,12 +25,13 @@ test-gpu: install
 	$(BIN)/pytest --require-gpu
 
 # Everything that only a GPU can tell, within eight minutes: the tests that need one, the kernels under CUDA's own
-# checkers, and the benchmark with its rows.
+# checkers, and the benchmarks with their rows.
 bench-gpu: install
 	$(BIN)/pytest --require-gpu -m gpu
 	compute-sanitizer --tool memcheck --error-exitcode 1 $(BIN)/python bench/gpu.py --check-only
 	compute-sanitizer --tool racecheck --error-exitcode 1 $(BIN)/python bench/gpu.py --check-only
 	$(BIN)/python bench/gpu.py
+	$(BIN)/python bench/routes.py --device cuda
 	$(BIN)/python bench/report.py
 
 demo: install
@@ -41,6 +42,7 @@ bench: install
 	$(BIN)/python bench/features.py --threads 2
 	$(BIN)/python bench/extract.py
 	$(BIN)/python bench/inference.py
+	$(BIN)/python bench/routes.py
 	$(BIN)/python bench/train.py
 	$(BIN)/python bench/static.py
 	$(BIN)/python bench/report.py

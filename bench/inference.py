@@ -1,65 +1,191 @@
-"""A network's forward pass in torch and in ONNX Runtime, on the CPU, checked against each other."""
+"""The front end inside ONNX graphs, on one thread: its distance from librosa, then its time, alone and with a network.
+
+Peers: the same front end by torch.stft, in torch and exported with the operator STFT; torch eager; int8.
+"""
 
 import argparse
-import tempfile
-from pathlib import Path
+import math
+from collections.abc import Callable
+from importlib.metadata import packages_distributions
 
+import librosa
 import numpy as np
+import onnxruntime
 import torch
+from onnxscript import ir
+from torch import Tensor, nn
 
-from cumel.esc50.checkpoint import Checkpoint
-from cumel.esc50.recipes import RECIPES
-from cumel.export.session import Session
-from cumel.export.to_onnx import export
+from cumel.esc50.recipes import RECIPES, Recipe
+from cumel.export.check_frontend import signals
+from cumel.export.frontend import prepend, standalone
+from cumel.export.network import Classifier, to_onnx
+from cumel.export.quantize import quantized
+from cumel.kernels import PRESETS, FeatureConfig, log_mel
+from cumel.kernels.filterbank import mel_matrix, window
 
-from timing import compare, spread, write_rows
+from timing import compare, machine, spread, write_rows
 
-TOLERANCE = 1e-4  # of a probability
+SECONDS = 5.0
+TOLERANCE = {"noise": 1e-4, "quiet": 1e-4, "clicks": 1e-4, "silence": 1e-4, "tone": 1e-2, "chirp": 1e-2}  # dB
+DEPTH = 80.0  # dB below the clip's maximum that are compared
+PROBABILITY = {"fp32": 1e-3, "int8": 0.2}  # untrained networks
+BAR = 0.35  # of the time of a graph with STFT
+
+
+class Eager(nn.Module):
+    """The front end as one writes it in torch, for recipes of kind logmel."""
+
+    def __init__(self, cfg: FeatureConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.register_buffer("window", torch.from_numpy(window(cfg).astype(np.float32)))
+        self.register_buffer("mel", torch.from_numpy(mel_matrix(cfg).astype(np.float32)))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Return decibels [batch, 1, n_mels, n_frames]."""
+        cfg = self.cfg
+        options = {"center": cfg.center, "pad_mode": cfg.pad_mode, "return_complex": True}
+        stft = torch.stft(y, cfg.n_fft, cfg.hop_length, window=self.window, **options)
+        power = torch.view_as_real(stft).square().sum(dim=-1)
+        db = (10.0 / math.log(10.0)) * (self.mel @ power).clamp(min=cfg.amin).log()
+        if cfg.top_db is not None:
+            db = torch.maximum(db, db.amax(dim=(1, 2), keepdim=True) - cfg.top_db)
+        return db[:, None]
+
+
+def session(model: ir.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """Load a model on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    content = ir.to_proto(model).SerializeToString()
+    loaded = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    name = loaded.get_inputs()[0].name
+    return lambda y: loaded.run(None, {name: y})[0]
+
+
+def reference(y: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
+    """Librosa's decibels, in float64."""
+    mel = librosa.feature.melspectrogram(y=y.astype(np.float64), dtype=np.float64, **cfg.librosa_mel())
+    return librosa.power_to_db(mel, ref=cfg.ref, amin=cfg.amin, top_db=cfg.top_db)
+
+
+def where() -> dict[str, str]:
+    """Describe the machine, with whichever ONNX Runtime it has."""
+    runtime = packages_distributions()["onnxruntime"][0]
+    return machine(packages=(runtime, "onnx", "torch", "librosa"))
+
+
+def parity() -> None:
+    """Compare the graph of every preset with librosa."""
+    rows = []
+    for preset, cfg in PRESETS.items():
+        n_samples = round(SECONDS * cfg.sr)
+        model = standalone(cfg, n_samples)
+        run = session(model)
+        row = {"preset": preset, "nodes": len(model.graph), "kib": len(ir.to_proto(model).SerializeToString()) / 1024}
+        for name, y in signals(n_samples, cfg.sr).items():
+            expected = reference(y, cfg)
+            floor = expected.max() - DEPTH
+            error = np.abs(np.maximum(run(y[None])[0, 0], floor) - np.maximum(expected, floor))
+            row[f"{name}_db"] = float(error.max())
+            if not error.max() <= TOLERANCE[name]:
+                raise SystemExit(f"{preset}, {name}: {error.max():.1e} dB from librosa, more than {TOLERANCE[name]:g}")
+        rows.append(row)
+    write_rows("inference_parity", rows, where())
+
+
+def timed(topic: str, calls: dict[str, Callable[[], object]], sizes: dict[str, int], rounds: int) -> list[dict]:
+    """Time the calls in turn; ratios are medians of pairs."""
+    times = {name: np.array(seconds) for name, seconds in compare(calls, rounds).items()}
+    first = next(iter(times))
+    return [
+        {
+            "op": topic,
+            "peer": name,
+            "ms_per_clip": float(np.median(seconds)) * 1e3,
+            "spread_ms": spread(list(seconds)) * 1e3,
+            f"of_{first}": float(np.median(seconds / times[first])),
+            "kib": sizes.get(name, 0) / 1024,
+        }
+        for name, seconds in times.items()
+    ]
+
+
+def n_bytes(model: ir.Model) -> int:
+    """Size of a model's file."""
+    return len(ir.to_proto(model).SerializeToString())
+
+
+def frontends(preset: str, rounds: int) -> list[dict]:
+    """Time the front end alone, on one clip."""
+    cfg = PRESETS[preset]
+    n_samples = round(SECONDS * cfg.sr)
+    y = signals(n_samples, cfg.sr)["noise"][None]
+    eager = Eager(cfg).eval()
+    models = {"STFT op": to_onnx(eager, (n_samples,)), "cumel in ONNX": standalone(cfg, n_samples)}
+    assert "STFT" in [node.op_type for node in models["STFT op"].graph]
+    runs = {name: session(model) for name, model in models.items()}
+    runs["torch.stft eager"] = lambda y: eager(torch.from_numpy(y)).numpy()
+    runs["cumel on the CPU"] = lambda y: log_mel(y, cfg)[:, None]
+    expected = reference(y[0], cfg)
+    for name, run in runs.items():
+        error = np.abs(run(y)[0, 0] - expected).max()
+        if not error <= 1e-3:
+            raise SystemExit(f"{name}: {error:.1e} dB from librosa: not timed")
+    calls = {name: lambda run=run: run(y) for name, run in runs.items()}
+    sizes = {name: n_bytes(model) for name, model in models.items()}
+    return timed(f"front end, {preset}", calls, sizes, rounds)
+
+
+def end_to_end(name: str, rounds: int) -> list[dict]:
+    """Time a clip's way from waveform to probabilities, with an untrained network."""
+    recipe: Recipe = RECIPES[name]
+    cfg, n_samples = recipe.features, recipe.n_samples
+    torch.manual_seed(0)
+    net = Classifier(recipe.build(50, mean=-30.0, std=20.0)).eval()
+    y = signals(n_samples, cfg.sr)["noise"][None]
+    rng = np.random.default_rng(0)
+    clips = (rng.standard_normal((16, n_samples)) * 10 ** rng.uniform(-3, 0, (16, 1))).astype(np.float32)
+    eager = Eager(cfg).eval()
+
+    def features(y: np.ndarray) -> Tensor:
+        db = eager(torch.from_numpy(y))
+        if recipe.kind == "logmel":
+            return db
+        low, high = db.amin(dim=(1, 2, 3), keepdim=True), db.amax(dim=(1, 2, 3), keepdim=True)
+        return ((db - low) * (255.0 / (high - low) * 1.0000002)).floor()
+
+    models = {"fp32": to_onnx(net, recipe.input_shape)}
+    models["int8"] = quantized(models["fp32"], features(clips).numpy())
+    for model in models.values():
+        prepend(model.graph, cfg, n_samples, recipe.kind)
+    runs = {"torch eager": lambda y: net(features(y)).numpy()}
+    runs |= {f"ONNX Runtime, {precision}": session(model) for precision, model in models.items()}
+    expected = runs["torch eager"](y)
+    for precision, allowed in PROBABILITY.items():
+        error = np.abs(runs[f"ONNX Runtime, {precision}"](y) - expected).max()
+        if not error <= allowed:
+            raise SystemExit(f"{name}, {precision}: a probability is {error:.1e} from torch's: not timed")
+    calls = {peer: lambda run=run: run(y) for peer, run in runs.items()}
+    sizes = {f"ONNX Runtime, {precision}": n_bytes(model) for precision, model in models.items()}
+    return timed(f"waveform to probabilities, {name}", calls, sizes, rounds)
 
 
 def main() -> None:
     """Check, time, append the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--recipes", nargs="*", choices=sorted(RECIPES), default=["quick", "document"])
     options = parser.parse_args()
-    recipe = RECIPES[options.recipe]
-    torch.manual_seed(0)
-    net = recipe.build(50).eval()
-    state = {"model": net.state_dict(), "ema": None, "optimizer": {}, "scheduler": None}
-    labels = tuple(f"class_{i}" for i in range(50))
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        Checkpoint(recipe=recipe, labels=labels, fold=1, seed=0, epoch=0, **state).save(folder)
-        export(folder, folder / "model.onnx")
-        session = Session(folder / "model.onnx", "cpu")
-    rows = []
-    for batch in (1, 16):
-        x = np.random.default_rng(0).uniform(-60, 20, (batch, *recipe.input_shape)).astype(np.float32)
-        tensor = torch.from_numpy(x)
-
-        def in_torch(tensor: torch.Tensor = tensor) -> np.ndarray:
-            with torch.inference_mode():
-                return net(tensor).softmax(dim=1).numpy()
-
-        worst = float(np.abs(in_torch() - session.run(x)).max())
-        if not worst <= TOLERANCE:
-            raise SystemExit(f"batch {batch}: ONNX Runtime is {worst:.1e} from torch: not timed")
-        times = compare({"torch eager": in_torch, "ONNX Runtime": lambda x=x: session.run(x)}, options.rounds)
-        for name, seconds in times.items():
-            rows.append(
-                {
-                    "op": f"{options.recipe} network, float32",
-                    "peer": name,
-                    "threads": torch.get_num_threads(),
-                    "batch": batch,
-                    "ms_per_clip": float(np.median(seconds)) / batch * 1e3,
-                    "spread_ms": spread(seconds) / batch * 1e3,
-                    "speed_of_torch": float(np.median(np.array(times["torch eager"]) / np.array(seconds))),
-                    "max_difference": worst,
-                }
-            )
-    write_rows("inference", rows)
+    torch.set_num_threads(1)
+    parity()
+    with torch.inference_mode():
+        rows = [row for preset in ("esc50", "compact") for row in frontends(preset, options.rounds)]
+        write_rows("inference_frontend", rows, where())
+        if not rows[1]["of_STFT op"] <= BAR:
+            print(f"front end: {rows[1]['of_STFT op']:.2f} of the time of the STFT operator, {BAR} is the bar")
+        rows = [row for name in options.recipes for row in end_to_end(name, options.rounds)]
+        write_rows("inference", rows, where())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..kernels import FeatureConfig, InputError, log_mel
 from .audio import fit_length, load
+from .audio.reading import beginning
 from .plots import MAX_CLIPS, plot_clips
 from .recipes import Recipe
 
@@ -35,6 +36,6 @@ def draw_results(results: list[dict[str, Any]], recipe: Recipe, out: Path) -> Pa
     cfg = recipe.features
     clips = []
     for result in [one for one in results if one["error"] is None][:MAX_CLIPS]:
-        y = fit_length(load(result["file"], cfg.sr)[0], recipe.n_samples)
+        y = fit_length(beginning(Path(result["file"]), cfg.sr, recipe.n_samples)[0], recipe.n_samples)
         clips.append({"name": Path(result["file"]).name, "y": y, "log_mel": log_mel(y, cfg), "top": result["top"]})
     return plot_clips(clips, cfg, out) if clips else None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+
+from numpy.typing import NDArray
 
 from ..kernels import CumelError
+
+IOV_MAX = 1024  # buffers of one call; see writev(2)
 
 
 @contextmanager
@@ -54,7 +57,21 @@ def commit(part: Path, path: Path) -> None:
 def unwritable(path: Path, error: OSError) -> CumelError:
     """Say why a file cannot be written, and what to do."""
     remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another place"
-    return CumelError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
+    reason = os.strerror(error.errno) if error.errno else error  # a library's own words may be longer
+    return CumelError(f"{path}: cannot be written ({reason}); {remedy}")
+
+
+def write_all(handle: int, arrays: Iterable[NDArray]) -> None:
+    """Write arrays one after another, in as few calls as the system allows: between calls other threads take over."""
+    views = [array.data.cast("B") for array in arrays if array.nbytes]
+    for start in range(0, len(views), IOV_MAX):
+        left = views[start : start + IOV_MAX]
+        while left:
+            n_bytes = os.writev(handle, left)  # fewer than all where the disk fills up: the next call says so
+            while left and n_bytes >= len(left[0]):
+                n_bytes -= len(left.pop(0))
+            if n_bytes:
+                left[0] = left[0][n_bytes:]
 
 
 class RealPaths:
@@ -63,11 +80,12 @@ class RealPaths:
     def __init__(self) -> None:
         self._folders: dict[str, str] = {}
 
-    def __call__(self, path: Path | str) -> str:
-        """Return the real path of a file."""
+    def __call__(self, path: Path | str, is_link: bool | None = None) -> str:
+        """Return the real path of a file; `is_link` spares the look when it is known."""
         text = os.fspath(path)
         folder, name = os.path.split(text)
-        if name in ("", os.curdir, os.pardir) or os.path.islink(text):  # noqa: PTH114
+        is_link = os.path.islink(text) if is_link is None else is_link  # noqa: PTH114
+        if is_link or name in ("", os.curdir, os.pardir):
             return os.path.realpath(text)
         if folder not in self._folders:
             self._folders[folder] = os.path.realpath(folder)
@@ -83,14 +101,12 @@ class EarlyFlush:
         self._last: Future[None] | None = None
         self._sent = 0
 
-    def grown(self, file: BinaryIO) -> None:
-        """Say that more was written; an `OSError` when what was sent before did not arrive."""
-        n_bytes = file.tell()
+    def grown(self, handle: int, n_bytes: int) -> None:
+        """Say that an open file has `n_bytes` now; an `OSError` when what was sent before did not arrive."""
         if n_bytes - self._sent < self.every or (self._last is not None and not self._last.done()):
             return
         self.wait()
-        file.flush()
-        self._sent, self._last = n_bytes, self._pool.submit(os.fdatasync, file.fileno())
+        self._sent, self._last = n_bytes, self._pool.submit(os.fdatasync, handle)
 
     def wait(self) -> None:
         """Return when nothing is on its way, so that the file may be closed and the next one begin."""

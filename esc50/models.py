@@ -68,7 +68,7 @@ class ESC50Model(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits [batch, num_cats]."""
-        seen = self.features(image)
+        seen = self.features(image.to(self.dense1.weight.dtype))  # of 0..255, exact in float16 too
         hidden = torch.relu(self.dense1(seen.mean(dim=(2, 3)) if self.pool else seen.flatten(1)))
         return self.dense2(self.dropout(hidden))
 
@@ -83,6 +83,10 @@ class _Normalised(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.tensor(float(mean)))
         self.register_buffer("std", torch.tensor(float(std)))
+
+    def normal(self, log_mel: Tensor, weights: Tensor) -> Tensor:
+        """Return what the network sees, in the type of its weights: decibels themselves are too coarse in float16."""
+        return ((log_mel - self.mean) / self.std).to(weights.dtype)
 
 
 class CompactCNN(_Normalised):
@@ -116,7 +120,7 @@ class CompactCNN(_Normalised):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return logits [batch, num_cats] of ``log_mel`` [batch, 1, n_mels, n_frames] in dB."""
-        x = self.features(self.stem((log_mel - self.mean) / self.std)).mean(dim=2)
+        x = self.features(self.stem(self.normal(log_mel, self.head.weight))).mean(dim=2)
         return self.head(self.dropout(x.mean(dim=2) + x.amax(dim=2)))
 
 
@@ -176,7 +180,7 @@ class ResidualCNN(_Normalised):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Return logits [batch, num_cats] of ``log_mel`` [batch, 1, n_mels, n_frames] in dB."""
-        x = self.weigh(self.features(self.stem((log_mel - self.mean) / self.std))).flatten(2)
+        x = self.weigh(self.features(self.stem(self.normal(log_mel, self.head.weight)))).flatten(2)
         return self.head(self.dropout(x.mean(dim=2) + x.amax(dim=2)))
 
 

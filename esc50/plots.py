@@ -39,7 +39,7 @@ def plot_clips(clips: list[dict[str, Any]], cfg: FeatureConfig, out: Path) -> Pa
         figure.colorbar(image, ax=row[1], format="%+d dB", pad=0.01)
         if columns == 3:
             _top(row[2], clip.get("top") or [])
-    return _save(figure, out)
+    return save(figure, out)
 
 
 def _waveform(axis: Axes, y: NDArray, sr: int) -> None:
@@ -98,7 +98,7 @@ def plot_confusion(confusion: NDArray[np.int64], labels: tuple[str, ...], out: P
     axis.set_yticks(range(len(labels)), labels, fontsize=6)
     axis.set(xlabel="predicted", ylabel="true")
     figure.colorbar(image, ax=axis, label="share of the class's clips", shrink=0.8)
-    return _save(figure, out)
+    return save(figure, out)
 
 
 def plot_learning(runs: dict[str, list[dict[str, Any]]], out: Path) -> Path:
@@ -120,13 +120,20 @@ def plot_learning(runs: dict[str, list[dict[str, Any]]], out: Path) -> Path:
     right.set_ylim(0, 1)
     if len(runs) > 1:
         right.legend(fontsize=7, frameon=False)
-    return _save(figure, out)
+    return save(figure, out)
 
 
-def _save(figure: Figure, out: Path) -> Path:
+def check_picture(out: Path) -> str:
+    """Return the format that a picture's name tells of; a `CumelError` for another than png, svg or pdf."""
     kind = out.suffix.lower().removeprefix(".")
     if kind not in ("png", "svg", "pdf"):
         raise CumelError(f"{out}: give a name that ends in .png, .svg or .pdf")
+    return kind
+
+
+def save(figure: Figure, out: Path) -> Path:
+    """Write a picture, and return its name."""
+    kind = check_picture(out)
     with replacing(out) as part:
         figure.savefig(part, format=kind, dpi=120)
     return out

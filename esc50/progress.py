@@ -19,7 +19,7 @@ PLAIN_SECONDS = 5.0  # between two plain lines
 def bar(
     description: str, total: float | None, unit: str = "it", *, quiet: bool = False
 ) -> Iterator[Callable[..., None]]:
-    """Show how far a job is. Yields ``advance(n=1, note="")``; `note` is shown behind the bar."""
+    """Show how far a job is. Yields ``advance(n=1, note="")``; `note`, read when it is shown, stands behind the bar."""
     if quiet:
         yield lambda n=1, note=None: None  # noqa: ARG005
         return
@@ -37,7 +37,7 @@ def bar(
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(description, total=total, note="")
 
-            def advance(n: float = 1, note: str | None = None) -> None:
+            def advance(n: float = 1, note: object = None) -> None:
                 progress.advance(task, n)
                 if note is not None:
                     progress.update(task, note=note)
@@ -49,7 +49,8 @@ def bar(
 
 def _plain(description: str, total: float | None, unit: str) -> Iterator[Callable[..., None]]:
     start = last = time.monotonic()
-    done, latest = 0.0, ""
+    done: float = 0.0
+    latest: object = ""
 
     def line() -> None:
         of = "" if total is None else f" of {total:.0f}"
@@ -58,7 +59,7 @@ def _plain(description: str, total: float | None, unit: str) -> Iterator[Callabl
         text = f"{description}: {done:.0f}{of} {unit} in {seconds:.1f} s{left} {latest}"
         print(text.rstrip(), file=sys.stderr, flush=True)
 
-    def advance(n: float = 1, note: str | None = None) -> None:
+    def advance(n: float = 1, note: object = None) -> None:
         nonlocal done, last, latest
         done, latest = done + n, latest if note is None else note
         if time.monotonic() - last >= PLAIN_SECONDS:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from ..esc50.audio.recording import HIGHEST_RATE, LOWEST_RATE
 from ..esc50.dataset import FEATURES
 from ..esc50.recipes import Recipe
 from ..kernels import CumelError, FeatureConfig
 
 FORMAT = "cumel 1"
+INPUTS = ("waveform", "image")
+PRECISIONS = ("fp32", "fp16", "int8")
+
+# A file may come from anywhere. Beyond these, using it would take gigabytes, or it is damaged.
+MAX_TEXT = 1 << 20  # characters of a property
+MAX_LABELS, MAX_LABEL = 10_000, 200  # labels; characters of one
+MAX_SECONDS = 3600.0
+MAX_ELEMENTS = 1 << 27  # of the waveform, its frames, the features, or the mel matrix: half a GiB in float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +29,13 @@ class Metadata:
 
     labels: tuple[str, ...]  # of the columns of `probabilities`
     recipe: Recipe
-    input: str  # what the graph takes
-    precision: str
+    input: str  # what the graph takes: one of INPUTS
+    precision: str  # one of PRECISIONS
     fold: int  # held out from training
     epoch: int
     accuracy: float | None  # on the held-out fold, the mean of `recipe.views` views; None for a run without history
-    versions: dict[str, str]  # of the packages that wrote the file
+    versions: dict[str, str]  # of the packages that wrote and checked the file
+    normalisation: dict[str, float] = field(default_factory=dict)  # inside the network: mean and std of decibels
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a runtime needs that cannot read the file's properties, such as a browser's, as JSON types."""
@@ -59,6 +69,7 @@ class Metadata:
             "epoch": json.dumps(self.epoch),
             "accuracy": json.dumps(self.accuracy),
             "versions": json.dumps(self.versions),
+            "normalisation": json.dumps(self.normalisation),
         }
 
     @classmethod
@@ -77,32 +88,71 @@ class Metadata:
         return cls(
             labels=_labels(props),
             recipe=_recipe(props),
-            input=_text(props, "input"),
-            precision=_text(props, "precision"),
-            fold=_value(props, "fold"),
-            epoch=_value(props, "epoch"),
-            accuracy=_value(props, "accuracy"),
-            versions=_value(props, "versions"),
+            input=_one_of(props, "input", INPUTS),
+            precision=_one_of(props, "precision", PRECISIONS),
+            fold=_count(props, "fold"),
+            epoch=_count(props, "epoch"),
+            accuracy=_accuracy(props),
+            versions=_mapping(props, "versions", str),
+            normalisation=_mapping(props, "normalisation", float) if "normalisation" in props else {},
         )
 
 
 def _text(props: Mapping[str, str], name: str) -> str:
     if name not in props:
         raise CumelError(f"metadata: {name} is missing")
+    if len(props[name]) > MAX_TEXT:
+        raise CumelError(f"metadata: {name} is {len(props[name])} characters long, {MAX_TEXT} at most")
     return props[name]
+
+
+def _one_of(props: Mapping[str, str], name: str, known: tuple[str, ...]) -> str:
+    text = _text(props, name)
+    if text not in known:
+        raise CumelError(f"metadata: {name} is {text[:MAX_LABEL]!r}, not one of {', '.join(known)}")
+    return text
 
 
 def _value(props: Mapping[str, str], name: str) -> Any:
     try:
-        return json.loads(_text(props, name))
-    except json.JSONDecodeError as error:
-        raise CumelError(f"metadata: {name} is not JSON ({error})") from None
+        return json.loads(_text(props, name), parse_constant=_refuse)
+    except CumelError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise CumelError(f"metadata: {name} is not JSON ({str(error)[:MAX_LABEL]})") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
+
+
+def _count(props: Mapping[str, str], name: str) -> int:
+    value = _value(props, name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 31:
+        raise CumelError(f"metadata: {name} is not a whole number, 0 or more")
+    return value
+
+
+def _accuracy(props: Mapping[str, str]) -> float | None:
+    value = _value(props, "accuracy")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1):
+        raise CumelError("metadata: accuracy is neither null nor between 0 and 1")
+    return value
+
+
+def _mapping(props: Mapping[str, str], name: str, kind: type) -> dict[str, Any]:
+    values = _value(props, name)
+    if not isinstance(values, dict) or not all(isinstance(value, kind) for value in values.values()):
+        raise CumelError(f"metadata: {name} does not map names to {'texts' if kind is str else 'numbers'}")
+    return values
 
 
 def _labels(props: Mapping[str, str]) -> tuple[str, ...]:
     labels = _value(props, "labels")
     if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
         raise CumelError("metadata: labels is not a list of names")
+    if len(labels) > MAX_LABELS or max(map(len, labels)) > MAX_LABEL:
+        raise CumelError(f"metadata: labels: {MAX_LABELS} at most, of {MAX_LABEL} characters at most")
     return tuple(labels)
 
 
@@ -111,16 +161,30 @@ def _recipe(props: Mapping[str, str]) -> Recipe:
     values = _value(props, "recipe")
     try:
         recipe = Recipe.from_dict(values)
+        _check_sizes(recipe)
         if recipe.kind not in FEATURES:
             raise CumelError(f"kind={recipe.kind!r}: must be one of {', '.join(FEATURES)}")
         if recipe.input_shape[2] < 1:
             raise CumelError(f"seconds={recipe.seconds!r}: too short for one frame")
         stated = FeatureConfig.from_json(_text(props, "features"))
-    except (CumelError, TypeError, KeyError, OverflowError) as error:
-        raise CumelError(f"metadata: recipe or features are malformed ({error})") from None
+    except (CumelError, TypeError, ValueError, KeyError, OverflowError) as error:
+        raise CumelError(f"metadata: recipe or features are malformed ({str(error)[:MAX_LABEL]})") from None
     contradictions = stated.differences(recipe.features)
     if _text(props, "kind") != recipe.kind:
-        contradictions.append(f"kind={_text(props, 'kind')}, not {recipe.kind}")
+        contradictions.append(f"kind={_text(props, 'kind')[:MAX_LABEL]}, not {recipe.kind}")
     if contradictions:
         raise CumelError(f"metadata: features contradict the recipe ({'; '.join(contradictions)})")
     return recipe
+
+
+def _check_sizes(recipe: Recipe) -> None:
+    """Refuse what no recording has, and what would not fit into memory."""
+    cfg = recipe.features
+    if not LOWEST_RATE <= cfg.sr <= HIGHEST_RATE:
+        raise CumelError(f"sr={cfg.sr}: must be {LOWEST_RATE} to {HIGHEST_RATE} Hz")
+    if not recipe.seconds <= MAX_SECONDS:
+        raise CumelError(f"seconds={recipe.seconds!r}: must be at most {MAX_SECONDS:g}")
+    n_frames = recipe.input_shape[2]
+    largest = max(recipe.n_samples, n_frames * max(cfg.n_fft, cfg.n_mels), cfg.n_bins * cfg.n_mels)
+    if largest > MAX_ELEMENTS:
+        raise CumelError(f"{recipe.seconds:g} s, n_fft={cfg.n_fft}, n_mels={cfg.n_mels}: would take gigabytes")

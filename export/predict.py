@@ -2,175 +2,151 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..esc50 import audio
-from ..esc50.cores import CORES
-from ..esc50.dataset import FEATURES
-from ..esc50.progress import bar
-from ..esc50.recipes import Recipe
-from ..kernels import CumelError, FeatureConfig, InputError
-from .metadata import Metadata
-from .session import Session
+from ..esc50.audio import fit_length
+from ..kernels import CumelError, FeatureConfig
+from .listening import Heard, listen
+from .model import Model, load_model
 
-BATCH = 16  # files that are held and classified at once
-# Samples that, with a second more, go to the resampler beyond those that the model hears. Its filter reaches less far,
-# so what comes out is bit-identical to resampling the whole file, which may last hours.
-REACH = 1000
+__all__ = ["BATCHES", "Model", "Result", "Tally", "check_call", "classify", "load_model", "predict"]
+
+BATCHES = {False: 16, True: 64}  # windows that are classified at once, without and with a GPU
+LEAST_HOP = 0.001  # s
 
 
-@dataclass(frozen=True)
-class Model:
-    """An exported model, ready to classify."""
+class Result(NamedTuple):
+    """What the model says of one window of a recording."""
 
-    path: Path
-    session: Session
-    metadata: Metadata
+    heard: Heard
+    probabilities: NDArray[np.float32] | None  # [n_classes]; None of silence, and where nothing was heard
+    labels: tuple[str, ...]
 
-    @property
-    def recipe(self) -> Recipe:
-        """How its features are made."""
-        return self.metadata.recipe
+    def best(self, top: int) -> list[dict[str, Any]]:
+        """Return the `top` most probable labels, each with its probability."""
+        if self.probabilities is None:
+            return []
+        order = np.argsort(-self.probabilities, kind="stable")[:top]
+        return [{"label": self.labels[i], "probability": float(self.probabilities[i])} for i in order]
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of its classes."""
-        return self.metadata.labels
+    def row(self, top: int) -> dict[str, Any]:
+        """Return it as JSON types: which part (in seconds) of which file, the best labels, or the error."""
+        one = self.heard
+        return {
+            "file": one.file,
+            "start": one.start,
+            "end": one.end,
+            "seconds": one.seconds,
+            "sr": one.sr,
+            "silent": one.silent,
+            "top": self.best(top),
+            "error": one.error,
+        }
 
 
-@dataclass(frozen=True)
-class _Clip:
-    """One recording, fitted to the model."""
+def classify(model: Model, heard: Iterable[Heard], batch: int = 1) -> Iterator[Result]:
+    """Yield a result for each window, in order; at most `batch` are held and classified at once."""
+    heard = iter(heard)
+    while group := list(islice(heard, batch)):
+        places = [i for i, one in enumerate(group) if one.y is not None and not one.silent]
+        scores: dict[int, NDArray[np.float32]] = {}
+        if places:
+            clips = np.stack([fit_length(y, model.recipe.n_samples) for i in places if (y := group[i].y) is not None])
+            scores = dict(zip(places, model.probabilities(clips), strict=True))
+        for i, one in enumerate(group):
+            if i in scores and not np.isfinite(scores[i]).all():
+                one = one._replace(error=f"{one.file}: the model's answer is not a number; export it again")
+            yield Result(one, scores[i] if i in scores and one.error is None else None, model.labels)
 
-    y: audio.Samples
-    seconds: float  # of the file
-    sr: int  # of the file, in Hz
+
+class Tally:
+    """Counts of what was classified."""
+
+    def __init__(self) -> None:
+        self.files = self.failed = self.windows = self.silent = 0
+        self.heard_seconds = 0.0  # windows that overlap count each
+
+    def add(self, heard: Heard) -> None:
+        """Count a result."""
+        self.files += heard.first
+        self.failed += heard.error is not None
+        if heard.error is None:
+            self.windows += 1
+            self.silent += heard.silent
+            self.heard_seconds += heard.end - heard.start
+
+    def report(self, model: Model) -> dict[str, Any]:
+        """Return the counts, with the model and where it ran."""
+        return {
+            "model": str(model.path),
+            "provider": model.report(),
+            "files": self.files,
+            "windows": self.windows,
+            "silent": self.silent,
+            "heard_seconds": self.heard_seconds,
+            "failed": self.failed,
+        }
 
 
-def load_model(path: Path | str, *, provider: str = "auto", require_gpu: bool = False) -> Model:
-    """Load a model that `export` wrote, with the configuration that it carries.
-
-    Parameters
-    ----------
-    path : path
-    provider, require_gpu
-        As for `Session`.
-
-    Raises
-    ------
-    CumelError
-        When the file is missing, damaged, not ours, or its metadata does not fit its graph.
-    UnavailableError
-        When CUDA is demanded and cannot be had.
-    """
-    session = Session(path, provider, require_gpu)
-    try:
-        metadata = Metadata.from_props(session.metadata)
-        expected = (metadata.input, [*metadata.recipe.input_shape], [len(metadata.labels)])
-        found = (session.input.name, session.input.shape[1:], session.output.shape[1:])
-        if found != expected:
-            raise CumelError(f"metadata: tells of input, shape and output {expected}, the graph has {found}")
-    except CumelError as error:
-        raise CumelError(f"{path}: not a usable model: {error}; `cumel export` writes one") from None
-    return Model(Path(path), session, metadata)
+def check_call(
+    model: Model, *, top: int = 5, cfg: FeatureConfig | None = None, hop_seconds: float | None = None
+) -> None:
+    """Refuse what no recording could satisfy, with a `CumelError`."""
+    if top < 1:
+        raise CumelError(f"top={top}: must be 1 or more")
+    if hop_seconds is not None and not LEAST_HOP <= hop_seconds < float("inf"):
+        raise CumelError(f"hop_seconds={hop_seconds:g}: must be {LEAST_HOP:g} or more, in seconds")
+    differing = [] if cfg is None else model.recipe.features.differences(cfg)
+    if differing:
+        raise CumelError(f"{model.path}: was trained on {'; '.join(differing)}; leave the feature options out")
 
 
 def predict(
-    model: Model, paths: Sequence[Path | str], *, top: int = 5, cfg: FeatureConfig | None = None
+    model: Model,
+    paths: Sequence[Path | str],
+    *,
+    top: int = 5,
+    cfg: FeatureConfig | None = None,
+    hop_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Classify recordings; one that cannot be classified gets its reason, and the others go on.
 
     Each is decoded, mixed down, resampled to the model's rate, and cut or mirrored to its length, as in training.
+    `listen` and `classify` do the same for any number of recordings, a result at a time.
 
     Parameters
     ----------
     model : Model
     paths : sequence of path
     top : int
-        Labels per file, the most probable first; at most all of them.
+        Labels per window, the most probable first; at most all of them.
     cfg : FeatureConfig, optional
         Features that the caller expects the model to have.
+    hop_seconds : float, optional
+        Classify the whole recording, in windows this far apart; without it, the beginning.
 
     Returns
     -------
     dict
-        ``model``, ``provider`` (asked for, used, why), ``failed`` (a count), and ``results``: for each file, in order,
-        ``file``, its ``seconds`` and ``sr``, ``top`` (a list of ``label`` and ``probability``), and ``error``, a text
-        or None.
+        ``model``, ``provider`` (asked for, used, why, and the route), counts, and ``results``: in order, for each
+        window, ``file``, its ``start`` and ``end`` in it (s), ``seconds`` and ``sr`` of the file, ``silent``, ``top``
+        (a list of ``label`` and ``probability``), and ``error``, a text or None.
 
     Raises
     ------
     CumelError
-        For `top` below 1, and when `cfg` is not what the model was trained on.
+        For `top` below 1, a hop that is none, and when `cfg` is not what the model was trained on.
     """
-    if top < 1:
-        raise CumelError(f"top={top}: must be 1 or more")
-    differing = [] if cfg is None else model.recipe.features.differences(cfg)
-    if differing:
-        raise CumelError(f"{model.path}: was trained on {'; '.join(differing)}; leave the feature options out")
-    results: list[dict[str, Any]] = []
-    progress = bar("classify", len(paths), "files") if len(paths) > BATCH else nullcontext(lambda _: None)
-    with progress as advance, ThreadPoolExecutor(CORES) as pool:
-        for start in range(0, len(paths), BATCH):
-            files = [Path(path) for path in paths[start : start + BATCH]]
-            results += _classify(model, files, list(pool.map(partial(_read, recipe=model.recipe), files)), top)
-            advance(len(files))
-    failed = sum(result["error"] is not None for result in results)
-    return {"model": str(model.path), "provider": model.session.report(), "results": results, "failed": failed}
-
-
-def _read(path: Path, recipe: Recipe) -> _Clip | InputError:
-    """Decode and fit one recording, or say why it cannot be classified."""
-    cfg = recipe.features
-    try:
-        y, sr = audio.load(path)
-        seconds = len(y) / sr
-        if sr != cfg.sr:
-            needed = math.ceil(recipe.n_samples * sr / cfg.sr)
-            y = audio.resample(y[: needed + sr + REACH], sr, cfg.sr)
-        if len(y) < cfg.n_fft:
-            raise InputError(
-                f"{path}: {len(y)} samples ({1000 * len(y) / cfg.sr:.1f} ms) at {cfg.sr} Hz is less than one window of "
-                f"{cfg.n_fft} samples; give at least {1000 * cfg.n_fft / cfg.sr:.1f} ms"
-            )
-        whole = len(y) <= recipe.n_samples
-        y = audio.fit_length(y, recipe.n_samples)
-        if not y.any():
-            where = "" if whole else f" of the first {recipe.seconds:g} s, which is what the model hears,"
-            raise InputError(f"{path}: every sample{where} is zero: there is nothing to classify")
-        return _Clip(y, seconds, sr)
-    except InputError as error:
-        return error
-
-
-def _classify(model: Model, files: list[Path], clips: list[_Clip | InputError], top: int) -> list[dict[str, Any]]:
-    """Run one batch through the model; returns a result per file, in order."""
-    recipe, images = model.recipe, {}
-    for place, (path, clip) in enumerate(zip(files, clips, strict=True)):
-        if isinstance(clip, _Clip):
-            try:
-                images[place] = FEATURES[recipe.kind](clip.y[None], recipe.features)
-            except InputError:  # the one thing that decoding cannot see
-                clips[place] = InputError(f"{path}: so loud that its spectrum overflows float32; scale it to -1..1")
-    scores = {}
-    if images:
-        scores = dict(zip(images, model.session.run(np.stack([*images.values()]).astype(np.float32)), strict=True))
-    results = []
-    for place, (path, clip) in enumerate(zip(files, clips, strict=True)):
-        result: dict[str, Any] = {"file": str(path), "seconds": None, "sr": None, "top": [], "error": None}
-        if isinstance(clip, InputError):
-            results.append(result | {"error": str(clip)})
-            continue
-        best = np.argsort(-scores[place], kind="stable")[:top]
-        ranked = [{"label": model.labels[i], "probability": float(scores[place][i])} for i in best]
-        results.append(result | {"seconds": clip.seconds, "sr": clip.sr, "top": ranked})
-    return results
+    check_call(model, top=top, cfg=cfg, hop_seconds=hop_seconds)
+    tally, rows = Tally(), []
+    windows = listen(map(Path, paths), model.recipe, hop_seconds)
+    for result in classify(model, windows, BATCHES[model.session.on_gpu]):
+        tally.add(result.heard)
+        rows.append(result.row(top))
+    return tally.report(model) | {"results": rows}

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from ..kernels import CumelError, UnavailableError
+from .binding import Bound, run_bound
+from .providers import CPU, CUDA, ORDER, PROVIDERS, TENSORRT, lacking, onnxruntime, settings
 
-PROVIDERS = ("auto", "cpu", "cuda")
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+ON_CPU = "assigned to the default CPU EP"  # in ONNX Runtime's refusal
 SILENT, WARNING = 4, 2  # severities of ONNX Runtime's log; WARNING is its default
+
+
+class Node(NamedTuple):
+    """A node of the graph that ONNX Runtime made of the model, and where it runs."""
+
+    name: str
+    op: str
+    provider: str
 
 
 class Session:
@@ -26,10 +37,21 @@ class Session:
     ----------
     path : path
         An .onnx file.
-    provider : {"auto", "cpu", "cuda"}
-        auto is CUDA where it really works, else the CPU; `reason` says why.
+    provider : {"auto", "cpu", "cuda", "tensorrt"}
+        auto is CUDA where it really works, else the CPU; `reason` says why. TensorRT must be asked for, as it spends
+        minutes on a model before the first answer.
     require_gpu : bool
-        Refuse to run anywhere but on CUDA.
+        Refuse to run anywhere but on a GPU.
+    graph : bytes, optional
+        The model to load, when it is not what the file holds.
+    sizes : mapping of str to int
+        Sizes of named dynamic axes, such as ``{"samples": 80000}``: what depends on them is computed once, when the
+        model is loaded, and no longer on the CPU at every run.
+    stream : torch.cuda.Stream or int, optional
+        The CUDA stream to work on, or its address, so that nothing waits for the host. Not the default stream, which
+        ONNX Runtime cannot tell from none.
+    cuda_graph : bool
+        Capture the work in a CUDA graph. Then every axis needs a fixed size, and `bound` its one shape.
 
     Attributes
     ----------
@@ -37,8 +59,8 @@ class Session:
         What the session really has, in order of preference.
     reason : str
         Why it runs there.
-    nodes : dict of str to int
-        How many nodes of the graph each provider was given.
+    nodes : tuple of Node
+        Where each node of the optimised graph runs.
     metadata : dict of str to str
         The file's own properties.
 
@@ -47,103 +69,164 @@ class Session:
     CumelError
         For an unknown provider, and for a file that is missing or no usable model.
     UnavailableError
-        When CUDA is demanded and cannot be had: which part is missing.
+        When a GPU is demanded and cannot be had: which part is missing.
     """
 
-    def __init__(self, path: Path | str, provider: str = "auto", require_gpu: bool = False) -> None:
-        self.path, self.requested, self.required = Path(path), provider, require_gpu or provider == "cuda"
-        if provider == "tensorrt":
-            raise UnavailableError("provider=tensorrt: not supported by this version; use cuda")
+    def __init__(
+        self,
+        path: Path | str,
+        provider: str = "auto",
+        require_gpu: bool = False,
+        *,
+        graph: bytes | None = None,
+        sizes: Mapping[str, int] | None = None,
+        stream: Any = None,
+        cuda_graph: bool = False,
+    ) -> None:
+        self.path, self.requested, self.cuda_graph = Path(path), provider, cuda_graph
+        self.required = require_gpu or provider in ("cuda", "tensorrt")
         if provider not in PROVIDERS:
             raise CumelError(f"provider={provider}: must be one of {', '.join(PROVIDERS)}")
-        if provider == "cpu" and require_gpu:
-            raise CumelError("provider=cpu contradicts require_gpu; leave one of them out")
+        if provider == "cpu" and (require_gpu or cuda_graph or stream is not None):
+            raise CumelError("provider=cpu contradicts a GPU that is required; leave one of them out")
         if not self.path.is_file():
             raise CumelError(f"{self.path}: no such model; `cumel export` writes one")
-        lacking = None if provider == "cpu" else _lacking()
-        self._demand(lacking)
-        wanted = [CPU] if provider == "cpu" or lacking else [(CUDA, {"use_tf32": "0"}), CPU]  # TF32 costs up to 4.5 dB
-        self._session = _create(self.path, wanted)
-        self.providers: list[str] = self._session.get_providers()
-        if len(wanted) > 1 and self.providers[0] != CUDA:
-            lacking = _why_fallen_back()
-            self._demand(lacking)
-        self.reason = "as asked for" if provider != "auto" else lacking or "CUDA is available"
-        self.nodes: Counter[str] = Counter()
-        for part in self._session.get_provider_graph_assignment_info():
-            self.nodes[part.ep_name] += len(part.get_nodes())
-        if self.required and self.nodes[CPU]:
-            raise UnavailableError(f"{self.path}: {self.nodes[CPU]} of its nodes have no CUDA kernel; export it again")
-        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if self.path.stat().st_size == 0:
+            raise CumelError(f"{self.path}: the file is empty (0 bytes); export it again")
+        target = "cuda" if provider == "auto" else provider
+        missing = None if provider == "cpu" else lacking(target)
+        self._demand(missing)
+        self.stream = _address(stream)
+        self.device_id = torch.cuda.current_device() if torch.cuda.is_available() else 0
+        wanted = settings("cpu") if missing or provider == "cpu" else self._settings(target, cuda_graph)
+        model, sizes = self.path if graph is None else graph, sizes or {}
+        try:
+            self.raw = self._create(model, wanted, sizes, strict=self.required)
+        except _NodesOnCpuError:  # without a word on which, or whether it is all of them: look again, less strictly
+            self.raw = self._create(model, [*wanted, CPU], sizes, strict=False)
+        self.providers: list[str] = self.raw.get_providers()
+        self.nodes = tuple(
+            Node(node.name, node.op_type, part.ep_name)
+            for part in self.raw.get_provider_graph_assignment_info()
+            for node in part.get_nodes()
+        )
+        if not missing and provider != "cpu" and self.providers[0] != ORDER[target][0]:
+            missing = _why_fallen_back(target)
+            self._demand(missing)
+        on_cpu = sorted({node.op for node in self.nodes if node.provider == CPU})
+        if self.required and on_cpu:
+            raise UnavailableError(
+                f"{self.path}: its {', '.join(on_cpu)} would run on the CPU, for want of a CUDA kernel; export it again"
+            )
+        self.reason = "as asked for" if provider != "auto" else missing or "CUDA is available"
+        self.metadata: dict[str, str] = self.raw.get_modelmeta().custom_metadata_map
+        inputs, outputs = self.raw.get_inputs(), self.raw.get_outputs()
         if (len(inputs), len(outputs)) != (1, 1):
             raise CumelError(f"{self.path}: has {len(inputs)} inputs and {len(outputs)} outputs, not one of each")
         self.input, self.output = inputs[0], outputs[0]
 
-    def _demand(self, lacking: str | None) -> None:
-        if self.required and lacking:
-            raise UnavailableError(f"CUDA was demanded of ONNX Runtime, but {lacking}; `cumel doctor` says more")
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on a GPU."""
+        return self.providers[0] in (CUDA, TENSORRT)
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the model on a batch, whose first axis may have any length."""
+    def run(self, batch: Any) -> Any:
+        """Run the model on a batch, whose first axis may have any length.
+
+        Parameters
+        ----------
+        batch : ndarray, Tensor or CuPy array, float32
+            A tensor or CuPy array is read where it lies, without a copy, in the order of its current stream.
+
+        Returns
+        -------
+        ndarray, Tensor or CuPy array
+            Of the kind that came in, on its device.
+        """
+        if self.cuda_graph:
+            raise CumelError(f"{self.path}: is replayed from a CUDA graph, on fixed memory alone: use `bound`")
         try:
-            return self._session.run([self.output.name], {self.input.name: batch})[0]
+            with _own_stdout() if TENSORRT in self.providers else nullcontext():
+                if isinstance(batch, np.ndarray):
+                    return self.raw.run([self.output.name], {self.input.name: batch})[0]
+                return run_bound(self, batch)
+        except CumelError:
+            raise
         except Exception as error:  # its exceptions have no base class of their own
-            raise CumelError(f"{self.path}: fails on an input of {batch.shape} ({_first_line(error)})") from None
+            raise CumelError(f"{self.path}: fails on an input of {(*batch.shape,)} ({_first_line(error)})") from None
+
+    def bound(self, shape: tuple[int, ...]) -> Bound:
+        """Bind the session to memory of one shape on its device; see `Bound`."""
+        return Bound(self, shape)
 
     def report(self) -> dict[str, Any]:
-        """Return what was asked for, what was used, and why."""
+        """Return what was asked for, what was used, and why: of the session, and of every node."""
         return {
             "requested": self.requested,
             "require_gpu": self.required,
             "actual": self.providers[0],
             "reason": self.reason,
-            "nodes": dict(self.nodes),
+            "nodes": dict(Counter(node.provider for node in self.nodes)),
+            "per_node": [node._asdict() for node in self.nodes],
         }
 
+    def _demand(self, missing: str | None) -> None:
+        if self.required and missing:
+            name = "TensorRT" if self.requested == "tensorrt" else "CUDA"
+            raise UnavailableError(f"{name} was demanded of ONNX Runtime, but {missing}; `cumel doctor` says more")
 
-def onnxruntime() -> Any:
-    """Import ONNX Runtime, which is an extra: one of two packages, after the machine."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UnavailableError(f"{error}; `pip install cumel[gpu]`, or cumel[cpu] without a GPU") from None
-    return onnxruntime
+    def _settings(self, target: str, cuda_graph: bool) -> list[Any]:
+        if target == "tensorrt":  # its TF32 has no provider option
+            os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+        own = settings(target, device=self.device_id, stream=self.stream, cuda_graph=cuda_graph)
+        return own if self.required else [*own, CPU]
+
+    def _create(self, model: Path | bytes, wanted: list[Any], sizes: Mapping[str, int], *, strict: bool) -> Any:
+        """Make a session; a strict one has no node on the CPU, or `_NodesOnCpuError` is raised."""
+        runtime = onnxruntime()
+        options = runtime.SessionOptions()
+        options.log_severity_level = SILENT
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        # Threads that wait for the next call at full speed take the cores from decoders and features: 1.3 times slower.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if strict:
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        for name, size in sizes.items():
+            options.add_free_dimension_override_by_name(name, size)
+        with _quiet(runtime), _own_stdout():
+            try:
+                # Its own fallback prints on stdout and repeats on the CPU, in run() as well.
+                return runtime.InferenceSession(model, options, providers=wanted, enable_fallback=0)
+            except Exception as error:  # its exceptions have no base class of their own
+                if strict and ON_CPU in str(error):
+                    raise _NodesOnCpuError from None
+                raise CumelError(
+                    f"{self.path}: not a usable ONNX model ({_first_line(error)}); export it again"
+                ) from None
 
 
-def _lacking() -> str | None:
-    """Name what CUDA needs and this machine lacks, as far as that shows before a session is made."""
-    if CUDA not in onnxruntime().get_available_providers():
-        return "this onnxruntime package has no CUDA provider (uninstall it, then `pip install cumel[gpu]`)"
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "there is no NVIDIA driver (libcuda.so.1 cannot be loaded)"
-    return None
+class _NodesOnCpuError(Exception):
+    """ONNX Runtime refuses to run nodes on the CPU."""
 
 
-def _why_fallen_back() -> str:
-    """Find out what ONNX Runtime only logs: load its CUDA provider once more, and read the linker's complaint."""
-    library = Path(onnxruntime().__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
+def _address(stream: Any) -> int:
+    """Return the address of a CUDA stream, given as such, or as torch's or CuPy's."""
+    if stream is None:
+        return 0
+    address = getattr(stream, "cuda_stream", getattr(stream, "ptr", stream))
+    if not isinstance(address, int) or address == 0:
+        raise CumelError(f"stream={stream}: must be a CUDA stream other than the default one, as torch.cuda.Stream()")
+    return address
+
+
+def _why_fallen_back(target: str) -> str:
+    """Find out what ONNX Runtime only logs: load its provider once more, and read the linker's complaint."""
+    library = Path(onnxruntime().__file__).parent / "capi" / f"libonnxruntime_providers_{target}.so"
     try:
         ctypes.CDLL(str(library))
     except OSError as error:
-        return f"its CUDA provider does not load ({error})"
-    return "it fell back to the CPU: its CUDA provider loads, but finds no usable device"
-
-
-def _create(path: Path, providers: list[Any]) -> Any:
-    """Make a session. torch, imported by the kernels, has already loaded the CUDA libraries that the provider needs."""
-    runtime = onnxruntime()
-    options = runtime.SessionOptions()
-    options.log_severity_level = SILENT
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    with _quiet(runtime):
-        try:
-            # Its own fallback prints on stdout and repeats on the CPU, in run() as well.
-            return runtime.InferenceSession(path, options, providers=providers, enable_fallback=0)
-        except Exception as error:  # its exceptions have no base class of their own
-            raise CumelError(f"{path}: not a usable ONNX model ({_first_line(error)}); export it again") from None
+        return f"its {target} provider does not load ({error})"
+    return f"it fell back to another: its {target} provider loads, but finds no usable device"
 
 
 @contextmanager
@@ -154,6 +237,23 @@ def _quiet(runtime: Any) -> Iterator[None]:
         yield
     finally:
         runtime.set_default_logger_severity(WARNING)
+
+
+@contextmanager
+def _own_stdout() -> Iterator[None]:
+    """Send to stderr what native code prints on stdout: TensorRT speaks there, into the caller's JSON."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # closed: nothing to keep clean
+        yield
+        return
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _first_line(error: Exception) -> str:

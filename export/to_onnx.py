@@ -2,138 +2,179 @@
 
 from __future__ import annotations
 
+import copy
 import json
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from onnxscript import ir
 from torch import nn
 
 from ..esc50.checkpoint import Checkpoint
-from ..esc50.dataset import FEATURES
 from ..esc50.files import replacing
 from ..esc50.recipes import Recipe
 from ..kernels import CumelError
-from .check import BATCHES, OPSET, check
-from .metadata import Metadata
+from .calibration import calibration_clips
+from .card import card
+from .check import BATCHES, check, features_of
+from .frontend import WAVEFORM, prepend
+from .metadata import INPUTS, PRECISIONS, Metadata
+from .network import Classifier, halved, to_onnx
+from .quantize import quantized
+from .session import onnxruntime
+from .triton import place_of, write_repository
 
-INPUTS = ("image",)
-PRECISIONS = ("fp32",)
 LABELS = "labels.json"  # for runtimes that cannot read metadata, such as onnxruntime-web
+CARD = ".md"  # beside the model, under its name
 MAX_BYTES = 1536 << 20  # of weights; torch's exporter puts more than that into a second file
 
 
-def export(run: Path | str, out: Path | str, *, input: str = "image", precision: str = "fp32") -> dict[str, Any]:  # noqa: A002
-    """Write a run's network to `out`, and its labels to labels.json beside it.
+def export(
+    run: Path | str,
+    out: Path | str | None = None,
+    *,
+    input: str = WAVEFORM,  # noqa: A002
+    precision: str = "fp32",
+    calibration: Sequence[Path] = (),
+    triton: Path | str | None = None,
+) -> dict[str, Any]:
+    """Write a run's network to `out`; beside it its labels, to labels.json, and a model card under its own name.
 
-    The graph maps ``image`` [batch, 1, n_mels, n_frames], float32 (0..255 for a recipe of kind image, dB for logmel),
-    to ``probabilities`` [batch, n_classes]. Neither file appears before the model has passed `check`.
+    The graph maps ``waveform`` [batch, samples] at the recipe's rate, of any length, to ``probabilities``
+    [batch, n_classes], with ``features`` [batch, 1, n_mels, n_frames] on the way; or it begins at these, as ``image``
+    (0..255 for a recipe of kind image, dB for logmel). All float32. No file appears before the model has passed
+    `check`.
 
     Parameters
     ----------
     run : path
         A run's folder, or its checkpoint.
-    out : path
-        The .onnx file; its folder is made if missing.
-    input : {"image"}
+    out : path, optional
+        The .onnx file; its folder is made if missing. With `triton` it may be left out.
+    input : {"waveform", "image"}
         What the model takes.
-    precision : {"fp32"}
-        Of weights and arithmetic.
+    precision : {"fp32", "fp16", "int8"}
+        Of the network's weights and arithmetic; the front end is always float32.
+    calibration : sequence of path
+        Recordings that activations are measured on for int8, and that the result is judged by.
+    triton : path, optional
+        Folder of a Triton model repository that the model is put into, named after its run.
 
     Returns
     -------
     dict
-        The report: both files, the inputs and outputs, and what `check` measured.
+        The report: the files, the inputs and outputs, and what `check` measured.
 
     Raises
     ------
     CumelError
         For an unknown option, an unusable checkpoint, a model that fails its check, or a place that cannot be written.
     """
-    out = Path(out)
+    served = None if triton is None else place_of(Path(triton), Path(run), precision)
+    out = served if out is None else Path(out)
+    if out is None:
+        raise CumelError("out: name the .onnx file to write, or a Triton repository")
+    _check_options(out, input, precision, calibration)
+    checkpoint = Checkpoint.load(run)
+    metadata = _metadata(checkpoint, input, precision)
+    net = checkpoint.network()
+    del checkpoint  # its optimiser is twice as large as the network
+    _check_bytes(net, run)
+    labels = out.with_name(LABELS)
+    described = json.dumps(metadata.to_dict(), indent=1, ensure_ascii=False) + "\n"
+    _check_neighbours(out, labels, described)
+
+    recipe = metadata.recipe
+    measured, clips = calibration_clips(calibration, recipe) if calibration else (None, _clips(recipe, max(BATCHES)))
+    with replacing(out) as model_part:
+        _write(net, metadata, measured, model_part)
+        try:
+            checked = check(model_part, metadata, Classifier(net).eval(), clips)
+        except CumelError as error:
+            raise CumelError(f"{out}: not written, as the exported model fails its check: {error}") from None
+        with replacing(labels) as labels_part, replacing(out.with_suffix(CARD)) as card_part:
+            labels_part.write_text(described, encoding="utf-8")
+            card_part.write_text(card(metadata, out, checked), encoding="utf-8")
+    shape = ("samples",) if input == WAVEFORM else recipe.input_shape
+    return {
+        "model": str(out),
+        "labels": str(labels),
+        "card": str(out.with_suffix(CARD)),
+        **({} if served is None else {"triton": str(write_repository(out, metadata, served))}),
+        "bytes": out.stat().st_size,
+        "recipe": recipe.name,
+        "precision": precision,
+        "input": f"{input} [batch, {', '.join(map(str, shape))}] float32",
+        "output": f"probabilities [batch, {len(metadata.labels)}] float32",
+        **checked,
+    }
+
+
+def _check_options(out: Path, input: str, precision: str, calibration: Sequence[Path]) -> None:  # noqa: A002
     for name, value, known in (("input", input, INPUTS), ("precision", precision, PRECISIONS)):
         if value not in known:
-            raise CumelError(f"{name}={value}: this version exports {', '.join(known)} only")
+            raise CumelError(f"{name}={value}: must be one of {', '.join(known)}")
     if out.suffix.lower() != ".onnx" or out.is_dir():
         raise CumelError(f"{out}: give the name of a file that ends in .onnx")
-    checkpoint = Checkpoint.load(run)
-    recipe = checkpoint.recipe
-    metadata = Metadata(
+    if precision == "int8" and not calibration:
+        raise CumelError("precision=int8: needs recordings to measure its ranges on; name some with --calibration")
+    if precision != "int8" and calibration:
+        raise CumelError(f"precision={precision}: takes no calibration, which int8 does")
+
+
+def _metadata(checkpoint: Checkpoint, input: str, precision: str) -> Metadata:  # noqa: A002
+    state = checkpoint.model if checkpoint.ema is None else checkpoint.ema
+    return Metadata(
         labels=checkpoint.labels,
-        recipe=recipe,
+        recipe=checkpoint.recipe,
         input=input,
         precision=precision,
         fold=checkpoint.fold,
         epoch=checkpoint.epoch,
         accuracy=checkpoint.history[-1]["accuracy"] if checkpoint.history else None,
-        versions={name: version(name) for name in ("cumel", "torch", "onnx")},
+        versions={name: version(name) for name in ("cumel", "torch", "onnx")}
+        | {"onnxruntime": onnxruntime().__version__},
+        normalisation={name: float(state[name]) for name in ("mean", "std") if name in state},
     )
-    net = nn.Sequential(checkpoint.network(), nn.Softmax(dim=1)).eval()
-    del checkpoint  # its optimiser is twice as large as the network
+
+
+def _check_bytes(net: nn.Module, run: Path | str) -> None:
     n_bytes = sum(weight.nbytes for weight in net.state_dict().values())
     if n_bytes > MAX_BYTES:
         raise CumelError(
             f"{run}: {n_bytes >> 20} MiB of weights, one file holds {MAX_BYTES >> 20}; use a smaller model"
         )
 
-    labels = out.with_name(LABELS)
-    with replacing(out) as model_part:
-        _write(net, input, recipe.input_shape, metadata.to_props(), model_part)
-        try:
-            checked = check(model_part, net, _examples(recipe, max(BATCHES)))
-        except CumelError as error:
-            raise CumelError(f"{out}: not written, as the exported model fails its check: {error}") from None
-        with replacing(labels) as labels_part:
-            labels_part.write_text(
-                json.dumps(metadata.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
-    return {
-        "model": str(out),
-        "labels": str(labels),
-        "bytes": out.stat().st_size,
-        "recipe": recipe.name,
-        "precision": precision,
-        "input": f"{input} [batch, {', '.join(map(str, recipe.input_shape))}] float32",
-        "output": f"probabilities [batch, {len(metadata.labels)}] float32",
-        **checked,
-    }
+
+def _check_neighbours(out: Path, labels: Path, described: str) -> None:
+    """Refuse to replace the labels of another model in the same folder."""
+    others = [path.name for path in out.parent.glob("*.onnx") if path != out]
+    if others and labels.is_file() and labels.read_text(encoding="utf-8", errors="replace") != described:
+        raise CumelError(
+            f"{labels}: describes another model there ({min(others)}), and would no longer fit it; "
+            "export into a folder of its own"
+        )
 
 
-def _write(net: nn.Module, name: str, shape: tuple[int, ...], props: dict[str, str], path: Path) -> None:
-    """Turn the network into ONNX."""
-    with _quiet():
-        try:
-            program = torch.onnx.export(
-                net,
-                (torch.zeros(2, *shape),),  # a batch of 1 would be taken for a constant
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-                opset_version=OPSET,
-                input_names=[name],
-                output_names=["probabilities"],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-            )
-        except torch.onnx.errors.OnnxExporterError as error:
-            raise CumelError(f"torch cannot export this network ({str(error).splitlines()[0]})") from None
-    assert program is not None
-    graph = program.model.graph
-    # The exporter notes its source lines in every node: they name the folders of this machine and help nobody.
-    for noted in (graph, *graph, *graph.inputs, *graph.outputs, *(value for node in graph for value in node.outputs)):
-        noted.metadata_props.clear()
-    program.model.metadata_props.update(props)
-    program.save(path)
+def _write(net: nn.Module, metadata: Metadata, measured: NDArray[np.float32] | None, path: Path) -> None:
+    """Turn the network into ONNX, with the front end before it if the model takes waveforms."""
+    recipe = metadata.recipe
+    made = Classifier(halved(copy.deepcopy(net)) if metadata.precision == "fp16" else net).eval()
+    model = to_onnx(made, recipe.input_shape)
+    if measured is not None:
+        model = quantized(model, features_of(measured, recipe))
+    if metadata.input == WAVEFORM:
+        prepend(model.graph, recipe.features, recipe.n_samples, recipe.kind)
+    model.metadata_props.update(metadata.to_props())
+    ir.save(model, path)
 
 
-def _examples(recipe: Recipe, n: int) -> NDArray[np.float32]:
-    """Make `n` seeded inputs such as the network meets: features of decaying tones in noise, from faint to loud."""
+def _clips(recipe: Recipe, n: int) -> NDArray[np.float32]:
+    """Make `n` seeded clips such as the network meets: decaying tones in noise, from faint to loud."""
     cfg, rng = recipe.features, np.random.default_rng(0)
 
     def draw(low: float, high: float) -> NDArray[np.float64]:
@@ -142,18 +183,4 @@ def _examples(recipe: Recipe, n: int) -> NDArray[np.float32]:
     seconds = np.arange(recipe.n_samples) / cfg.sr
     y = np.sin(2 * np.pi * draw(100, 0.4 * cfg.sr) * seconds) * np.exp(-draw(0.5, 10) * seconds)
     y = 10 ** draw(-3, 0) * (y + 10 ** draw(-3, -1) * rng.standard_normal(y.shape))
-    return FEATURES[recipe.kind](y.astype(np.float32), cfg)[:, None].astype(np.float32)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what torch's exporter says when all is well: no torchvision here, a deprecated call inside torch."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
-            yield
-    finally:
-        logger.setLevel(level)
+    return y.astype(np.float32)

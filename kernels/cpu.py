@@ -78,32 +78,34 @@ def spectrogram(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     return out
 
 
-def melspectrogram(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
-    """Compute [n_clips, n_mels, n_frames] float32 of clips ``y`` [n_clips, n_samples]; zero past a clip's end."""
-    out = _output(y, lengths, cfg.n_mels, cfg, torch.float32)
+def melspectrogram(y: Tensor, lengths: list[int], cfg: FeatureConfig, out: Tensor | None = None) -> Tensor:
+    """Compute [n_clips, n_mels, n_frames] float32 of clips ``y`` [n_clips, n_samples]; zero past a clip's end.
+
+    With `out`, of that shape and any strides, it is written there; frames past a clip's end keep what they held.
+    """
+    out = _output(y, lengths, cfg.n_mels, cfg, torch.float32) if out is None else out
     table, analysis = _tables(cfg), taper(cfg, y.device)
 
     def chunk(clip: int, start: int, stop: int) -> None:
         framed = _frames(y[clip], lengths[clip], start, stop, cfg)
         power = _strength(torch.fft.rfft(framed * analysis)[:, table.first_bin : table.last_bin], cfg)
         # A mel filter is a weighted sum of a few rows of `power`: an embedding bag, torch's fastest operator for that.
-        out[clip, :, start:stop] = F.embedding_bag(
-            table.bins, power, table.offsets, mode="sum", per_sample_weights=table.weights
-        )
+        mel = F.embedding_bag(table.bins, power, table.offsets, mode="sum", per_sample_weights=table.weights)
+        out[clip].T[start:stop].copy_(mel.T)  # where a frame's values lie together, torch transposes block by block
 
     _run(chunk, lengths, cfg)
     return out
 
 
-def log_mel(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
-    """Compute `melspectrogram` in dB, at most `top_db` below each clip's maximum.
+def log_mel(y: Tensor, lengths: list[int], cfg: FeatureConfig, out: Tensor | None = None) -> Tensor:
+    """Compute `melspectrogram` in dB, at most `top_db` below each clip's maximum; `out` as there.
 
     Raises
     ------
     InputError
         For a clip with NaN or infinity in it.
     """
-    mel = melspectrogram(y, lengths, cfg)
+    mel = melspectrogram(y, lengths, cfg, out)
     peaks = mel.amax(dim=(1, 2), keepdim=True)
     check_finite(peaks)
     floor = torch.full_like(peaks, cfg.db_per_decade * math.log10(cfg.least))

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxscript
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from cumel.esc50.recipes import Recipe
+from cumel.export.frontend import prepend
 from cumel.export.metadata import Metadata
 
 LABELS = ("low", "middle", "high", "highest")
@@ -36,8 +38,8 @@ def probabilities(recipe: Recipe, image: np.ndarray) -> np.ndarray:
     return np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
 
 
-def metadata(recipe: Recipe, labels: tuple[str, ...] = LABELS) -> Metadata:
-    made = {"input": "image", "precision": "fp32", "fold": 1, "epoch": 1, "accuracy": None, "versions": {}}
+def metadata(recipe: Recipe, labels: tuple[str, ...] = LABELS, takes: str = "image") -> Metadata:
+    made = {"input": takes, "precision": "fp32", "fold": 1, "epoch": 1, "accuracy": None, "versions": {}}
     return Metadata(labels=labels, recipe=recipe, **made)
 
 
@@ -57,4 +59,13 @@ def save(path: Path, recipe: Recipe, props: dict[str, str] | None = None) -> Pat
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     helper.set_model_props(model, metadata(recipe).to_props() if props is None else props)
     onnx.save(model, path)
+    return path
+
+
+def save_waveform(path: Path, recipe: Recipe) -> Path:
+    """Write the graph with the exported front end before it."""
+    model = onnxscript.ir.load(save(path, recipe))
+    prepend(model.graph, recipe.features, recipe.n_samples, recipe.kind)
+    model.metadata_props.update(metadata(recipe, takes="waveform").to_props())
+    onnxscript.ir.save(model, path)
     return path

@@ -127,6 +127,15 @@ def test_a_truncated_file_is_never_a_shorter_one(tmp_path: Path, name: str, make
         load(tmp_path / name)
 
 
+@pytest.mark.parametrize("head", [b"RIFF\0\0\0\1WAVE", b"FORM\0\0\0\1AIFF", b"ID3\4\0\0\0\0\0\0" * 3])
+def test_gigabytes_of_zeros_are_refused_at_once(tmp_path: Path, head: bytes) -> None:
+    path = tmp_path / "zeros.wav"
+    path.write_bytes(head)
+    os.truncate(path, 4 << 30)  # a hole: what a crash leaves of a recording whose room was taken beforehand
+    with pytest.raises(InputError, match=r"damaged or unsupported|no known format"):
+        load(path)
+
+
 def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(InputError, match="not a regular file"):

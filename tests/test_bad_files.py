@@ -146,6 +146,46 @@ def test_each_is_a_row_with_its_reason_and_the_rest_is_extracted(
     assert rows[key_of(folder / "deep/silent.aiff")]["status"] == "silent"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["empty"], 2, "empty: no recordings in this folder"),
+        (["good", "--features=wavelet"], 2, "--features wavelet: must be one of"),
+        (["good", "--device=cuda:99"], 3, "--device cuda:99: torch sees"),
+        (["good", "--nonsense"], 2, "No such option"),
+        (["good", ""], 2, "an argument is empty"),
+    ],
+)
+def test_json_says_why_a_call_ended(
+    arguments: list[str],
+    code: int,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "good" / "1.wav", tone())
+    (tmp_path / "empty").mkdir()
+    call = ["extract", *arguments, "--out", "out"]
+    assert main(call) == code
+    assert capsys.readouterr().out == ""
+    assert main([*call, "--json"]) == code
+    out, err = capsys.readouterr()
+    assert json.loads(out)["exit_code"] == code
+    assert reason in json.loads(out)["error"]
+    assert err == f"cumel: {json.loads(out)['error']}\n"
+
+
+def test_an_empty_folder_beside_others_is_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, empty = write(tmp_path / "good" / "1.wav", tone()).parent, tmp_path / "empty"
+    empty.mkdir()
+    assert main(["extract", str(good), str(empty), "--out", str(tmp_path / "out"), "--json", "--device=cpu"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["extracted"], report["failures"][0]["path"]) == (1, str(empty))
+    assert "a folder, not a recording; put recordings in it" in report["failures"][0]["error"]
+
+
 def test_the_summary_lists_them(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for name in [name for name in BAD if name.startswith(("cut", "changed", "text", "none", "nan"))]:
         (folder / name).unlink()

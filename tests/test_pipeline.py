@@ -13,11 +13,11 @@ from cumel.esc50.audio.reading import Clip
 from cumel.esc50.extraction import batches as module
 from cumel.esc50.extraction import extract as extraction
 from cumel.esc50.extraction.batches import batches, on_device
-from cumel.esc50.extraction.compute import groups, take
+from cumel.esc50.extraction.compute import begin, groups, take
 from cumel.esc50.extraction.extract import extract
 from cumel.esc50.extraction.job import KINDS, Job, Result
 from cumel.esc50.extraction.pipeline import Hold, ahead, ordered
-from cumel.esc50.store import Store
+from cumel.esc50.store import Keys, Store
 from cumel.kernels import log_mel
 
 from recordings import TINY, tone, write
@@ -97,24 +97,37 @@ def test_running_ahead() -> None:
 def test_groups_are_of_a_size_and_enough_for_all(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{i}.wav", np.zeros(n)) for i, n in enumerate([100] * 40 + [10**6] * 3 + [100] * 40)]
     few = list(groups(paths, 1))
-    assert [path for group in few for path in group] == paths
+    assert [result.path for group in few for result in group] == paths
     assert [len(group) for group in few] == [20, 20, 2, 20, 20, 1]
     assert max(len(group) for group in groups(paths, 8)) == 2
-    assert list(groups(paths[:3], 8)) == [[path] for path in paths[:3]]
-    assert list(groups([tmp_path / "gone.wav"], 2)) == [[tmp_path / "gone.wav"]]
+    link, loop = tmp_path / "link.wav", tmp_path / "loop.wav"
+    link.symlink_to(paths[2])
+    loop.symlink_to(loop)
+    size, mtime_ns = paths[2].stat().st_size, paths[2].stat().st_mtime_ns
+    begun = list(groups([paths[2], link, loop, tmp_path / "gone.wav"], 8))
+    assert [
+        [result]
+        for result in (
+            Result(paths[2], str(paths[2]), size, mtime_ns),
+            Result(link, str(paths[2]), size, mtime_ns),
+            Result(loop, str(loop), -1, 0),
+            Result(tmp_path / "gone.wav", str(tmp_path / "gone.wav"), -1, 0),
+        )
+    ] == begun
 
 
 def results_of(clips: list[np.ndarray | None], sr: int = TINY.sr) -> list[Result]:
+    begun = [Result(Path(f"{i}.wav"), f"/{i}.wav", 0, 0) for i in range(len(clips))]
     return [
-        Result(Path(f"{i}.wav"), 0, 0, error="bad") if y is None else Result(Path(f"{i}.wav"), 0, 0, clip=Clip(y, sr))
-        for i, y in enumerate(clips)
+        result._replace(error="bad") if y is None else result._replace(clip=Clip(y, sr))
+        for result, y in zip(begun, clips, strict=True)
     ]
 
 
 def test_batches_hold_one_dtype_and_so_many_samples() -> None:
     clips = [np.zeros(n, dtype) for n, dtype in [(5, "i2"), (9, "i2"), (2, "i2"), (2, "f4"), (20, "f4"), (1, "f4")]]
     grouped = batches(results_of([clips[0], None, *clips[1:], None]), 20)
-    assert [[int(result.path.stem) for result in batch] for batch in grouped] == [[0, 1, 2], [3], [4], [5], [6, 7]]
+    assert [[int(result.path.stem) for result in batch] for batch in grouped] == [[0, 1], [2, 3], [4], [5], [6, 7]]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -152,12 +165,15 @@ def test_the_devices_path_makes_the_same_store(tmp_path: Path, monkeypatch: pyte
     extract(paths, tmp_path / "cpu", TINY, device=CPU, quiet=True)
 
     def as_on_a_gpu(run: extraction._Run, paths: list[Path], workers: int, helpers: extraction.Helpers):
+        key_of = Keys()
+
         def read(path: Path, hold: Hold) -> Result:
-            result = take(path, hold, run.job, helpers)
+            begun = begin(path, key_of)
+            result = take(begun, hold, run.job, helpers)
             if result.error is not None:
                 return result
             y, sr = soundfile.read(path, dtype="int16")
-            return Result(path, result.size, result.mtime_ns, clip=Clip(y, sr), n_bytes=y.nbytes)
+            return begun._replace(clip=Clip(y, sr), n_bytes=y.nbytes)
 
         return ahead(on_device(ordered(paths, read, workers, 10**6), run.job), lambda result: result.n_bytes, 10**6)
 

@@ -5,14 +5,13 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pytest
-from handmade import HZ, LABELS, probabilities, save
+from handmade import HZ, LABELS, probabilities, save, save_waveform
 
-from cumel.esc50 import audio
-from cumel.esc50.audio import fit_length, resample
+from cumel.esc50.audio import fit_length
 from cumel.esc50.dataset import FEATURES
 from cumel.esc50.recipes import Recipe
-from cumel.export.predict import BATCH, Model, load_model, predict
-from cumel.export.session import CUDA
+from cumel.export.predict import BATCHES, Model, load_model, predict
+from cumel.export.providers import CUDA
 from cumel.kernels import CumelError
 
 from recordings import TINY, tiny_recipe, tone, write
@@ -153,28 +152,25 @@ def test_the_shortest_and_a_single_sample_of_sound_are_classified(model: Model, 
     assert predict(model, files)["failed"] == 0
 
 
-@pytest.mark.parametrize("sr", [500, 11025, 16000, 44100, 96000])
-def test_only_what_is_heard_is_resampled(
-    model: Model, tmp_path: Path, sr: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = write(tmp_path / "long.wav", np.random.default_rng(0).normal(0, 0.1, 6 * sr + 2000), sr)
-    given: list[int] = []
+@pytest.mark.parametrize("hop", [0, -1.0, float("nan"), float("inf"), 1e-9])
+def test_a_hop_that_is_none_is_refused(model: Model, hop: float) -> None:
+    with pytest.raises(CumelError, match="hop_seconds="):
+        predict(model, [], hop_seconds=hop)
 
-    def counting(y: np.ndarray, sr: int, target: int) -> np.ndarray:
-        given.append(len(y))
-        return resample(y, sr, target)
 
-    monkeypatch.setattr(audio, "resample", counting)
-    (result,) = predict(model, [path])["results"]
-    assert given == [2 * sr + 1000]
-    monkeypatch.setattr(audio, "resample", lambda _y, sr, target: resample(audio.load(path)[0], sr, target))
-    assert predict(model, [path])["results"] == [result]
+def test_a_waveform_model_hears_the_same(tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{label}.wav", tone(0.7, 22050, hz), 22050) for label, hz in HZ.items()]
+    path = save_waveform(tmp_path / "model.onnx", tiny_recipe())
+    for route in ("graph", "kernels"):
+        report = predict(load_model(path, provider="cpu", route=route), files, top=1)
+        assert report["provider"]["route"] == route
+        assert [row["top"][0]["label"] for row in report["results"]] == list(HZ)
 
 
 def test_order_is_kept_over_batches_and_failures(model: Model, tmp_path: Path) -> None:
     files: list[Path] = []
     truth: list[str | None] = []
-    for number in range(2 * BATCH + 5):
+    for number in range(2 * BATCHES[False] + 5):
         path = tmp_path / f"{number}.wav"
         label = None if number % 5 == 2 or 16 <= number < 20 else LABELS[number % 4]
         files.append(path if label is None else write(path, tone(0.5, hz=HZ[label])))
@@ -226,7 +222,8 @@ def test_a_model_carries_its_configuration(model: Model) -> None:
 
 def test_the_report_names_model_and_provider(model: Model) -> None:
     report = predict(model, [])
-    assert report == {"model": str(model.path), "provider": model.session.report(), "results": [], "failed": 0}
+    counts = {"files": 0, "windows": 0, "silent": 0, "heard_seconds": 0.0, "failed": 0}
+    assert report == {"model": str(model.path), "provider": model.report(), "results": [], **counts}
     assert report["provider"]["requested"] == "cpu"
 
 

@@ -1,5 +1,6 @@
 import gc
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from cumel.esc50.extraction.extract import extract
+from cumel.esc50.files import write_all
 from cumel.esc50.store import CONFIG, Keys, Store, key_of
 from cumel.esc50.store import reader as module
 from cumel.esc50.store.loading import FeatureDataset, pad
@@ -130,6 +132,20 @@ def test_a_damaged_store_is_one_line(tmp_path: Path, out: Path, name: str, conte
     assert "\n" not in str(caught.value)
     with pytest.raises(CumelError, match="holds no extracted features"):
         Store(tmp_path / "nowhere")
+
+
+def test_many_arrays_are_written_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = [np.arange(n % 7, dtype=np.float32) for n in range(3000)]
+    whole = os.writev
+
+    def a_piece(handle: int, views: list[memoryview]) -> int:
+        assert len(views) <= 1024
+        return whole(handle, [views[0][:5]]) if len(views) % 2 else whole(handle, views[:9])
+
+    monkeypatch.setattr(os, "writev", a_piece)
+    with (tmp_path / "file").open("wb") as file:
+        write_all(file.fileno(), arrays)
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "file", np.float32), np.concatenate(arrays))
 
 
 def test_a_recordings_key_is_its_real_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ SHARED = 0xFFFE0C00  # bits of a header that are every frame's: sync, version, l
 LENGTHS = (b"Xing", b"Info", b"VBRI")  # tags that state how many frames there are
 TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # that may follow the audio
 LONGEST_TAG = 11
+MOST_TAGS = 1000  # at the beginning, that are looked at
 DELAY = 529  # samples that a decoder adds at the beginning
 SILENCE = 4608  # samples: whole frames, and whole turns of the decoder's filter bank, so that it rounds the same
 
@@ -113,12 +114,13 @@ class WithLength(io.RawIOBase):
 def _after_id3(file: BinaryIO) -> int:
     """Return where the audio begins: behind the ID3v2 tags, whose sizes have seven bits a byte."""
     at = 0
-    while True:
+    for _ in range(MOST_TAGS):
         file.seek(at)
         head = file.read(10)
         if len(head) < 10 or head[:3] != b"ID3":
-            return at
+            break
         at += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+    return at
 
 
 def _header(file: BinaryIO, at: int) -> int:

@@ -6,9 +6,9 @@ The samples are those of `audio.load`, to the last bit. 16-bit PCM in one channe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import soundfile
@@ -90,17 +90,48 @@ def read(path: Path, sr: int, admit: Callable[[Header], bool], *, resampled: boo
 
 def stream(path: Path, sr: int, device: torch.device | None = None) -> Iterator[Pcm]:
     """Yield the samples that `read` would return, in blocks; resampled on `device`, or with soxr without one."""
+    return begin(path, sr, device)[1]
+
+
+def begin(
+    path: Path, sr: int, device: torch.device | None = None, *, most_seconds: float = inf
+) -> tuple[Header, Iterator[Pcm]]:
+    """Open a recording; returns its header, and what `stream` yields in blocks of at most `most_seconds`."""
+    opening = _blocks(path, sr, most_seconds)
+    header = cast(Header, next(opening))
+    blocks = cast(Iterator[Pcm], opening)
+    if header.sr == sr:
+        return header, blocks
+    resampled = (
+        resample_soxr(blocks, header.sr, sr) if device is None else resample_blocks(device, blocks, header.sr, sr)
+    )
+    return header, resampled
+
+
+def beginning(path: Path, sr: int, n_samples: int) -> tuple[Samples, Header]:
+    """Read the first `n_samples` at `sr` Hz as float32, or all when they are fewer; what follows is not decoded."""
+    header, blocks = begin(path, sr, most_seconds=1.0)
+    parts, n = [], 0
+    for block in blocks:
+        parts.append(as_float(block))
+        n += len(block)
+        if n >= n_samples:
+            break
+    return np.concatenate(parts)[:n_samples], header
+
+
+def as_float(y: Pcm) -> Samples:
+    """Return samples as float32; int16 as the decoder would have scaled them."""
+    return y.astype(np.float32) * np.float32(1 / 32768) if y.dtype == np.int16 else cast(Samples, y)
+
+
+def _blocks(path: Path, sr: int, most_seconds: float) -> Iterator[Header | Pcm]:
+    """Yield the header, then the samples."""
     with opened(path) as sound:
         header = header_of(path, sound)
-    blocks = _blocks(path, header, header.dtype(sr))
-    if header.sr == sr:
-        return blocks
-    return _soxr(blocks, header.sr, sr) if device is None else resample_blocks(device, blocks, header.sr, sr)
-
-
-def _blocks(path: Path, header: Header, dtype: Dtype) -> Iterator[Pcm]:
-    size, n_read = max(1, BLOCK_BYTES // 4 // header.n_channels), 0
-    with opened(path) as sound:
+        yield header
+        dtype, n_read = header.dtype(sr), 0
+        size = max(1, int(min(BLOCK_BYTES // 4 // header.n_channels, most_seconds * header.sr)))
         while n_read < header.n_samples:
             y = _next(sound, size, dtype)
             if not len(y):
@@ -115,7 +146,7 @@ def _next(sound: soundfile.SoundFile, n_samples: int, dtype: Dtype) -> Pcm:
     return mono(np.asarray(sound.read(n_samples, dtype=dtype, always_2d=True)))
 
 
-def _soxr(blocks: Iterable[Pcm], sr: int, target: int) -> Iterator[Samples]:
+def resample_soxr(blocks: Iterable[Pcm], sr: int, target: int) -> Iterator[Samples]:
     """Resample block by block: the bits of `audio.resample`, whose one call works in the same way inside."""
     state = soxr.ResampleStream(sr, target, 1, dtype="float32", quality="HQ")
     n_in = n_out = 0

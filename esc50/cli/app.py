@@ -46,7 +46,7 @@ for command in (synth, download, extract, convert, verify, train, evaluate, cros
 
 @app.command()
 def bench(
-    topic: Annotated[str, typer.Argument(help="features, extract, train or inference.")] = "features",
+    topic: Annotated[str, typer.Argument(help="features, extract, train, inference or routes.")] = "features",
     arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to the benchmark, after --.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -71,30 +71,35 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not fit the terminal's encoding
-    if "" in (sys.argv[1:] if arguments is None else arguments):
-        return _say("an argument is empty; check the variables in the call", 2)  # as a path it would mean this folder
+    given = sys.argv[1:] if arguments is None else arguments
+    code, error = _run(given)
+    if error:
+        print(f"cumel: {error}", file=sys.stderr)
+        if "--json" in given:
+            show.as_json({"error": error, "exit_code": code})
+    return code
+
+
+def _run(arguments: list[str]) -> tuple[int, str]:
+    """Run a command; returns the exit code and, where it ended early, why."""
+    if "" in arguments:
+        return 2, "an argument is empty; check the variables in the call"  # as a path it would mean this folder
     try:
         code = app(arguments, standalone_mode=False)
     except SystemExit as error:
         piped = isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE
-        return 0 if piped else int(error.code or 0)
+        return 0 if piped else int(error.code or 0), ""
     except MemoryError:
-        return _say("not enough memory for this call; use smaller values or fewer workers", 2)
+        return 2, "not enough memory for this call; use smaller values or fewer workers"
     except CumelError as error:
-        return _say(" ".join(str(error).split()), error.exit_code)
+        return error.exit_code, " ".join(str(error).split())
     except typer.TyperException as error:
-        return _say(error.format_message(), error.exit_code)
+        return error.exit_code, error.format_message()
     except (typer.Abort, KeyboardInterrupt) as error:
-        return _say(f"interrupted{': ' if str(error.__cause__ or '') else ''}{error.__cause__ or ''}", 130)
+        return 130, f"interrupted{': ' if str(error.__cause__ or '') else ''}{error.__cause__ or ''}"
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0, ""
     except OSError as error:
-        return _say(f"{error.filename or 'a file'}: {error.strerror or error}; check the place and its free space", 2)
-    return code if isinstance(code, int) else 0
-
-
-def _say(text: str, code: int) -> int:
-    if text:
-        print(f"cumel: {text}", file=sys.stderr)
-    return code
+        return 2, f"{error.filename or 'a file'}: {error.strerror or error}; check the place and its free space"
+    return (code if isinstance(code, int) else 0), ""

@@ -8,47 +8,62 @@ from typing import Annotated
 import typer
 
 from . import show
-from .options import AsJson, Expectation, Inputs, feature_options
+from .options import INPUTS_HELP, AsJson, Expectation, Inputs, feature_options
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
-    out: Annotated[Path, typer.Option(help="The .onnx file.")],
-    input: Annotated[str, typer.Option(help="What the model takes: image.")] = "image",  # noqa: A002
-    precision: Annotated[str, typer.Option(help="fp32.")] = "fp32",
+    out: Annotated[Path | None, typer.Option(help="The .onnx file; with --triton it may be left out.")] = None,
+    input: Annotated[str, typer.Option(help="What the model takes: waveform or image.")] = "waveform",  # noqa: A002
+    precision: Annotated[str, typer.Option(help="Of the network: fp32, fp16 (GPU) or int8 (CPU, web).")] = "fp32",
+    calibration: Annotated[
+        list[str] | None, typer.Option(help=f"For int8, once or more: {INPUTS_HELP}", show_default=False)
+    ] = None,
+    triton: Annotated[Path | None, typer.Option(help="Folder of a Triton model repository, to put it into.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a trained network as an ONNX file, once it is proved equal to torch."""
     from ...export.to_onnx import export as write
+    from ..inputs import resolve
 
-    show.facts(write(run, out, input=input, precision=precision), as_json)
+    clips = resolve(calibration) if calibration else ()
+    show.facts(write(run, out, input=input, precision=precision, calibration=clips, triton=triton), as_json)
 
 
 @feature_options(None)
 def predict(
     model: Annotated[Path, typer.Argument(help="An .onnx file that `cumel export` wrote.")],
     inputs: Inputs,
-    top: Annotated[int, typer.Option(help="Labels to show.")] = 5,
-    provider: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    top: Annotated[int | None, typer.Option(help="Labels to show; 5, or 3 of each window.", show_default=False)] = None,
+    hop_seconds: Annotated[
+        float | None, typer.Option(help="Classify whole recordings, in windows this far apart; else their beginning.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Rows as they come: a .csv or .jsonl file, or - for stdout.")] = None,
+    format: Annotated[str | None, typer.Option(help="csv or jsonl, whatever --out is called.")] = None,  # noqa: A002
+    plot: Annotated[
+        Path | None, typer.Option(help="Picture: recordings with their labels; with --hop-seconds a timeline.")
+    ] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Read raw samples from stdin (-) until it ends.")] = False,
+    sr: Annotated[int | None, typer.Option(help="Hz: of --raw samples; else what the model must have.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Of --raw samples, interleaved; 1.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Of --raw samples: int16 or float32; int16.")] = None,
+    provider: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     require_gpu: Annotated[
         bool, typer.Option("--require-gpu", help="Fail (exit code 3) rather than use the CPU.")
     ] = False,
-    plot: Annotated[Path | None, typer.Option(help="Picture: waveforms, spectrograms, labels.")] = None,
+    route: Annotated[
+        str, typer.Option(help="Features by the model's own graph or by our kernels; auto takes the faster.")
+    ] = "auto",
     as_json: AsJson = False,
     *,
     cfg: Expectation,
 ) -> None:
-    """Classify recordings of any rate, length, channel count and format."""
+    """Classify recordings of any rate, length, channel count and format, or a stream of raw samples."""
     from ...export.predict import load_model
-    from ...export.predict import predict as classify
-    from ..inputs import resolve
+    from .predicting import Source, Target, run
 
-    loaded = load_model(model, provider=provider, require_gpu=require_gpu)
-    report = classify(loaded, resolve(inputs), top=top, cfg=cfg(loaded.recipe.features))
-    if plot is not None:
-        from ..draw import draw_results
-
-        drawn = draw_results(report["results"], loaded.recipe, plot)
-        report["plot"] = None if drawn is None else str(drawn)
-    show.predictions(report, as_json)
-    raise typer.Exit(1 if report["failed"] else 0)
+    source = Source.of(inputs, raw=raw, sr=sr, channels=channels, dtype=dtype, hop_seconds=hop_seconds)
+    target = Target.of(out, format, plot, as_json=as_json)
+    loaded = load_model(model, provider=provider, require_gpu=require_gpu, route=route)
+    expected = cfg(loaded.recipe.features)
+    raise typer.Exit(run(loaded, source, target, top, expected if raw or sr is None else expected.replace(sr=sr)))

@@ -47,16 +47,18 @@ def feature_options(default_preset: str | None) -> Callable[[Callable[..., None]
     """Replace a command's parameter `cfg` by ``--preset`` and an option per field of `FeatureConfig`.
 
     Without a `default_preset` the command receives a function that turns a model's own config into what the user named.
+    A field that the command has as a parameter of its own is left to it.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
         own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()]
-        options = [_preset(default_preset), *map(_option, fields(FeatureConfig))]
+        taken = {p.name for p in own}
+        options = [_preset(default_preset), *(_option(f) for f in fields(FeatureConfig) if f.name not in taken)]
 
         @functools.wraps(command)
         def run(**given: Any) -> None:
-            changes = {name: given.pop(name) for name in HELP}
+            changes = {name: given.pop(name) for name in HELP if name not in taken}
             preset = given.pop("preset")
             command(**given, cfg=_config(preset, default_preset, changes))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -34,11 +34,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
-def _failures(failures: list[dict[str, str]]) -> None:
+def _failures(failures: list[dict[str, Any]], n: int | None = None) -> None:
+    """Print the first of `n` failures, or of all that are given."""
+    n = len(failures) if n is None else n
     for failure in failures[:MOST_ROWS]:
         print(printable(failure["error"]), file=sys.stderr)
-    if len(failures) > MOST_ROWS:
-        print(f"... and {len(failures) - MOST_ROWS} more; --json lists them all", file=sys.stderr)
+    if n > MOST_ROWS:
+        print(f"... and {n - MOST_ROWS} more; --json lists them all", file=sys.stderr)
 
 
 def _console() -> Console:
@@ -155,22 +157,59 @@ def models(rows: list[dict[str, Any]], json_only: bool) -> None:
     return _console().print(table)
 
 
-def predictions(report: dict[str, Any], json_only: bool) -> None:
-    """Print what `predict` says of each file."""
-    if json_only:
-        return as_json(report)
-    for result in report["results"]:
-        if result["error"] is not None:
-            continue
-        print(printable(result["file"]))
-        for row in result["top"]:
-            print(f"  {row['probability']:6.1%}  {row['label']}")
-    _failures([result for result in report["results"] if result["error"] is not None])
+class Predictions:
+    """Prints results of `predict` as they come: a block per recording, or with windows a line for each."""
+
+    def __init__(self, windowed: bool) -> None:
+        self.windowed, self._file = windowed, None
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        """Print a result; errors come at the end."""
+        if row["error"] is not None:
+            return
+        if row["file"] != self._file or not self.windowed:
+            self._file = row["file"]
+            print(printable(row["file"]), flush=self.windowed)
+        if not self.windowed:
+            for one in row["top"]:
+                print(f"  {one['probability']:6.1%}  {one['label']}")
+            return
+        best = "   ".join(f"{one['label']} {one['probability']:.1%}" for one in row["top"])
+        print(f"  {clock(row['start'])} - {clock(row['end'])}   {best or 'silence'}", flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Return a time in a recording, as 1:02:03.4."""
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
+def position(row: dict[str, Any]) -> str:
+    """Say how far a recording has been heard."""
+    whole = "" if row["seconds"] is None else f" of {clock(row['seconds'])}"
+    return f"{clock(row['end'])}{whole} in {printable(row['file'])}"
+
+
+def predicted(report: dict[str, Any], failures: list[dict[str, Any]], file: TextIO) -> None:
+    """Print what `predict` did in all."""
+    _failures(failures, report["failed"])
     used = report["provider"]
-    print(f"ran on {used['actual']} (asked for {used['requested']}; {used['reason']})")
-    if report.get("plot"):
-        print(f"picture: {report['plot']}")
-    return None
+    failed = f", {report['failed']} failed" if report["failed"] else ""
+    silent = f", {report['silent']} of them silent" if report["silent"] else ""
+    files, windows = _count(report["files"], "file"), _count(report["windows"], "window")
+    print(f"{files}{failed}; {windows}{silent}, {clock(report['heard_seconds'])} heard", file=file)
+    print(
+        f"ran on {used['actual']} (asked for {used['requested']}; {used['reason']}), features by the "
+        f"{used['route']} route ({used['route_reason']})",
+        file=file,
+    )
+    if report["plot"]:
+        print(f"picture: {report['plot']}", file=file)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def plotted(report: dict[str, Any], json_only: bool) -> None:

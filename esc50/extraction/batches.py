@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 import torch
@@ -18,14 +18,21 @@ from .job import KINDS, Job, Result
 BATCH_SECONDS = 600.0  # of audio, were every recording as long as the batch's longest
 
 
+DEVICE_ERRORS = (torch.OutOfMemoryError, torch.AcceleratorError)
+
+
 def on_device(results: Iterable[Result], job: Job, seconds: float = BATCH_SECONDS) -> Generator[Result]:
     """Compute what was only read, in batches; everything else passes through. The order stays.
 
-    A batch is on its way through the device while the one before it is handed on.
+    Two batches are on their way, on a stream each: one is copied while the other is computed, and both while the one
+    before them is handed on.
     """
     on_its_way: deque[Callable[[], list[Result]]] = deque()
+    on_gpu = job.device.type == "cuda"
+    streams = cycle([torch.cuda.Stream(job.device) if on_gpu else None for _ in range(2)])
     for batch in batches((_resampled(result, job) for result in results), int(seconds * job.cfg.sr)):
-        on_its_way.append(_begin(batch, job))
+        with torch.cuda.stream(next(streams)):  # no stream changes nothing
+            on_its_way.append(_begin(batch, job))
         if len(on_its_way) > 1:
             yield from on_its_way.popleft()()
     while on_its_way:
@@ -33,7 +40,10 @@ def on_device(results: Iterable[Result], job: Job, seconds: float = BATCH_SECOND
 
 
 def batches(results: Iterable[Result], most_samples: int) -> Iterator[list[Result]]:
-    """Group neighbours: clips of one dtype, at most `most_samples` once each is as long as the longest."""
+    """Group neighbours: clips of one dtype, at most `most_samples` once each is as long as the longest.
+
+    What was not only read ends its batch: it may hold a file, and waits for nobody but those before it.
+    """
     batch: list[Result] = []
     longest, n_clips, dtype = 0, 0, None
     for result in results:
@@ -44,10 +54,20 @@ def batches(results: Iterable[Result], most_samples: int) -> Iterator[list[Resul
             yield batch
             batch, longest, n_clips, dtype = [], 0, 0, None
         batch.append(result)
-        longest, n_clips = max(longest, n), n_clips + (y is not None)
-        dtype = dtype if y is None else y.dtype
+        if y is None:
+            yield batch
+            batch, longest, n_clips, dtype = [], 0, 0, None
+        else:
+            longest, n_clips, dtype = max(longest, n), n_clips + 1, y.dtype
     if batch:
         yield batch
+
+
+def explained(error: RuntimeError, device: torch.device) -> CumelError:
+    """Say why a device cannot go on, and what to do."""
+    reason = str(error).splitlines()[0]
+    remedy = "end what else uses its memory" if "out of memory" in reason else "`cumel doctor` examines it"
+    return CumelError(f"{device}: {reason}; {remedy}")
 
 
 def _resampled(result: Result, job: Job) -> Result:
@@ -58,7 +78,7 @@ def _resampled(result: Result, job: Job) -> Result:
         y = resample_on(job.device, np.asarray(y, np.float32), sr, job.cfg.sr)
     except CumelError as error:
         return failed(result, error)
-    return replace(result, clip=result.clip._replace(y=y, sr=job.cfg.sr), n_bytes=y.nbytes)
+    return result._replace(clip=result.clip._replace(y=y, sr=job.cfg.sr), n_bytes=y.nbytes)
 
 
 def _begin(batch: list[Result], job: Job) -> Callable[[], list[Result]]:

@@ -19,8 +19,9 @@ from ...kernels import CumelError, FeatureConfig, UnavailableError
 from ..audio.resampling import resampler_on
 from ..extras import need
 from ..progress import bar
-from .batches import on_device
-from .compute import failed, stat, take
+from ..store import Keys
+from .batches import DEVICE_ERRORS, explained, on_device
+from .compute import begin, failed, take
 from .extract import HELD_BYTES, config_of
 from .job import Job, Result
 from .lock import locked
@@ -35,6 +36,7 @@ SECONDS = 10.0  # for a cluster to answer
 RETURNED = pa.schema(
     [
         ("number", pa.int64()),
+        ("key", pa.string()),
         ("size", pa.int64()),
         ("mtime_ns", pa.int64()),
         ("n_samples", pa.int64()),
@@ -117,7 +119,7 @@ def extract_on_ray(
             with bar("extracting", len(todo.paths), "files", quiet=quiet or not todo.paths) as advance:
                 for result in _results(ray, todo, job, n_actors, workers if on_gpu else 1, batch_files):
                     tally.add(result)
-                    advance(note=str(tally))
+                    advance(note=tally)
             write_part_index(out)
     return tally.report(todo, config, out)
 
@@ -221,6 +223,7 @@ class _Extractor:
         self.job = Job(kind, stored, cfg, torch.device(device), out)
         self.run = run
         self.threads = threads
+        self.key_of = Keys()
         self.start = partial(torch.set_num_threads, 1)
         self.start()
         self.helpers = Helpers(threads, self.start)
@@ -234,8 +237,9 @@ class _Extractor:
             with closing(self._results(list(zip(numbers, paths, strict=True)), tries)) as results:
                 done = write_part(part, results, self.job)
             tries.done()
-        except (CumelError, OSError) as error:  # a full disk: the others need not try
-            return pa.Table.from_pylist([{"number": -1, "error": str(error)}], schema=RETURNED)
+        except (CumelError, OSError, *DEVICE_ERRORS) as error:  # a full disk or device: the others need not try
+            reason = explained(error, self.job.device) if isinstance(error, DEVICE_ERRORS) else error
+            return pa.Table.from_pylist([{"number": -1, "error": str(reason)}], schema=RETURNED)
         rows = [{name: getattr(result, name) for name in RETURNED.names[1:]} for result in done]
         return pa.Table.from_pylist(
             [{"number": number} | row for number, row in zip(numbers, rows, strict=True)], schema=RETURNED
@@ -244,10 +248,13 @@ class _Extractor:
     def _results(self, items: list[tuple[int, Path]], tries: Tries) -> Generator[Result]:
         def take_one(item: tuple[int, Path], hold: Hold) -> Result:
             number, path = item
+            begun = begin(path, self.key_of)
             if number in tries.blamed:
-                return failed(Result(path, *stat(path)), CumelError("kills the worker that reads it; leave it out"))
+                return failed(begun, CumelError("kills the worker that reads it; leave it out"))
             tries.taking(number)
-            return take(path, hold, self.job, self.helpers)
+            result = take(begun, hold, self.job, self.helpers)
+            hold(result.n_bytes)
+            return result
 
         threads = 1 if tries.careful else self.threads
         read = ordered(items, take_one, threads, HELD_BYTES, self.start)

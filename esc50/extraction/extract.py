@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -13,15 +13,14 @@ from typing import Any, NoReturn
 import numpy as np
 import soundfile
 import torch
-from numpy.typing import NDArray
 
 from ...kernels import CumelError, FeatureConfig
 from ..audio.resampling import resampler_on
 from ..device import describe
 from ..progress import bar
-from ..store import Keys, StoreConfig
-from ..store.shards import INDEX, SHARD_BYTES, Row, ShardWriter, write_index
-from .batches import on_device
+from ..store import StoreConfig
+from ..store.shards import INDEX, SHARD_BYTES, ShardWriter, write_index
+from .batches import DEVICE_ERRORS, explained, on_device
 from .buffers import keep_freed_memory
 from .compute import failed, groups, take_group
 from .job import KINDS, Job, Result
@@ -97,12 +96,11 @@ def extract(
         job = Job(kind, config.dtype, cfg, device, out)
         with stoppable() as stop, bar("extracting", n_files, "files", quiet=quiet or not n_files) as advance:
             run = _Run(job, config, todo, tally, stop, advance)
-            run.extract(
-                todo.new, workers, ShardWriter(out, job.n_rows, job.stored, todo.number, shard_bytes=shard_bytes)
+            writer = partial(
+                ShardWriter, out, job.n_rows, job.stored, shard_bytes=shard_bytes, written=job.buffers.give
             )
-            number = todo.number + tally.shards
-            again = ShardWriter(out, job.n_rows, job.stored, number, again=True, shard_bytes=shard_bytes)
-            run.extract(todo.again, workers, again)
+            run.extract(todo.new, workers, writer(todo.number))
+            run.extract(todo.again, workers, writer(todo.number + tally.shards, again=True))
         if not (out / INDEX).exists():
             run.commit(lambda: write_index(out))
     return tally.report(todo, config, out)
@@ -139,7 +137,6 @@ class _Run:
     tally: Tally
     stop: Stop
     advance: Callable[..., None]
-    key_of: Keys = field(default_factory=Keys)
 
     def extract(self, paths: list[Path], workers: int, writer: ShardWriter) -> None:
         """Extract `paths` into the writer's shards, up to where the user asks to stop."""
@@ -163,7 +160,9 @@ class _Run:
                 f"the same call{' without --overwrite' if self.plan.overwrites else ''} goes on"
             ) from None
         except OSError as error:
-            self._no_room(writer.explain(error))
+            self._stop(writer.explain(error))
+        except DEVICE_ERRORS as error:
+            self._stop(explained(error, self.job.device))
         finally:
             results.close()
             writer.drop()
@@ -180,21 +179,13 @@ class _Run:
     def _write(self, result: Result, writer: ShardWriter) -> None:
         if result.error is None:
             try:
-                writer.add(self._row(result), self._parts(result))
+                writer.add(result.facts(self.job.cfg.sr), result.parts)
             except CumelError as error:
                 result = failed(result, error)
         if result.error is not None:
-            writer.add(self._row(result), ())
+            writer.add(result.facts(self.job.cfg.sr), ())
         self.tally.add(result)
-        self.advance(note=str(self.tally))
-
-    def _parts(self, result: Result) -> Iterator[NDArray]:
-        for part in result.parts:
-            yield part
-            self.job.buffers.give(part)  # it is written
-
-    def _row(self, result: Result) -> Row:
-        return result.facts(self.key_of(result.path), self.job.cfg.sr)
+        self.advance(note=self.tally)
 
     def _finish(self, writer: ShardWriter) -> None:
         if self.plan.overwrites and not self.tally.shards:
@@ -209,12 +200,12 @@ class _Run:
         try:
             write()
         except CumelError as error:
-            self._no_room(error)
+            self._stop(error)
 
-    def _no_room(self, error: CumelError) -> NoReturn:
+    def _stop(self, error: CumelError) -> NoReturn:
         free = shutil.disk_usage(self.job.spill).free >> 20
         raise CumelError(
-            f"{error} ({free} MB free; what was complete before is kept, and the same call goes on from there)"
+            f"{error} (disk: {free} MB free; what was complete before is kept, and the same call goes on from there)"
         ) from None
 
 

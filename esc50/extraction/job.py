@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -72,18 +72,22 @@ class Job:
             For a value that does not fit.
         """
         stored = self.buffers.take(frames.shape, self.stored)
-        with np.errstate(over="ignore"):  # becomes infinite, and is seen below
+        with np.errstate(over="ignore"):  # becomes infinite, and is seen in `checked`
             np.copyto(stored, frames, casting="same_kind")
+        return self.checked(stored)
+
+    def checked(self, stored: NDArray) -> NDArray:
+        """Return `stored` as it came; a `CumelError` for a value in it that does not fit."""
         if not np.isfinite(stored).all():
             raise CumelError(f"a value is too large for {self.stored}, or not a number; use --dtype float32")
         return stored
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """A recording's features, or why there are none."""
 
     path: Path
+    key: str  # its name in the index
     size: int  # bytes of the file, -1 when it is not there
     mtime_ns: int
     n_samples: int = 0  # at the features' rate
@@ -94,10 +98,10 @@ class Result:
     error: str | None = None
     clip: Clip | None = None  # read, and not computed yet
 
-    def facts(self, path: str, sr: int) -> dict[str, Any]:
-        """Return what an index says of the recording, under its name there, for features at `sr` Hz."""
+    def facts(self, sr: int) -> dict[str, Any]:
+        """Return what an index says of the recording, for features at `sr` Hz."""
         return {
-            "path": path,
+            "path": self.key,
             "size": self.size,
             "mtime_ns": self.mtime_ns,
             "sr": 0 if self.error is not None else sr,

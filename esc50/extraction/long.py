@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from threading import Semaphore
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from ...kernels import log_mel
 from ...kernels.cpu import cepstra, stretch
 from ..audio.pieces import spans
 from ..audio.reading import Pcm, stream
+from ..files import write_all
 from .job import KINDS, PIECE_BYTES, Job, Result
 
 OF_MAXIMUM = ("logmel", "mfcc", "image")  # kinds that depend on the loudest frame
@@ -63,6 +63,30 @@ class Helpers:
         self._pool.shutdown(cancel_futures=True)
 
 
+class Spill:
+    """Frames ``[n, n_rows]`` in a nameless file in `job.spill`, which goes when nobody holds this any more."""
+
+    def __init__(self, job: Job, n_rows: int, dtype: str) -> None:
+        self.n_rows, self.dtype, self._buffers = n_rows, np.dtype(dtype), job.buffers
+        self._file = tempfile.TemporaryFile(dir=job.spill, buffering=0)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+
+    def add(self, frames: NDArray) -> None:
+        """Write frames behind the others."""
+        write_all(self._file.fileno(), [frames])
+
+    def __iter__(self) -> Iterator[NDArray]:
+        """Yield all frames, from the first on."""
+        row_bytes = self.n_rows * self.dtype.itemsize
+        self._file.seek(0)
+        while True:
+            block = self._buffers.take((max(1, PIECE_BYTES // row_bytes), self.n_rows), self.dtype)
+            n = self._file.readinto(block.data.cast("B")) // row_bytes
+            if not n:
+                return
+            yield block[:n]
+
+
 def of_stream(result: Result, job: Job, helpers: Helpers) -> Result:
     """Compute the features of a recording that is never held whole; `result` names it.
 
@@ -97,37 +121,23 @@ def of_stream(result: Result, job: Job, helpers: Helpers) -> Result:
     on_gpu = job.device if job.device.type == "cuda" else None
     pieces = spans(counted(stream(result.path, job.cfg.sr, on_gpu)), job.cfg, job.piece_frames)
     n_frames, low, high = 0, np.float32(np.inf), np.float32(-np.inf)
-    spill = tempfile.TemporaryFile(dir=job.spill)  # noqa: SIM115 (the second pass closes it)
-    try:
-        for frames in helpers.map(compute, pieces):
-            n_frames += len(frames)
-            if two_passes:
-                low, high = min(low, frames.min()), max(high, frames.max())
-            spill.write(frames.data.cast("B"))
-    except BaseException:
-        spill.close()
-        raise
-    parts = _second(spill, job, low, high) if two_passes else _back(spill, job.n_rows, job.stored)
-    facts = {"n_samples": n_samples, "n_frames": n_frames, "silent": silent}
-    return replace(result, **facts, parts=parts, n_bytes=4 * PIECE_BYTES)
+    spill = Spill(job, *((job.cfg.n_mels, "float32") if two_passes else (job.n_rows, job.stored)))
+    for frames in helpers.map(compute, pieces):
+        n_frames += len(frames)
+        if two_passes:
+            low, high = min(low, frames.min()), max(high, frames.max())
+        spill.add(frames)
+    parts = _second(spill, job, low, high) if two_passes else spill
+    return result._replace(n_samples=n_samples, n_frames=n_frames, silent=silent, parts=parts, n_bytes=4 * PIECE_BYTES)
 
 
-def _back(spill: BinaryIO, n_rows: int, dtype: str) -> Iterator[NDArray]:
-    """Yield what was written, as frames ``[n, n_rows]``, and close the file."""
-    row_bytes = n_rows * np.dtype(dtype).itemsize
-    with spill:
-        spill.seek(0)
-        while block := spill.read(row_bytes * max(1, PIECE_BYTES // row_bytes)):
-            yield np.frombuffer(bytearray(block), dtype).reshape(-1, n_rows)
-
-
-def _second(spill: BinaryIO, job: Job, low: np.float32, high: np.float32) -> Iterator[NDArray]:
+def _second(spill: Spill, job: Job, low: np.float32, high: np.float32) -> Iterator[NDArray]:
     """Yield the frames in dB over the whole recording's maximum, or what is made of them."""
     cfg = job.cfg
     floor = np.float32(-np.inf) if cfg.top_db is None else high - np.float32(cfg.top_db)
     ref = np.float32(0.0 if cfg.ref == 1.0 else cfg.db_of_ref)
     ends = torch.tensor([max(low, floor) - ref, high - ref])
-    for db in _back(spill, cfg.n_mels, "float32"):
+    for db in spill:
         np.maximum(db, floor, out=db)
         db -= ref
         if job.kind == "mfcc":

@@ -6,7 +6,6 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,7 +121,7 @@ def write_part(path: Path, results: Iterable[Result], job: Job) -> list[Result]:
         try:
             for result in results:
                 clip, result = _clip(result, job)
-                done.append(replace(result, parts=(), n_bytes=0))
+                done.append(result._replace(parts=(), n_bytes=0))
                 group.append(clip)
                 n_bytes += clip.frames.nbytes
                 if n_bytes >= GROUP_BYTES:
@@ -149,7 +148,7 @@ def _clip(result: Result, job: Job) -> tuple[Clip, Result]:
         frames += result.parts
     except CumelError as error:  # a long recording turns out bad at its end
         result, frames = failed(result, error), frames[:1]
-    row = result.facts(key_of(result.path), job.cfg.sr) | {"n_frames": result.n_frames}
+    row = result.facts(job.cfg.sr) | {"n_frames": result.n_frames}
     return Clip(row, frames[-1] if len(frames) == 2 else np.concatenate(frames)), result
 
 

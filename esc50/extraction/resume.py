@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ...kernels import CumelError
 from ..store import CONFIG, Keys, StoreConfig, is_store
 from ..store.shards import INDEX, Sidecar, shard_path, sidecars
-from .compute import stat
+from .compute import look
 from .lock import LOCK
 
 
@@ -137,5 +137,5 @@ def _check_shard(path: Path, n_frames: int, sidecar: Sidecar) -> None:
 def is_stale(path: Path, facts: Facts) -> bool:
     """Whether a recording failed, or is not the file that it was; one that is gone keeps what it has."""
     status, before = facts
-    now = stat(path)
-    return status == "error" or (now != before and now[0] >= 0)
+    *now, _ = look(path)
+    return status == "error" or (tuple(now) != before and now[0] >= 0)

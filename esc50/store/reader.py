@@ -100,9 +100,9 @@ class Keys:
     def __init__(self) -> None:
         self._real = RealPaths()
 
-    def __call__(self, path: Path | str) -> str:
-        """Return `key_of` of a path."""
-        return _escaped(self._real(path))
+    def __call__(self, path: Path | str, is_link: bool | None = None) -> str:
+        """Return `key_of` of a path; `is_link` spares a look at the disk when it is known."""
+        return _escaped(self._real(path, is_link))
 
 
 def _escaped(path: str) -> str:

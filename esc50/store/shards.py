@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ...kernels import CumelError
-from ..files import EarlyFlush, commit, part_of, replacing, unwritable
+from ..files import EarlyFlush, commit, part_of, replacing, unwritable, write_all
 
 SHARD_BYTES = 128 << 20  # a shard ends with the recording that reaches one of these two,
 SHARD_ROWS = 16384  # so that where it ends depends on the recordings alone
+WRITE_BYTES = 1 << 20  # that are written in one call
 FLUSH_BYTES = 16 << 20  # of a shard that are sent to the disk at a time
 INDEX_ROWS = 1 << 16  # of the index that are written at once
 INDEX = "index.parquet"
@@ -113,23 +114,36 @@ class ShardWriter:
     again : bool
         The recordings have rows in earlier sidecars.
     shard_bytes : int
+    written : callable, optional
+        Is given each array of frames once nobody reads it any more.
     """
 
     def __init__(
-        self, folder: Path, n_rows: int, dtype: str, number: int, *, again: bool = False, shard_bytes: int = SHARD_BYTES
+        self,
+        folder: Path,
+        n_rows: int,
+        dtype: str,
+        number: int,
+        *,
+        again: bool = False,
+        shard_bytes: int = SHARD_BYTES,
+        written: Callable[[NDArray], None] | None = None,
     ) -> None:
         self.folder, self.n_rows, self.dtype, self.again = folder, n_rows, np.dtype(dtype), again
         self.number, self.shard_bytes = number, shard_bytes
         self.rows: list[Row] = []
         self.n_frames = 0
+        self._frame_bytes = n_rows * self.dtype.itemsize
+        self._written = written
+        self._pending: list[NDArray] = []
+        self._n_pending = 0  # bytes
         self._file: BinaryIO | None = None
         self._flush = EarlyFlush(FLUSH_BYTES)
 
     @property
     def is_full(self) -> bool:
         """Whether the shard must be finished before another recording goes in."""
-        n_bytes = self.n_frames * self.n_rows * self.dtype.itemsize
-        return n_bytes >= self.shard_bytes or len(self.rows) >= SHARD_ROWS
+        return self.n_frames * self._frame_bytes >= self.shard_bytes or len(self.rows) >= SHARD_ROWS
 
     def add(self, row: Row, parts: Iterable[NDArray]) -> None:
         """Add a recording: its row but for its place, and its frames ``[n, n_rows]``.
@@ -146,19 +160,34 @@ class ShardWriter:
             for part in parts:
                 assert part.dtype == self.dtype
                 assert part.shape[1:] == (self.n_rows,)
-                self._open().write(part.data.cast("B"))
                 n_frames += len(part)
+                self._pending.append(part)
+                self._n_pending += part.nbytes
+                if self._n_pending >= WRITE_BYTES:
+                    self._write(n_frames)
         except CumelError:
-            self._open().truncate(self._open().seek(self._header_bytes + before * self.n_rows * self.dtype.itemsize))
+            self._write(n_frames)
+            self._open().truncate(self._open().seek(self._header_bytes + before * self._frame_bytes))
             raise
-        if self._file is not None:
-            self._flush.grown(self._file)
         self.n_frames = n_frames
         place = {"shard": self.number, "offset": before} if n_frames > before else {"shard": -1, "offset": 0}
         self.rows.append(row | place | {"n_frames": n_frames - before})
 
+    def _write(self, n_frames: int) -> None:
+        """Write what is pending; then the shard has `n_frames`."""
+        if not self._pending:
+            return
+        handle = self._open().fileno()
+        write_all(handle, self._pending)
+        self._flush.grown(handle, self._header_bytes + n_frames * self._frame_bytes)
+        if self._written is not None:
+            for array in self._pending:
+                self._written(array)
+        self._pending, self._n_pending = [], 0
+
     def complete(self) -> None:
         """Write all of the shard's content, still under its temporary name."""
+        self._write(self.n_frames)
         self._flush.wait()
         if self._file is not None and not self._file.closed:
             self._file.seek(0)
@@ -168,12 +197,12 @@ class ShardWriter:
     def finish(self) -> None:
         """Put the shard in its place, then its sidecar; the next recording begins another."""
         path = shard_path(self.folder, self.number)
-        if self._file is not None:
-            try:
-                self.complete()
+        try:
+            self.complete()
+            if self._file is not None:
                 commit(part_of(path), path)
-            except OSError as error:
-                raise self.explain(error) from None
+        except OSError as error:
+            raise self.explain(error) from None
         with replacing(sidecar_path(self.folder, self.number, self.again)) as part:
             pq.write_table(pa.Table.from_pylist(self.rows, schema=SCHEMA), part)
         self.number, self.rows, self.n_frames, self._file = self.number + 1, [], 0, None
@@ -187,7 +216,7 @@ class ShardWriter:
             with suppress(OSError):  # it writes what it holds: a full disk says so again
                 self._file.close()
             part_of(shard_path(self.folder, self.number)).unlink(missing_ok=True)
-        self.rows, self.n_frames, self._file = [], 0, None
+        self.rows, self.n_frames, self._file, self._pending = [], 0, None, []
 
     def explain(self, error: OSError) -> CumelError:
         """Say which shard could not be written."""
@@ -197,6 +226,7 @@ class ShardWriter:
         if self._file is None:
             self._file = part_of(shard_path(self.folder, self.number)).open("wb")
             self._header(self._file)
+            self._file.flush()  # the frames go past its buffer
             self._header_bytes = self._file.tell()
         return self._file
 

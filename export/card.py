@@ -1,0 +1,144 @@
+"""The model card: what a file of ours hears, how well, and how to call it without us."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .frontend import WAVEFORM
+from .metadata import Metadata
+
+CARD = """\
+# {name}
+
+Tells {n_labels} kinds of sound apart in clips of {seconds:g} s. Recipe `{recipe}` of cumel, {precision}.
+
+## Input and output
+
+{interface}
+
+## Scores
+
+| fold held out | epochs | views | accuracy on that fold |
+|---|---|---|---|
+| {fold} | {epoch} | {views} | {accuracy} |
+
+Accuracy is torch's, in float32, by the mean of the probabilities of that many rolled views of a clip; the file takes
+one. {checked}
+
+## Precision
+
+{use}
+
+## Features
+
+{kind} Names are librosa's.
+
+| | |
+|---|---|
+{features}
+
+## Data and licence
+
+If it was trained on ESC-50 (K. J. Piczak, 2015, doi:10.1145/2733373.2806390), whose recordings are CC BY-NC 3.0, use it
+for non-commercial purposes, and name its source.
+
+## Limits
+
+It always names one of its labels, for silence, for speech, and for whatever else it did not hear in training. Its
+probabilities are not calibrated. A clip has one label: sounds that overlap share the probability. It hears nothing
+above {top_frequency:g} Hz.
+
+## Labels
+
+{labels}
+
+## Made with
+
+{versions}
+"""
+
+WAVEFORMS = """\
+- `waveform` [batch, samples], float32: mono, -1..1, at {sr} Hz, of any length. What is longer than {seconds:g} s is cut
+  at its end; what is shorter is mirrored at both ends, as in training. Resample before.
+- `probabilities` [batch, {n_labels}], float32.
+- `features` [batch, {shape}], inside the graph: what the network sees.
+
+```python
+import json, numpy, onnxruntime, soundfile
+model = onnxruntime.InferenceSession({file!r}, providers=["CPUExecutionProvider"])
+labels = json.loads(model.get_modelmeta().custom_metadata_map["labels"])
+y, sr = soundfile.read("dog.wav", dtype="float32", always_2d=True)  # sr must be {sr}
+(probabilities,) = model.run(None, {{"waveform": y.mean(axis=1)[None]}})
+print(labels[numpy.argmax(probabilities[0])])
+```"""
+
+IMAGES = """\
+- `image` [batch, {shape}], float32: the features below.
+- `probabilities` [batch, {n_labels}], float32."""
+
+TF32 = "On CUDA set `use_tf32=0`: TF32, the default there, costs up to 4.5 dB near the floor."
+USE = {
+    "fp32": f"float32, for the CPU, the web and GPUs: every operator has a CUDA kernel. {TF32}",
+    "fp16": f"The network is float16, its features float32. For GPUs. {TF32}",
+    "int8": "The network's convolutions are int8, its features float32. For the CPU and the web: there is no CUDA "
+    "kernel for them.",
+}
+
+KIND = {
+    "logmel": "Decibels, normalised inside the network.",
+    "image": "Decibels, stretched clip by clip over 0..255 and rounded down.",
+}
+
+
+def card(metadata: Metadata, path: Path, checked: dict[str, Any]) -> str:
+    """Describe an exported model in Markdown.
+
+    Parameters
+    ----------
+    metadata : Metadata
+    path : Path
+        Of the model, for its name.
+    checked : dict
+        What `check` measured.
+    """
+    recipe, cfg = metadata.recipe, metadata.recipe.features
+    facts = {
+        "file": path.name,
+        "sr": cfg.sr,
+        "seconds": recipe.seconds,
+        "n_labels": len(metadata.labels),
+        "shape": ", ".join(map(str, recipe.input_shape)),
+    }
+    fields = {name: value for name, value in cfg.to_dict().items() if name not in ("n_mfcc", "lifter")}
+    return CARD.format(
+        **facts,
+        name=path.stem,
+        recipe=recipe.name,
+        precision=metadata.precision,
+        interface=(WAVEFORMS if metadata.input == WAVEFORM else IMAGES).format(**facts),
+        fold=metadata.fold,
+        epoch=metadata.epoch,
+        views=recipe.views,
+        accuracy="not measured" if metadata.accuracy is None else f"{100 * metadata.accuracy:.1f} %",
+        checked=_checked(checked),
+        use=USE[metadata.precision],
+        kind=KIND[recipe.kind],
+        features="\n".join(f"| {name} | {value} |" for name, value in fields.items()),
+        top_frequency=cfg.top_frequency,
+        labels=", ".join(metadata.labels),
+        versions=", ".join(f"{name} {version}" for name, version in metadata.versions.items()),
+    )
+
+
+def _checked(checked: dict[str, Any]) -> str:
+    text = (
+        f"Against torch, a probability is off by {checked['max_difference']:.1e} at most, and "
+        f"{100 * checked['same_top']:.1f} % of {checked['clips']} clips have the same class on top."
+    )
+    if "noise_db" in checked:
+        text += (
+            f" Against the float64 reference, features are off by {checked['noise_db']:.1e} dB on noise and "
+            f"{checked['tonal_db']:.1e} dB on tones at most."
+        )
+    return text

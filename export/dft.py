@@ -1,0 +1,112 @@
+"""The Fourier transform of a frame as two small matrix products: what is fast in a graph without an FFT operator.
+
+With n_fft = n1 * n2, sample n = n2 * i + j and bin k = k1 + n1 * k2, the transform splits (Cooley and Tukey, 1965) into
+one of length n1 over i, and for each k1 one of length n2 over j, which takes the twiddle factors along: a batch of
+matrices. A real input needs k1 = 0..n1 // 2 only, every other bin being the mirror image of one of those:
+abs(X[n_fft - k]) = abs(X[k]). Only the k2 are kept that reach a bin which some mel filter weighs, and the order in
+which bins come out is folded into the mel matrix. All constants are computed in float64, and cast once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import CumelError, FeatureConfig
+from ..kernels.filterbank import mel_matrix, window
+
+MAX_BYTES = 64 << 20  # of constants; an n_fft of 32768 takes 34 MB at most, and a prime up to 2800 stays below
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Factored:
+    """Constants of a transform in two steps, for frames that are laid out as [n1, n2]."""
+
+    window: Float32  # [n1, n2]
+    first: Float32  # [n_k1 * 2, n1]: for each k1 the real row, then the imaginary one
+    second: Float32  # [n_k1, 2 * n2, 2 * n_k2]: from real, then imaginary, to real, then imaginary
+    mel: Float32  # [n_k1 * n_k2, n_mels]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Constants of a transform in one step, for an n_fft that is a prime."""
+
+    matrix: Float32  # [n_fft, 2 * n_bins]: windowed real columns of the bins that are used, then imaginary ones
+    mel: Float32  # [n_bins, n_mels]
+
+
+@lru_cache(maxsize=8)
+def transform(cfg: FeatureConfig) -> Factored | Dense:
+    """Choose the cheapest split of n_fft, and compute its constants.
+
+    Raises
+    ------
+    CumelError
+        When n_fft is so large, or a factor of it, that the constants would take more than MAX_BYTES.
+    """
+    used = np.flatnonzero(mel_matrix(cfg).any(axis=0))
+    splits = [(n1, cfg.n_fft // n1) for n1 in range(2, cfg.n_fft // 2 + 1) if cfg.n_fft % n1 == 0]
+    costs = {split: _cost(cfg, used, *split) for split in splits}
+    split = min(costs, key=lambda split: costs[split][0], default=None)
+    n_bytes = 4 * (2 * cfg.n_fft * len(used) if split is None else costs[split][1])
+    if n_bytes > MAX_BYTES:
+        raise CumelError(
+            f"n_fft={cfg.n_fft}: its transform as matrix products takes {n_bytes >> 20} MiB of constants, "
+            f"{MAX_BYTES >> 20} at most; use a smaller one, or a power of two"
+        )
+    return _dense(cfg, used) if split is None else _factored(cfg, used, *split)
+
+
+def _cost(cfg: FeatureConfig, used: NDArray[np.int64], n1: int, n2: int) -> tuple[int, int]:
+    """Multiply-adds of a frame, with those of the second step counted twice, as each has its constant; constants."""
+    n_k1, n_k2 = n1 // 2 + 1, len({k2 for _, k2 in _places(cfg.n_fft, used, n1).values()})
+    first, second, mel = 2 * n_k1 * n1, n_k1 * 2 * n2 * 2 * n_k2, n_k1 * n_k2 * cfg.n_mels
+    return n2 * first + 2 * second + mel, first + second + mel
+
+
+def _dense(cfg: FeatureConfig, used: NDArray[np.int64]) -> Dense:
+    waves = window(cfg)[:, None] * _waves(np.outer(np.arange(cfg.n_fft), used), cfg.n_fft)
+    return Dense(_float32(np.hstack([waves.real, waves.imag])), _float32(mel_matrix(cfg)[:, used].T))
+
+
+def _factored(cfg: FeatureConfig, used: NDArray[np.int64], n1: int, n2: int) -> Factored:
+    places = _places(cfg.n_fft, used, n1)
+    k1, k2 = np.arange(n1 // 2 + 1), np.array(sorted({column for _, column in places.values()}))
+    first = _waves(np.outer(k1, np.arange(n1)), n1)
+    second = _waves(np.arange(n2)[:, None] * (k1[:, None, None] + n1 * k2), cfg.n_fft)
+    mel = np.zeros((len(k1), len(k2), cfg.n_mels))
+    for k, (row, column) in places.items():
+        mel[row, np.searchsorted(k2, column)] = mel_matrix(cfg)[:, k]
+    return Factored(
+        window=_float32(window(cfg).reshape(n1, n2)),
+        first=_float32(np.stack([first.real, first.imag], axis=1).reshape(-1, n1)),
+        second=_float32(np.block([[second.real, second.imag], [-second.imag, second.real]])),
+        mel=_float32(mel.reshape(-1, cfg.n_mels)),
+    )
+
+
+def _places(n_fft: int, used: NDArray[np.int64], n1: int) -> dict[int, tuple[int, int]]:
+    """Choose for each bin a (k1, k2) that holds it or its mirror image, so that few different k2 occur."""
+    choices = {
+        k: [(at % n1, at // n1) for at in sorted({k, (n_fft - k) % n_fft}) if at % n1 <= n1 // 2] for k in used.tolist()
+    }
+    kept = {places[0][1] for places in choices.values() if len(places) == 1}
+    for places in choices.values():
+        if kept.isdisjoint(k2 for _, k2 in places):
+            kept.add(places[0][1])
+    return {k: next(place for place in places if place[1] in kept) for k, places in choices.items()}
+
+
+def _waves(steps: NDArray[np.int64], n: int) -> NDArray[np.complex128]:
+    """exp(-2 pi i steps / n), with the phase reduced while it is a whole number."""
+    return np.exp(-2j * np.pi * (steps % n) / n)
+
+
+def _float32(x: NDArray[np.float64]) -> Float32:
+    return np.ascontiguousarray(x, dtype=np.float32)

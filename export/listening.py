@@ -1,0 +1,138 @@
+"""Recordings to the windows of them that a model hears, decoded ahead of it; a recording that fails says why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterable, Iterator
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..esc50.audio import Samples
+from ..esc50.audio.reading import Pcm, begin, beginning
+from ..esc50.cores import CORES
+from ..esc50.extraction.pipeline import Hold, ahead, ordered
+from ..esc50.recipes import Recipe
+from ..kernels import FeatureConfig, InputError
+from ..kernels.filterbank import window
+from .windows import windows
+
+HELD_BYTES = 64 << 20  # of windows on their way to the model
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+class Heard(NamedTuple):
+    """A window of a recording, or why there is none."""
+
+    file: str
+    start: float = 0.0  # s
+    end: float = 0.0  # s
+    seconds: float | None = None  # of the recording; None of a stream without end
+    sr: int | None = None  # of the recording, in Hz
+    y: Samples | None = None  # at the model's rate, at most its clip length; None where nothing can be heard
+    silent: bool = False  # every sample is zero
+    first: bool = False  # of its recording
+    error: str | None = None
+
+
+def listen(paths: Iterable[Path], recipe: Recipe, hop_seconds: float | None = None) -> Generator[Heard]:
+    """Yield what a model hears of recordings, in order: the beginning of each, or windows `hop_seconds` apart.
+
+    However many there are and however long, about 2 * `HELD_BYTES` are held.
+    """
+
+    def take(path: Path, hold: Hold) -> Iterable[Heard]:
+        if hop_seconds is None:
+            hold(4 * recipe.n_samples)
+            return [_first(path, recipe)]
+        try:
+            header, blocks = begin(path, recipe.features.sr)
+            del blocks
+        except InputError as error:
+            return [Heard(str(path), first=True, error=str(error))]
+        n_bytes = 4 * recipe.n_samples * (1 + int(header.n_samples / header.sr / hop_seconds))
+        if n_bytes > HELD_BYTES:
+            return _of_file(path, recipe, hop_seconds)  # decoded when its turn has come
+        hold(n_bytes)
+        return list(_of_file(path, recipe, hop_seconds))
+
+    def every() -> Generator[Heard]:
+        files = ordered(paths, take, CORES, HELD_BYTES)
+        try:
+            yield from chain.from_iterable(files)
+        finally:
+            files.close()
+
+    return ahead(every(), lambda heard: 0 if heard.y is None else heard.y.nbytes, HELD_BYTES)
+
+
+def _first(path: Path, recipe: Recipe) -> Heard:
+    """Read as much of a recording as the model hears."""
+    try:
+        y, header = beginning(path, recipe.features.sr, recipe.n_samples)
+        seconds = header.n_samples / header.sr
+        check_sound(str(path), y, recipe.features)
+        if not y.any():
+            where = (
+                f" of the first {recipe.seconds:g} s, which is what the model hears,"
+                if seconds > recipe.seconds
+                else ""
+            )
+            raise InputError(f"{path}: every sample{where} is zero: there is nothing to classify")
+    except InputError as error:
+        return Heard(str(path), first=True, error=str(error))
+    return Heard(str(path), 0.0, len(y) / recipe.features.sr, seconds, header.sr, y, first=True)
+
+
+def _of_file(path: Path, recipe: Recipe, hop_seconds: float) -> Iterator[Heard]:
+    """Read a recording window by window."""
+    header, blocks = begin(path, recipe.features.sr)
+    return of_stream(str(path), blocks, recipe, hop_seconds, header.sr, header.n_samples / header.sr)
+
+
+def of_stream(
+    name: str, blocks: Iterable[Pcm], recipe: Recipe, hop_seconds: float, sr: int, seconds: float | None = None
+) -> Iterator[Heard]:
+    """Yield the windows of samples at the model's rate; what goes wrong on the way comes last, after all before it."""
+    cfg, end, first = recipe.features, 0.0, True
+    hop, failure = max(1, round(hop_seconds * cfg.sr)), ""
+
+    def until_failure() -> Iterator[Pcm]:
+        nonlocal failure
+        try:
+            yield from blocks
+        except InputError as error:
+            failure = str(error)
+
+    try:
+        for one in windows(until_failure(), recipe.n_samples, hop):
+            check_sound(name, one.y, cfg)
+            start, end = one.start / cfg.sr, (one.start + len(one.y)) / cfg.sr
+            yield Heard(name, start, end, seconds, sr, one.y, silent=not one.y.any(), first=first)
+            first = False
+        if first:
+            raise InputError(f"{name}: holds no samples; record it again, or leave it out")
+    except InputError as error:
+        failure = failure or str(error)
+    if failure:
+        yield Heard(name, end, end, seconds, sr, first=first, error=failure)
+
+
+def check_sound(name: str, y: Samples, cfg: FeatureConfig) -> None:
+    """Refuse samples that are too few or too loud for the features."""
+    if len(y) < cfg.n_fft:
+        raise InputError(
+            f"{name}: {len(y)} samples ({1000 * len(y) / cfg.sr:.1f} ms) at {cfg.sr} Hz is less than one window of "
+            f"{cfg.n_fft} samples; give at least {1000 * cfg.n_fft / cfg.sr:.1f} ms"
+        )
+    if max(y.max(), -y.min()) > _loudest(cfg):
+        raise InputError(f"{name}: so loud that its spectrum overflows float32; scale it to -1..1")
+
+
+@lru_cache(maxsize=8)
+def _loudest(cfg: FeatureConfig) -> float:
+    """Return an amplitude up to which no bin's power, nor the sum of all, can overflow."""
+    return math.sqrt(FLOAT32_MAX / cfg.n_fft) / float(np.abs(window(cfg)).sum())

@@ -1,0 +1,141 @@
+"""An exported model, loaded with the configuration that it carries: clips in, probabilities out, by either route."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..esc50.audio import Samples
+from ..esc50.dataset import FEATURES as COMPUTE
+from ..esc50.recipes import Recipe
+from ..kernels import CumelError
+from .metadata import Metadata
+from .providers import lacking
+from .routes import FEATURES, choose, from_features, of_length, read_model
+from .session import Session
+
+FLOAT = 1  # float32, as ONNX numbers types
+
+
+@dataclass(frozen=True)
+class Model:
+    """An exported model, ready to classify."""
+
+    path: Path
+    session: Session
+    metadata: Metadata
+    route: str  # graph or kernels
+    reason: str  # why that route
+
+    @property
+    def recipe(self) -> Recipe:
+        """How its features are made."""
+        return self.metadata.recipe
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of its classes."""
+        return self.metadata.labels
+
+    def probabilities(self, y: Samples) -> NDArray[np.float32]:
+        """Classify clips ``y`` [batch, n_samples] at the model's rate; returns [batch, n_classes]."""
+        if not self.session.on_gpu:
+            return self.answer(y)
+        with torch.inference_mode():
+            return self.answer(torch.from_numpy(y).to(torch.device("cuda", self.session.device_id))).cpu().numpy()
+
+    def answer(self, y: Any) -> Any:
+        """Classify an array, tensor or CuPy array of clips where it lies; returns the same kind, on its device."""
+        return self.session.run(self.entrance(y))
+
+    def entrance(self, y: Any) -> Any:
+        """Return what the session takes of clips ``y``: themselves, or their features [batch, 1, n_mels, n_frames]."""
+        if self.route == "graph":
+            return y
+        features = COMPUTE[self.recipe.kind](y, self.recipe.features)[:, None]
+        return features.float() if isinstance(features, torch.Tensor) else features.astype(np.float32, copy=False)
+
+    def report(self) -> dict[str, Any]:
+        """Return what was asked for, what was used, and why."""
+        return self.session.report() | {"route": self.route, "route_reason": self.reason}
+
+
+def load_model(
+    path: Path | str,
+    *,
+    provider: str = "auto",
+    require_gpu: bool = False,
+    route: str = "auto",
+    batch: int | None = None,
+    stream: Any = None,
+    cuda_graph: bool = False,
+) -> Model:
+    """Load a model that `export` wrote, with the configuration that it carries.
+
+    Parameters
+    ----------
+    path : path
+    provider, require_gpu
+        As for `Session`.
+    route : {"auto", "graph", "kernels"}
+        Where the features come from: the graph's own front end, or our kernels, after which only the rest of the graph
+        runs. Both give the same answers; auto takes the faster one.
+    batch : int, optional
+        The only size of a batch that there will be, which CUDA graphs need.
+    stream, cuda_graph
+        As for `Session`.
+
+    Raises
+    ------
+    CumelError
+        When the file is missing, damaged, not ours, or its metadata does not fit its graph; for a route it has not.
+    UnavailableError
+        When a GPU is demanded and cannot be had.
+    """
+    path = Path(path)
+    model = read_model(path)
+    try:
+        metadata = Metadata.from_props({entry.key: entry.value for entry in model.metadata_props})
+        recipe = metadata.recipe
+        _check_fit(model, metadata)
+    except CumelError as error:
+        raise CumelError(f"{path}: not a usable model: {error}; `cumel export` writes one") from None
+    target = "cuda" if provider == "auto" else provider
+    on_gpu = target in ("cuda", "tensorrt") and lacking(target) is None
+    try:
+        chosen, reason = choose(route, metadata.input, on_gpu)
+        graph = None
+        if metadata.input == "waveform":
+            of_kernels = chosen == "kernels"
+            graph = from_features(model, recipe.input_shape) if of_kernels else of_length(model, recipe.n_samples)
+    except CumelError as error:
+        raise type(error)(f"{path}: {error}") from None
+    del model  # as large as the weights
+    sizes = {} if batch is None else {"batch": batch}
+    session = Session(path, provider, require_gpu, graph=graph, sizes=sizes, stream=stream, cuda_graph=cuda_graph)
+    return Model(path, session, metadata, chosen, reason)
+
+
+def _check_fit(model: Any, metadata: Metadata) -> None:
+    """Refuse a graph that is not the one its metadata tells of."""
+    graph, image = model.graph, [*metadata.recipe.input_shape]
+    told = {
+        metadata.input: (FLOAT, ["samples"] if metadata.input == "waveform" else image),
+        "probabilities": (FLOAT, [len(metadata.labels)]),
+        **({FEATURES: (FLOAT, image)} if metadata.input == "waveform" else {}),
+    }
+    found = {}
+    for value in (*graph.input, *graph.output, *(one for one in graph.value_info if one.name in told)):
+        kind = value.type.tensor_type
+        found[value.name] = (kind.elem_type, [axis.dim_param or axis.dim_value for axis in kind.shape.dim][1:])
+    if found != told:
+        raise CumelError(f"metadata: tells of {_listed(told)}; the graph has {_listed(found)}")
+
+
+def _listed(values: dict[str, tuple[int, list[Any]]]) -> str:
+    return ", ".join(f"{name} [{', '.join(map(str, ['batch', *axes]))}]" for name, (_, axes) in values.items())

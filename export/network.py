@@ -1,0 +1,83 @@
+"""A trained network as ONNX, by torch's exporter: features in, probabilities out."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from onnxscript import ir
+from torch import Tensor, nn
+
+from ..kernels import CumelError
+from .frontend import OPSET
+
+IMAGE, PROBABILITIES = "image", "probabilities"
+
+
+class Classifier(nn.Module):
+    """A network and a softmax, which is float32 whatever the network computes in."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return probabilities [batch, n_classes]."""
+        return self.net(features).float().softmax(dim=1)
+
+
+def halved(net: nn.Module) -> nn.Module:
+    """Turn a network's weights into float16; the statistics that its features are normalised with stay float32."""
+    kept = {name: buffer for name, buffer in net.named_buffers() if name in ("mean", "std")}
+    net.half()
+    for name, buffer in kept.items():
+        setattr(net, name, buffer)
+    return net
+
+
+def to_onnx(net: nn.Module, input_shape: tuple[int, ...]) -> ir.Model:
+    """Turn a network into a model that takes ``image`` [batch, *input_shape] and returns ``probabilities``.
+
+    Raises
+    ------
+    CumelError
+        When torch cannot export it.
+    """
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                net,
+                (torch.zeros(2, *input_shape),),  # a batch of 1 would be taken for a constant
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+                opset_version=OPSET,
+                input_names=[IMAGE],
+                output_names=[PROBABILITIES],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise CumelError(f"torch cannot export this network ({str(error).splitlines()[0]})") from None
+    assert program is not None
+    graph = program.model.graph
+    # The exporter notes its source lines in every node: they name the folders of this machine and help nobody.
+    for noted in (graph, *graph, *graph.inputs, *graph.outputs, *(value for node in graph for value in node.outputs)):
+        noted.metadata_props.clear()
+    return program.model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what torch's exporter says when all is well: no torchvision here, a deprecated call inside torch."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

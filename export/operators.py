@@ -1,0 +1,32 @@
+"""Which operators ONNX Runtime's CUDA provider has a kernel for, and for which element types.
+
+A node that is not listed would run on the CPU, between two copies, without a word.
+"""
+
+from __future__ import annotations
+
+from onnxscript import ir
+
+_FLOATS = frozenset({"FLOAT", "FLOAT16"})
+_NUMBERS = _FLOATS | {"INT64"}
+
+# What our models export to: operator to the element types of its data, at opset 18, in ONNX Runtime 1.24 to 1.31, after
+# docs/OperatorKernels.md of microsoft/onnxruntime. On a GPU machine a test compares it with what is installed there.
+CUDA_KERNELS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("Add", "Clip", "Concat", "Div", "Gather", "Mul", "Reshape", "Slice", "Sub"), _NUMBERS),
+    **dict.fromkeys(("Shape", "Split", "Tile", "Transpose", "Where"), _NUMBERS),
+    **dict.fromkeys(("Conv", "Floor", "Gemm", "Less", "Log", "MatMul", "MaxPool", "Pad", "Relu", "Softmax"), _FLOATS),
+    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "Sqrt"), _FLOATS),
+    "Cast": _NUMBERS,
+}
+
+
+def without_cuda_kernel(graph: ir.Graph) -> list[str]:
+    """Name each kind of node that has no CUDA kernel, as ``Mod(INT64)``; element types must have been inferred."""
+    missing = set()
+    for node in graph:
+        data = node.inputs[1 if node.op_type == "Where" else 0]
+        kind = "?" if data is None or data.dtype is None else data.dtype.name
+        if node.domain or kind not in CUDA_KERNELS.get(node.op_type, ()):
+            missing.add(f"{node.op_type}({kind})")
+    return sorted(missing)

@@ -1,0 +1,129 @@
+"""ONNX Runtime's providers: what each is given to start with, and which part a machine lacks for it."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from typing import Any
+
+from ..kernels import UnavailableError
+
+PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
+CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+ORDER = {
+    "cpu": (CPU,),
+    "cuda": (CUDA,),
+    "tensorrt": (TENSORRT, CUDA),
+}  # TensorRT leaves to CUDA what it has no layer for
+REINSTALL = "pip uninstall onnxruntime, then pip install 'cumel[gpu]'"
+WHEELS = "torch's CUDA wheels bring it: pip install 'cumel[gpu]'"
+
+Load = Callable[[str], Any]
+
+
+def onnxruntime() -> Any:
+    """Import ONNX Runtime, which is an extra: one of two packages, after the machine."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UnavailableError(f"{error}; `pip install cumel[gpu]`, or cumel[cpu] without a GPU") from None
+    return onnxruntime
+
+
+def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:
+    """Name the first part that a GPU provider needs and this machine lacks; None when all are there.
+
+    CUDA's libraries come with torch, whose import has loaded them: the linker then finds them by name. Where torch is
+    built without CUDA, ONNX Runtime's `preload_dlls` may find them among NVIDIA's own packages.
+
+    Parameters
+    ----------
+    provider : {"cuda", "tensorrt"}
+    load : callable
+        Loads a shared library by name, or raises OSError.
+    """
+    runtime = onnxruntime()
+    for name in ORDER[provider]:
+        if name not in runtime.get_available_providers():
+            return f"this onnxruntime package has no {name} ({REINSTALL})"
+    driver = _driver(load, getattr(runtime, "cuda_version", ""))
+    if driver is not None:
+        return driver
+    preloaded = False
+    for library, what, remedy in _libraries(provider, getattr(runtime, "cuda_version", "")):
+        try:
+            load(library)
+        except OSError:
+            if not preloaded:
+                preloaded = True
+                with redirect_stdout(io.StringIO()):  # it prints what it does not find
+                    runtime.preload_dlls(msvc=False)
+            try:
+                load(library)
+            except OSError:
+                return f"{what} is missing ({library} cannot be loaded; {remedy})"
+    return None
+
+
+def _driver(load: Load, needed: str) -> str | None:
+    """Say what is wrong with the NVIDIA driver, in its own words where it has some."""
+    try:
+        driver = load("libcuda.so.1")
+    except OSError:
+        return "there is no NVIDIA driver (libcuda.so.1 cannot be loaded)"
+    version = ctypes.c_int()
+    driver.cuDriverGetVersion(ctypes.byref(version))
+    major, minor = version.value // 1000, version.value % 1000 // 10
+    if needed and major < int(needed.split(".")[0]):
+        return f"the NVIDIA driver is too old (it supports CUDA {major}.{minor}, onnxruntime needs {needed}; update it)"
+    code = driver.cuInit(0)
+    if code:
+        words = ctypes.c_char_p()
+        driver.cuGetErrorString(code, ctypes.byref(words))
+        said = (words.value or b"no reason given").decode()
+        return f"the NVIDIA driver finds no usable device (cuInit returns {code}: {said})"
+    return None
+
+
+def _libraries(provider: str, cuda: str) -> list[tuple[str, str, str]]:
+    """List what a provider's own library is linked with, or opens later: file, name, where it comes from."""
+    major = cuda.split(".")[0] or "13"
+    needed = [
+        (f"libcudart.so.{major}", "CUDA's runtime", WHEELS),
+        (f"libcublasLt.so.{major}", "cuBLASLt", WHEELS),
+        (f"libcublas.so.{major}", "cuBLAS", WHEELS),
+        ("libcurand.so.10", "cuRAND", WHEELS),
+        ("libcudnn.so.9", "cuDNN", WHEELS),
+    ]
+    if provider == "tensorrt":
+        remedy = "pip install tensorrt, and put its folder into LD_LIBRARY_PATH"
+        needed += [
+            ("libnvinfer.so.10", "TensorRT", remedy),
+            ("libnvonnxparser.so.10", "TensorRT's ONNX parser", remedy),
+        ]
+    return needed
+
+
+def settings(provider: str, *, device: int = 0, stream: int = 0, cuda_graph: bool = False) -> list[Any]:
+    """Return what ONNX Runtime is to be given as `providers`.
+
+    Parameters
+    ----------
+    provider : {"cpu", "cuda", "tensorrt"}
+    device : int
+        Number of the CUDA device.
+    stream : int
+        Address of the CUDA stream to work on; 0 for one of its own (it takes the default stream for none given).
+    cuda_graph : bool
+        Capture the work in a CUDA graph, and replay that.
+    """
+    shared = {"device_id": str(device)} | ({"user_compute_stream": str(stream)} if stream else {})
+    own = {
+        CPU: {},
+        # TF32, the default, costs up to 4.5 dB near a spectrogram's floor.
+        CUDA: shared | {"use_tf32": "0", "enable_cuda_graph": str(int(cuda_graph))},
+        TENSORRT: shared | {"trt_cuda_graph_enable": str(int(cuda_graph))},
+    }
+    return [(name, own[name]) if own[name] else name for name in ORDER[provider]]

@@ -1,0 +1,152 @@
+"""Two ways from samples to probabilities: the front end in the graph, or our kernels before the rest of the graph."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..kernels import CumelError, UnavailableError
+
+ROUTES = ("auto", "graph", "kernels")
+FEATURES = "features"  # the value that the front end in the graph hands to the network
+MOST_BYTES = 2**31  # of a protocol buffer
+
+
+def read_model(path: Path | str) -> Any:
+    """Read an ONNX file as it is, without what it may name outside itself.
+
+    Raises
+    ------
+    CumelError
+        For a file that is missing, empty, too large or no model.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    path = Path(path)
+    if not path.is_file():
+        raise CumelError(f"{path}: no such model; `cumel export` writes one")
+    n_bytes = path.stat().st_size
+    if n_bytes == 0:
+        raise CumelError(f"{path}: the file is empty (0 bytes); export it again")
+    if n_bytes > MOST_BYTES:
+        raise CumelError(f"{path}: {n_bytes >> 20} MiB, and no ONNX file has more than {MOST_BYTES >> 20}; is it one?")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, OSError, RuntimeError, ValueError) as error:
+        raise CumelError(f"{path}: not a usable ONNX model ({_first(error)}); export it again") from None
+    if not model.graph.node:
+        raise CumelError(f"{path}: not a usable ONNX model (no graph in it); export it again")
+    counts = len(model.graph.input), len(model.graph.output)
+    if counts != (1, 1):
+        raise CumelError(f"{path}: has {counts[0]} inputs and {counts[1]} outputs, not one of each")
+    return model
+
+
+def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
+    """Return the model without its front end: it takes ``features`` [batch, *shape], float32.
+
+    Raises
+    ------
+    CumelError
+        For a graph in which there is no such value.
+    """
+    import onnx
+
+    graph = model.graph
+    made_by = {name: number for number, node in enumerate(graph.node) for name in node.output}
+    if FEATURES not in made_by:
+        raise CumelError(f"its graph has no value named {FEATURES} at which to cut it")
+    kept: set[int] = set()
+    needed, pending = set(), [value.name for value in graph.output]
+    while pending:
+        name = pending.pop()
+        if name in needed or not name:
+            continue
+        needed.add(name)
+        if name != FEATURES and name in made_by and made_by[name] not in kept:
+            kept.add(made_by[name])
+            pending += graph.node[made_by[name]].input
+    heard = {value.name for value in graph.input} & needed
+    if heard:
+        raise CumelError(f"its network also reads {', '.join(sorted(heard))}, past the front end")
+    rest = onnx.helper.make_graph(
+        [graph.node[number] for number in sorted(kept)],
+        graph.name,
+        [onnx.helper.make_tensor_value_info(FEATURES, onnx.TensorProto.FLOAT, ["batch", *shape])],
+        graph.output,
+        [tensor for tensor in graph.initializer if tensor.name in needed],
+    )
+    cut = onnx.helper.make_model(rest, opset_imports=model.opset_import, ir_version=model.ir_version)
+    cut.functions.extend(model.functions)
+    return cut.SerializeToString()
+
+
+def of_length(model: Any, n_samples: int) -> bytes:
+    """Return the model for clips of `n_samples` alone, so that ONNX Runtime computes once what depends on the length.
+
+    Of a dynamic length it would compute sizes on the CPU at every run, which `require_gpu` refuses.
+    """
+    import onnx
+
+    (waveform,) = model.graph.input
+    if len(waveform.type.tensor_type.shape.dim) != 2:
+        raise CumelError(f"its input {waveform.name} is not [batch, samples]")
+    waveform.type.tensor_type.shape.dim[1].dim_value = n_samples
+    for node in model.graph.node:
+        span = {attribute.name: attribute.i for attribute in node.attribute}
+        if node.op_type == "Shape" and list(node.input) == [waveform.name] and span == {"start": 1, "end": 2}:
+            node.CopyFrom(onnx.helper.make_node("Constant", [], node.output, value_ints=[n_samples]))
+    return model.SerializeToString()
+
+
+def choose(requested: str, takes: str, on_gpu: bool) -> tuple[str, str]:
+    """Return the route, and why it is taken.
+
+    Parameters
+    ----------
+    requested : {"auto", "graph", "kernels"}
+    takes : {"waveform", "image"}
+        What the model's input is.
+    on_gpu : bool
+        Whether the model is to run on a GPU.
+
+    Raises
+    ------
+    CumelError
+        For an unknown route, or one that the model does not have.
+    UnavailableError
+        When our kernels are demanded on a GPU, and something is missing for them.
+    """
+    if requested not in ROUTES:
+        raise CumelError(f"route={requested}: must be one of {', '.join(ROUTES)}")
+    missing = _lacking() if on_gpu else None
+    if takes != "waveform":
+        if requested == "graph":
+            raise CumelError("route=graph: this model takes images, so its graph has no front end; use kernels")
+        if missing:
+            raise UnavailableError(f"takes images, which our kernels make on the GPU, but {missing}; use provider=cpu")
+        return "kernels", "the model takes images"
+    if requested == "kernels" and missing:
+        raise UnavailableError(f"route=kernels: our kernels were demanded on the GPU, but {missing}")
+    if requested != "auto":
+        return requested, "as asked for"
+    if missing:
+        return "graph", f"our kernels cannot run on the GPU: {missing}"
+    if on_gpu:
+        return "kernels", "one launch instead of the graph's thirty; not measured yet"
+    return "kernels", "measured to be faster on the CPU"
+
+
+def _lacking() -> str | None:
+    """Name what our own kernels lack on this machine's GPU."""
+    if not torch.cuda.is_available():
+        return "torch sees no CUDA device"
+    return None if importlib.util.find_spec("cupy") else "CuPy is not installed (pip install 'cumel[gpu]')"
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,91 @@
+"""A model repository for NVIDIA's Triton Inference Server, around an exported file."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from ..esc50.files import replacing
+from ..kernels import CumelError
+from .frontend import WAVEFORM
+from .metadata import Metadata
+from .network import PROBABILITIES
+
+MAX_BATCH = 64  # the largest that an export is checked with
+PREFERRED = (8, 16, 32, 64)
+DELAY = 2000  # microseconds that a request waits for others
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+ON_CPU = "instance_group [ { kind: KIND_CPU count: 1 } ]\n"
+# One instance per GPU is Triton's default. TF32 is the CUDA provider's; it costs up to 4.5 dB near the floor.
+ON_GPU = """\
+optimization { execution_accelerators {
+  gpu_execution_accelerator [ { name: "cuda" parameters { key: "use_tf32" value: "0" } } ]
+} }
+"""
+
+
+def place_of(folder: Path, run: Path, precision: str) -> Path:
+    """Return where a run's model goes in a repository: ``folder/NAME/1/model.onnx``, NAME after run and precision.
+
+    Raises
+    ------
+    CumelError
+        For a run whose name Triton does not take.
+    """
+    run = run.resolve()
+    name = (run.parent if run.suffix else run).name + ("" if precision == "fp32" else f"-{precision}")
+    if not NAME.fullmatch(name):
+        raise CumelError(f"{name}: Triton takes names of letters, digits, dots, dashes and underscores; rename the run")
+    return folder / name / "1" / "model.onnx"
+
+
+def write_repository(model: Path, metadata: Metadata, place: Path) -> Path:
+    """Put an exported file at `place`, with ``config.pbtxt`` and ``labels.txt`` two folders up, where Triton looks.
+
+    Parameters
+    ----------
+    model : Path
+    metadata : Metadata
+        Its own.
+    place : Path
+        As `place_of` says; other models in the repository stay.
+
+    Returns
+    -------
+    Path
+        Of the configuration.
+
+    Raises
+    ------
+    CumelError
+        When it cannot be written.
+    """
+    top = place.parent.parent
+    if model.resolve() != place.resolve():
+        with replacing(place) as part:
+            shutil.copyfile(model, part)
+    with replacing(top / "labels.txt") as part:
+        part.write_text("".join(f"{' '.join(label.split())}\n" for label in metadata.labels), encoding="utf-8")
+    with replacing(top / "config.pbtxt") as part:
+        part.write_text(config(top.name, metadata), encoding="utf-8")
+    return top / "config.pbtxt"
+
+
+def config(name: str, metadata: Metadata) -> str:
+    """Return the configuration of a model, as protobuf text, with dynamic batching; int8 stays on the CPU.
+
+    Requests that agree in length, which is -1, any, for waveforms, share a batch.
+    """
+    shape = [-1] if metadata.input == WAVEFORM else list(metadata.recipe.input_shape)
+    return f"""\
+name: {json.dumps(name)}
+backend: "onnxruntime"
+max_batch_size: {MAX_BATCH}
+input [ {{ name: "{metadata.input}" data_type: TYPE_FP32 dims: {shape} }} ]
+output [
+  {{ name: "{PROBABILITIES}" data_type: TYPE_FP32 dims: [{len(metadata.labels)}] label_filename: "labels.txt" }}
+]
+dynamic_batching {{ preferred_batch_size: {list(PREFERRED)} max_queue_delay_microseconds: {DELAY} }}
+{ON_CPU if metadata.precision == "int8" else ON_GPU}"""

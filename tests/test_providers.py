@@ -1,0 +1,140 @@
+"""What a GPU provider lacks, by name, with a loader that finds everything but one library."""
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cumel.export import providers
+from cumel.export.providers import CPU, CUDA, TENSORRT, lacking, settings
+
+ALL = [TENSORRT, CUDA, CPU]
+
+
+class Driver:
+    """The calls of libcuda that are made."""
+
+    def __init__(self, version: int = 13000, code: int = 0) -> None:
+        self.version, self.code = version, code
+
+    def cuDriverGetVersion(self, out: Any) -> int:  # noqa: N802
+        out._obj.value = self.version
+        return 0
+
+    def cuInit(self, _flags: int) -> int:  # noqa: N802
+        return self.code
+
+    def cuGetErrorString(self, _code: int, out: Any) -> int:  # noqa: N802
+        out._obj.value = b"no CUDA-capable device is detected"
+        return 0
+
+
+class Runtime:
+    """ONNX Runtime as far as `lacking` looks at it."""
+
+    cuda_version = "13.0"
+
+    def __init__(self, available: list[str]) -> None:
+        self.available, self.preloaded = available, 0
+
+    def get_available_providers(self) -> list[str]:
+        return self.available
+
+    def preload_dlls(self, **_options: bool) -> None:
+        print("Failed to load libcublas.so.13")  # it does say such things, on stdout
+        self.preloaded += 1
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    made = Runtime(list(ALL))
+    monkeypatch.setattr(providers, "onnxruntime", lambda: made)
+    return made
+
+
+def without(*missing: str, driver: Driver | None = None) -> Callable[[str], Any]:
+    def load(name: str) -> Any:
+        if name.startswith(missing):
+            raise OSError(f"{name}: cannot open shared object file")
+        return (driver or Driver()) if name == "libcuda.so.1" else object()
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("provider", "library", "said"),
+    [
+        ("cuda", "libcuda.so", "there is no NVIDIA driver (libcuda.so.1 cannot be loaded)"),
+        ("cuda", "libcudart", "CUDA's runtime is missing (libcudart.so.13 cannot be loaded; torch's CUDA wheels"),
+        ("cuda", "libcublas.so", "cuBLAS is missing (libcublas.so.13 cannot be loaded; torch's CUDA wheels bring it"),
+        ("cuda", "libcublasLt", "cuBLASLt is missing (libcublasLt.so.13 cannot be loaded"),
+        ("cuda", "libcurand", "cuRAND is missing (libcurand.so.10"),
+        ("cuda", "libcudnn", "cuDNN is missing (libcudnn.so.9 cannot be loaded; torch's CUDA wheels bring it"),
+        ("tensorrt", "libcudnn", "cuDNN is missing"),
+        ("tensorrt", "libnvinfer", "TensorRT is missing (libnvinfer.so.10 cannot be loaded; pip install tensorrt"),
+        ("tensorrt", "libnvonnxparser", "TensorRT's ONNX parser is missing (libnvonnxparser.so.10"),
+    ],
+)
+def test_the_missing_library_is_named(
+    runtime: Runtime, provider: str, library: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert str(lacking(provider, without(library))).startswith(said)
+    assert runtime.preloaded == (library != "libcuda.so")  # NVIDIA's own packages were tried
+    assert capsys.readouterr().out == ""
+
+
+def test_nothing_is_missing(runtime: Runtime) -> None:
+    assert [lacking("cuda", without("libnvinfer")), lacking("tensorrt", without("nothing"))] == [None, None]
+    assert runtime.preloaded == 0
+
+
+def test_what_onnxruntime_preloads_is_enough(runtime: Runtime) -> None:
+    def load(name: str) -> Any:
+        return without()(name) if runtime.preloaded else without("libcu")(name) if name != "libcuda.so.1" else Driver()
+
+    assert lacking("cuda", load) is None
+    assert runtime.preloaded == 1
+
+
+@pytest.mark.parametrize(
+    ("driver", "said"),
+    [
+        (Driver(12040), "the NVIDIA driver is too old (it supports CUDA 12.4, onnxruntime needs 13.0; update it)"),
+        (
+            Driver(code=100),
+            "the NVIDIA driver finds no usable device (cuInit returns 100: no CUDA-capable device is detected)",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("runtime")
+def test_a_driver_that_is_no_use_says_why(driver: Driver, said: str) -> None:
+    assert lacking("cuda", without("nothing", driver=driver)) == said
+
+
+@pytest.mark.parametrize(
+    ("available", "provider", "named"), [([CPU], "cuda", CUDA), ([CUDA, CPU], "tensorrt", TENSORRT)]
+)
+def test_the_wrong_package_is_named(runtime: Runtime, available: list[str], provider: str, named: str) -> None:
+    runtime.available = available
+    said = str(lacking(provider, without("nothing")))
+    assert said.startswith(f"this onnxruntime package has no {named} (pip uninstall onnxruntime, then pip install")
+
+
+def test_the_installed_libraries_are_those_that_are_looked_for() -> None:
+    """Not the driver and TensorRT: those that torch's wheels bring."""
+    if CUDA not in providers.onnxruntime().get_available_providers():
+        pytest.skip("needs onnxruntime-gpu")
+    driver = Driver(14000)
+    said = lacking("cuda", lambda name: driver if name == "libcuda.so.1" else ctypes.CDLL(name))
+    assert said is None
+
+
+def test_settings_of_every_provider() -> None:
+    assert settings("cpu") == [CPU]
+    assert settings("cuda") == [(CUDA, {"device_id": "0", "use_tf32": "0", "enable_cuda_graph": "0"})]
+    (name, given), (second, under) = settings("tensorrt", device=1, stream=4096, cuda_graph=True)
+    assert (name, second) == (TENSORRT, CUDA)
+    assert given == {"device_id": "1", "user_compute_stream": "4096", "trt_cuda_graph_enable": "1"}
+    assert under["use_tf32"] == "0"
+    assert "user_compute_stream" not in settings("cuda", stream=0)[0][1]  # ONNX Runtime takes 0 for none given
