@@ -1,58 +1,166 @@
-"""Seconds per training step of a recipe, and what an epoch of ESC-50's four training folds would take with it."""
+"""Seconds per training step, in one process and in several; what an epoch of ESC-50's four training folds takes so.
+
+Each process has as many threads as it is told; `torchrun` starts several. A step is the whole of it: augmentation,
+forward, backward, gradients to their mean, optimiser, moving average.
+"""
 
 import argparse
+import copy
+import itertools
+import json
+import subprocess
+import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
-from cumel.esc50.device import choose, describe, place
-from cumel.esc50.recipes import RECIPES
-from cumel.esc50.train import step
+from cumel.esc50.device import choose, describe, fast_bf16, place
+from cumel.esc50.feed import Feed
+from cumel.esc50.material import Material
+from cumel.esc50.parallel import SOLO, Replica, World, joined, local_device
+from cumel.esc50.recipes import RECIPES, Recipe
+from cumel.esc50.train import follow, step
 
 from timing import spread, write_rows
 
-CLIPS = 1600  # in four folds
+CLIPS, CLASSES = 1600, 50  # in four folds
 DOCUMENT = {"cuda": 12 * 60 / 20, "cpu": 3 * 3600 / 20}  # seconds per epoch in the student report
+WARM_UP = 2
+
+
+class Trainer:
+    """A recipe's network, optimiser and batches, of clips that are noise."""
+
+    def __init__(self, recipe: Recipe, device: torch.device, world: World) -> None:
+        rng, n_clips = np.random.default_rng(0), 4 * recipe.batch_size
+        shape = (n_clips, *recipe.input_shape)
+        image = recipe.kind == "image"
+        features = rng.integers(0, 256, shape, np.uint8) if image else rng.uniform(-60, 20, shape).astype(np.float32)
+        samples = rng.integers(-9999, 9999, (n_clips, recipe.n_samples), np.int16) if recipe.augment == "wave" else None
+        torch.manual_seed(0)
+        self.recipe, self.device = recipe, device
+        self.net = place(recipe.build(CLASSES, mean=-20.0, std=20.0), device).train()
+        self.average = copy.deepcopy(self.net) if recipe.ema_decay else None
+        self.alone_net = copy.deepcopy(self.net)
+        self.alone = Replica(self.alone_net)  # exchanges nothing
+        self.alone_optimizer = recipe.optimizer(self.alone_net)
+        self.optimizer = recipe.optimizer(self.net)
+        feed = Feed(Material(features, samples), [i % CLASSES for i in range(n_clips)], CLASSES, recipe, device, world)
+        order = torch.Generator().manual_seed(0)
+        mixing = recipe.augment != "none"
+        self.batches = itertools.chain.from_iterable(feed.epoch(order, mixing) for _ in itertools.count())
+        self.replica = world.replica(self.net)
+        if device.type == "cuda":
+            self.replica.net = torch.compile(self.replica.net)
+
+    def check(self) -> None:
+        """Refuse to time what does not learn: the loss must fall on a batch seen again and again."""
+        x, labels, _ = next(self.batches)
+        losses = [float(step(self.replica, self.optimizer, x, labels, self.recipe.precision)) for _ in range(6)]
+        if not min(losses[1:]) < losses[0]:
+            raise SystemExit(f"the loss does not fall ({losses[0]:.2f} to {min(losses[1:]):.2f}): not timed")
+
+    def time_step(self, *, alone: bool = False) -> tuple[float, float]:
+        """Return the seconds of a step and of its part that makes the batch."""
+        replica, optimizer = (self.alone, self.alone_optimizer) if alone else (self.replica, self.optimizer)
+        start = time.perf_counter()
+        x, labels, share = next(self.batches)
+        self._wait()
+        made = time.perf_counter()
+        step(replica, optimizer, x, labels, self.recipe.precision, share)
+        if self.average is not None:
+            follow(self.average, self.net, self.recipe.ema_decay, 1000)
+        self._wait()
+        return time.perf_counter() - start, made - start
+
+    def busy_share(self, n_steps: int) -> float | None:
+        """Return the share of the time in which the GPU computes, by torch's profiler; None on a CPU."""
+        if self.device.type != "cuda":
+            return None
+        with torch.profiler.profile() as profile:
+            start = time.perf_counter()
+            for x, labels, share in itertools.islice(self.batches, n_steps):
+                step(self.replica, self.optimizer, x, labels, self.recipe.precision, share)
+            self._wait()
+            seconds = time.perf_counter() - start
+        return sum(event.self_device_time_total for event in profile.key_averages()) / 1e6 / seconds
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def measure(recipe: Recipe, device: torch.device, n_steps: int, world: World) -> dict[str, Any]:
+    """Time steps, in turn with steps that exchange nothing where there are several processes."""
+    trainer = Trainer(recipe, device, world)
+    trainer.check()
+    together, local, making = [], [], []
+    for i in range(n_steps + WARM_UP):
+        seconds, made = trainer.time_step()
+        if world.size > 1:
+            alone, _ = trainer.time_step(alone=True)
+        if i >= WARM_UP:
+            together.append(seconds)
+            making.append(made / seconds)
+            local += [alone] if world.size > 1 else []
+    median = float(np.median(together))
+    communication = 1 - float(np.median(local)) / median if local else 0.0
+    epoch = CLIPS / recipe.batch_size * median
+    return {
+        "op": f"training step, recipe {recipe.name}, model {recipe.model}",
+        "device_used": describe(device),
+        "precision": recipe.precision if fast_bf16(device) else "fp32",
+        "processes": f"{world.size} {world.engine}" if world.size > 1 else "1",
+        "batch": recipe.batch_size,
+        "seconds_per_step": median,
+        "spread_s": spread(together),
+        "clips_per_s": recipe.batch_size / median,
+        "communication": communication,
+        "making_the_batch": float(np.median(making)),
+        "gpu_busy": trainer.busy_share(n_steps),
+        "epoch_s": epoch,
+        "documents_epoch_s": DOCUMENT[device.type] if recipe.name == "document" else None,
+    }
+
+
+def started(arguments: list[str], engine: str, processes: int) -> dict[str, Any]:
+    """Return the row of several processes that `torchrun` starts with this file."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [*torchrun, str(Path(__file__)), *arguments, "--worker", engine]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
-    """Check that the loss falls on a batch seen again and again, time the steps, append the row."""
+    """Check, time, append the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
+    parser.add_argument("--model", help="instead of the recipe's")
+    parser.add_argument("--precision", help="instead of the recipe's")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, help="of each process")
+    parser.add_argument("--scaling", type=int, metavar="N", help="also time N processes, with ddp and with ring")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    recipe, device = RECIPES[options.recipe], choose(options.device)
-    torch.manual_seed(0)
-    net = place(recipe.build(50, mean=-20.0, std=20.0), device).train()
-    optimizer = recipe.optimizer(net)
-    x = torch.rand(recipe.batch_size, *recipe.input_shape, device=device) * (255 if recipe.kind == "image" else 80)
-    labels = F.one_hot(torch.arange(recipe.batch_size, device=device) % 50, 50).float()
-    losses, seconds = [], []
-    for _ in range(options.steps + 2):
-        start = time.perf_counter()
-        losses.append(step(net, optimizer, x, labels, recipe, mixing=recipe.augment))  # reads the loss: synchronises
-        seconds.append(time.perf_counter() - start)
-    if not min(losses[2:]) < losses[0]:
-        raise SystemExit(f"the loss does not fall ({losses[0]:.2f} to {min(losses[2:]):.2f}): not timed")
-    median = float(np.median(seconds[2:]))
-    write_rows(
-        "train",
-        [
-            {
-                "op": f"training step, recipe {options.recipe}",
-                "device_used": describe(device),
-                "batch": recipe.batch_size,
-                "seconds_per_step": median,
-                "spread_s": spread(seconds[2:]),
-                "clips_per_s": recipe.batch_size / median,
-                "epoch_s": CLIPS / recipe.batch_size * median,
-                "documents_epoch_s": DOCUMENT[device.type],
-            }
-        ],
-    )
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    changes = {name: getattr(options, name) for name in ("model", "precision") if getattr(options, name)}
+    recipe = RECIPES[options.recipe].replace(**changes)
+    device = choose(local_device(options.device))
+    if options.worker:
+        with joined(options.worker) as world:
+            row = measure(recipe, device, options.steps, world)
+        if world.leads:
+            print(json.dumps(row), flush=True)
+        return
+    rows = [measure(recipe, device, options.steps, SOLO)]
+    if options.scaling:
+        rows += [started(sys.argv[1:], engine, options.scaling) for engine in ("ddp", "ring")]
+    write_rows("train", rows)
 
 
 if __name__ == "__main__":

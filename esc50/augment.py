@@ -5,11 +5,15 @@ Each draws from torch's global generator: the same `torch.manual_seed` gives the
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torchaudio.functional import mask_along_axis_iid
 
 FLOOR = 1e-10  # power of silence: the amin of the features
+HEARD = 20.0  # dB below its loudest frame, down to which a clip counts as sounding
 
 
 def roll(log_mel: Tensor) -> Tensor:
@@ -33,6 +37,22 @@ def gain(log_mel: Tensor, most: float = 6.0) -> Tensor:
     return log_mel + (2 * torch.rand(len(log_mel), 1, 1, 1, device=log_mel.device) - 1) * most
 
 
+def partners(labels: Tensor) -> Tensor:
+    """Return for each clip of a batch the index of another, of another class where a few draws find one.
+
+    The clips stand in a random ring, each before its partner; where both are of one class, the next or third is taken.
+    """
+    order = torch.randperm(len(labels), device=labels.device)
+    other = torch.empty_like(order)
+    other[order] = order.roll(1)  # never oneself, in a batch of two or more
+    for step in (2, 3):
+        farther = torch.empty_like(order)
+        farther[order] = order.roll(step)
+        same = (labels * labels[other]).sum(dim=1) > 0
+        other = torch.where(same & (farther != torch.arange(len(order), device=order.device)), farther, other)
+    return other
+
+
 def mix(log_mel: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Mix each clip with another one of the batch, in power, at a random ratio of level (their mean power).
 
@@ -46,9 +66,7 @@ def mix(log_mel: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     labels : Tensor [batch, n_classes], float32
         Rows that sum to 1, as the returned ones do.
     """
-    order = torch.randperm(len(log_mel), device=log_mel.device)
-    other = torch.empty_like(order)
-    other[order] = order.roll(1)  # never oneself, in a batch of two or more
+    other = partners(labels)
     ratio = torch.rand(len(log_mel), 1, device=log_mel.device).clamp(1e-3, 1 - 1e-3)
     power = 10.0 ** (log_mel / 10.0)
     level = 10.0 * power.mean(dim=(1, 2, 3)).clamp(min=FLOOR).log10()[:, None]
@@ -57,17 +75,51 @@ def mix(log_mel: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return mixed, ratio * labels + (1.0 - ratio) * labels[other]
 
 
+def mix_time(log_mel: Tensor, labels: Tensor, share: float = 0.25) -> tuple[Tensor, Tensor]:
+    """Let another clip take over at a random frame, in a random `share` of the clips; labels by length."""
+    return _take_over(log_mel, labels, share, axis=3)
+
+
+def mix_bands(log_mel: Tensor, labels: Tensor, share: float = 0.25) -> tuple[Tensor, Tensor]:
+    """Take the bands above a random one from another clip, in a random `share` of the clips; labels by bands."""
+    return _take_over(log_mel, labels, share, axis=2)
+
+
+def _take_over(log_mel: Tensor, labels: Tensor, share: float, axis: int) -> tuple[Tensor, Tensor]:
+    batch, n, device = len(log_mel), log_mel.shape[axis], log_mel.device
+    other = partners(labels)
+    edge = torch.randint(1, n, (batch, 1), device=device)
+    edge = torch.where(torch.rand(batch, 1, device=device) < share, edge, n)
+    shape = [batch, 1, 1, 1]
+    shape[axis] = n
+    own = (torch.arange(n, device=device) < edge).reshape(shape)
+    part = edge / n
+    return torch.where(own, log_mel, log_mel[other]), part * labels + (1.0 - part) * labels[other]
+
+
 def mask(log_mel: Tensor, n_bands: int = 8, n_frames: int = 24) -> Tensor:
     """Blank one random stripe of at most `n_bands` and one of `n_frames` in each clip (SpecAugment)."""
-    blank = float(log_mel.mean())
+    blank: Any = log_mel.mean()  # stays on the device: nothing waits for it
     striped = mask_along_axis_iid(log_mel, n_bands, blank, axis=2)
     return mask_along_axis_iid(striped, n_frames, blank, axis=3)
 
 
 def crop(log_mel: Tensor, n_frames: int) -> Tensor:
-    """Keep one random stretch of `n_frames` of the batch."""
-    start = int(torch.randint(max(1, log_mel.shape[3] - n_frames + 1), ()))
-    return log_mel[..., start : start + n_frames]
+    """Keep a random stretch of `n_frames` of each clip, which may run over its end into its beginning.
+
+    Of two such stretches each clip gets the one with more frames within 20 dB of its loudest: a window of a bark and
+    four seconds of silence is rarely silence under the label "dog".
+    """
+    batch, _, n_mels, length = log_mel.shape
+    if n_frames >= length:
+        return roll(log_mel)
+    level = log_mel.amax(dim=2)[:, 0]
+    heard = (level > level.amax(dim=1, keepdim=True) - HEARD).to(torch.int32)
+    before = F.pad(torch.cat([heard, heard], dim=1).cumsum(dim=1), (1, 0))
+    starts = torch.randint(length, (batch, 2), device=log_mel.device)
+    better = (before.gather(1, starts + n_frames) - before.gather(1, starts)).argmax(dim=1, keepdim=True)
+    index = (torch.arange(n_frames, device=log_mel.device) + starts.gather(1, better)) % length
+    return log_mel.gather(3, index[:, None, None, :].expand(-1, 1, n_mels, -1))
 
 
 def rolled_views(log_mel: Tensor, n_views: int) -> list[Tensor]:

@@ -14,7 +14,7 @@ from .files import replacing
 from .recipes import Recipe
 
 NAME = "checkpoint.pt"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(kw_only=True)
@@ -26,6 +26,7 @@ class Checkpoint:
     fold: int  # held out
     seed: int
     data: str = ""  # `Esc50.fingerprint` of what it is trained on
+    processes: int = 1  # that train together, each with its part of a batch
     epoch: int
     model: dict[str, Any]  # the network's state_dict
     ema: dict[str, Any] | None  # its moving average's, if the recipe keeps one
@@ -77,3 +78,41 @@ class Checkpoint:
             raise CumelError(f"{path}: {error}") from None
         except Exception as error:  # damage anywhere in a pickle surfaces as anything
             raise CumelError(f"{path}: not a usable checkpoint ({type(error).__name__}); train again") from None
+
+
+def to_continue(out: Path, resume: bool, identity: dict[str, Any]) -> Checkpoint | None:
+    """Read the checkpoint that a run in `out` continues, having made sure that it is of this very run.
+
+    Parameters
+    ----------
+    out : Path
+        The run's folder; made if missing.
+    resume : bool
+        Whether there should be one.
+    identity : dict
+        Those of the checkpoint's fields that say which run it is.
+
+    Raises
+    ------
+    CumelError
+        When there is a checkpoint and `resume` is not asked for, or the other way round, or another run wrote it.
+    """
+    if out.exists() and not out.is_dir():
+        raise CumelError(f"{out}: is a file; --out names a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / NAME).exists():
+        if resume:
+            raise CumelError(f"{out}: holds no run to resume; leave --resume away, or check --out")
+        return None
+    if not resume:
+        raise CumelError(f"{out}: holds a run already; --resume continues it, another --out starts a new one")
+    previous = Checkpoint.load(out)
+    differing = previous.recipe.differences(identity["recipe"])
+    for name in ("fold", "seed", "processes"):
+        was = getattr(previous, name)
+        differing += [f"{name}={was}, not {identity[name]}"] * (was != identity[name])
+    differing += ["other labels"] * (previous.labels != identity["labels"])
+    differing += ["other clips"] * (previous.data != identity["data"])
+    if differing:
+        raise CumelError(f"{out}: cannot resume, its run has {'; '.join(differing)}")
+    return previous

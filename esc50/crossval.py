@@ -1,4 +1,8 @@
-"""One run per fold, each tested on the fold that it has not seen."""
+"""One run per fold and seed, each tested on the fold that it has not seen.
+
+The protocol is in the construction: whole folds of the dataset's own are held out, `train` takes its statistics from
+the others, nothing is chosen by what the held-out fold says, and the last epoch counts.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..kernels import CumelError
-from .checkpoint import NAME
-from .dataset import Esc50, load_features
+from .checkpoint import NAME, Checkpoint
+from .dataset import Esc50
 from .device import describe
+from .evaluate import accuracy, confusion_matrix, per_class
+from .material import Material, prepare
 from .recipes import Recipe
-from .train import train
+from .train import SCORES, train
 
 
 def cross_validate(
@@ -21,43 +28,92 @@ def cross_validate(
     out: Path,
     recipe: Recipe,
     folds: list[int],
+    seeds: list[int],
     device: torch.device,
     *,
-    seed: int = 0,
     resume: bool = False,
     workers: int = 2,
-) -> dict[str, Any]:
-    """Train and test once per fold; the features are computed once.
+    material: Material | None = None,
+) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    """Train and test once per fold and seed; the features are computed once.
 
     Returns
     -------
-    dict
-        A row per fold (as `train` reports), the mean accuracy and its standard deviation over the folds.
+    report : dict
+        ``runs``, a row per fold and seed (as `train` reports). Per seed the mean over the folds and its standard
+        deviation; ``mean`` and ``spread`` are those of the seeds' means. Per fold the accuracy of the ``ensemble``,
+        the mean probability of all seeds. A row per class.
+    confusion : ndarray [n_classes, n_classes]
+        Of all runs together: each clip counts once per seed.
     """
-    for fold in folds:
+    runs = {(seed, fold): out / f"seed-{seed}" / f"fold-{fold}" for seed in seeds for fold in folds}
+    for (_, fold), run in runs.items():
         data.split(fold)  # a fold that is absent is reported before an hour of training
-        if not resume and (out / f"fold-{fold}" / NAME).exists():
-            raise CumelError(f"{out / f'fold-{fold}'}: holds a run already; --resume continues it")
-    features = load_features(data, recipe.features, recipe.kind, recipe.seconds, workers, device)
+        if not resume and (run / NAME).exists():
+            raise CumelError(f"{run}: holds a run already; --resume continues it")
+    if material is None:
+        material = prepare(data, recipe, workers, device)
     rows = []
-    for fold in folds:
-        run = out / f"fold-{fold}"
+    for (seed, fold), run in runs.items():
         keep = resume and (run / NAME).exists()
-        rows.append(train(data, run, recipe, fold, device, seed=seed, resume=keep, workers=workers, features=features))
-    scores = [row["accuracy"] for row in rows]
-    return {
+        rows.append(
+            train(data, run, recipe, fold, device, seed=seed, resume=keep, workers=workers, material=material)
+            | {"history": Checkpoint.load(run).history}
+        )
+    scores = {key: np.load(run / SCORES) for key, run in runs.items()}
+    return _report(data, recipe, folds, seeds, rows, scores, device)
+
+
+def _report(
+    data: Esc50,
+    recipe: Recipe,
+    folds: list[int],
+    seeds: list[int],
+    rows: list[dict[str, Any]],
+    scores: dict[tuple[int, int], NDArray[np.float64]],
+    device: torch.device,
+) -> tuple[dict[str, Any], NDArray[np.int64]]:
+    targets = np.array([clip.target for clip in data.clips])
+    truth = {fold: targets[data.split(fold)[1]] for fold in folds}
+    confusion = sum(confusion_matrix(given, truth[fold]) for (_, fold), given in scores.items())
+    assert isinstance(confusion, np.ndarray)
+    by_seed = {seed: [accuracy(scores[seed, fold], truth[fold]) for fold in folds] for seed in seeds}
+    together = [accuracy(np.mean([scores[seed, fold] for seed in seeds], axis=0), truth[fold]) for fold in folds]
+    means = [float(np.mean(accuracies)) for accuracies in by_seed.values()]
+    report = {
         "recipe": recipe.name,
-        "seed": seed,
-        "folds": rows,
-        "mean": float(np.mean(scores)),
-        "spread": float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0,
+        "views": recipe.views,
+        "seeds": [
+            {"seed": seed, "mean": float(np.mean(values)), "spread": _spread(values)}
+            for seed, values in by_seed.items()
+        ],
+        "folds": [
+            {
+                "fold": fold,
+                "clips": len(truth[fold]),
+                "accuracies": [values[i] for values in by_seed.values()],
+                "ensemble": together[i],
+            }
+            for i, fold in enumerate(folds)
+        ],
+        "mean": float(np.mean(means)),
+        "spread": _spread(means),
+        "ensemble": float(np.mean(together)),
+        "chance": 1 / len(data.labels),
         "device": describe(device),
+        "classes": per_class(confusion, data.labels),
+        "runs": rows,
     }
+    return report, confusion
 
 
-def parse_folds(text: str) -> list[int]:
-    """Read ``1,2,3`` as a list of folds."""
+def _spread(values: list[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def parse_numbers(option: str, text: str) -> list[int]:
+    """Read ``1,2,3`` as a list of numbers, given to an option such as ``--folds``."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
-        raise CumelError(f"--folds {text}: must be fold numbers separated by commas, as in 1,2,3")
+        raise CumelError(f"{option} {text}: must be numbers separated by commas, as in 1,2,3")
     return sorted({int(part) for part in parts})

@@ -8,20 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
-
-from ..kernels import CumelError, FeatureConfig, InputError, log_mel, mel_image
-from .audio import fit_length, load_all
-from .progress import track
-from .recipes import Recipe
-from .store import Store
+from ..kernels import CumelError, log_mel, mel_image
 
 COLUMNS = ("filename", "fold", "target", "category")
-BATCH = 32  # clips whose features are computed at once
+FEATURES: dict[str, Callable] = {"image": mel_image, "logmel": log_mel}  # what a network can be trained on
 
 
 @dataclass(frozen=True)
@@ -129,87 +119,3 @@ def _labels(table: Path, clips: tuple[Clip, ...]) -> tuple[str, ...]:
     if max(names) >= most:
         raise CumelError(f"{table}: target {max(names)} is too high for {len(clips)} clips; targets count from 0")
     return tuple(names.get(target, f"class_{target}") for target in range(max(names) + 1))
-
-
-FEATURES: dict[str, Callable] = {"image": mel_image, "logmel": log_mel}  # what a network can be trained on
-
-
-def load_features(
-    data: Esc50, cfg: FeatureConfig, kind: str, seconds: float, workers: int, device: torch.device | None = None
-) -> NDArray:
-    """Compute the features of every clip, each fitted to `seconds`, in the order of `data.clips`, on `device`.
-
-    Returns
-    -------
-    ndarray [n_clips, 1, n_mels, n_frames]
-        uint8 for the image, float32 dB for logmel.
-
-    Raises
-    ------
-    CumelError
-        When recordings cannot be used, naming the first ones: a training set must be whole.
-    """
-    n_samples = round(seconds * cfg.sr)
-    shape = (len(data.clips), 1, cfg.n_mels, cfg.n_frames(n_samples))
-    out = np.empty(shape, np.uint8 if kind == "image" else np.float32)
-    batch: list[NDArray[np.float32]] = []
-    clips = load_all([clip.path for clip in data.clips], cfg.sr, workers)
-    failures: list[str] = []
-    for i, loaded in enumerate(track(clips, "features", len(data.clips), "clips")):
-        if isinstance(loaded, InputError):
-            failures.append(str(loaded))
-        failed = isinstance(loaded, InputError)
-        batch.append(np.zeros(n_samples, np.float32) if failed else fit_length(loaded[0], n_samples))
-        if len(batch) == BATCH or i + 1 == len(data.clips):
-            out[i + 1 - len(batch) : i + 1, 0] = FEATURES[kind](np.stack(batch), cfg, device=device)
-            batch.clear()
-    if failures:
-        first = "; ".join(failures[:3])
-        raise CumelError(f"{data.root}: {len(failures)} of {len(data.clips)} recordings cannot be used: {first}")
-    return out
-
-
-def stored_features(folder: Path, data: Esc50, recipe: Recipe) -> NDArray:
-    """Take the features of every clip from an extracted store, whose config must be the recipe's.
-
-    Returns
-    -------
-    ndarray [n_clips, 1, n_mels, n_frames]
-
-    Raises
-    ------
-    CumelError
-        When the store has other features, or a clip is missing, changed since, or not `recipe.seconds` long.
-    """
-    store = Store(folder)
-    differing = store.config.features.differences(recipe.features)
-    if store.config.kind != recipe.kind:
-        differing.insert(0, f"features={store.config.kind}, not {recipe.kind}")
-    if differing:
-        raise CumelError(f"{folder}: recipe {recipe.name} needs other features; the store has {'; '.join(differing)}")
-    dtype = np.uint8 if recipe.kind == "image" else np.float32
-    out = np.empty((len(data.clips), *recipe.input_shape), dtype)
-    for i, clip in enumerate(data.clips):
-        row, status = store.row(clip.path), clip.path.stat()
-        if (row["size"], row["mtime_ns"]) != (status.st_size, status.st_mtime_ns):
-            raise CumelError(f"{clip.path}: changed since {folder} was extracted; extract it again")
-        if row["status"] != "error" and row["n_samples"] != recipe.n_samples:
-            raise CumelError(
-                f"{clip.path}: has {row['n_samples']} samples, recipe {recipe.name} needs {recipe.n_samples}; "
-                "leave --features away, so that clips are fitted"
-            )
-        out[i, 0] = store[clip.path]
-    return out
-
-
-def loader(
-    features: NDArray, targets: list[int], batch_size: int, generator: torch.Generator | None = None
-) -> DataLoader:
-    """Batches of (features, target) as tensors; shuffled by `generator`, in order without one."""
-    dataset = TensorDataset(torch.from_numpy(features), torch.tensor(targets, dtype=torch.long))
-    return DataLoader(dataset, batch_size, shuffle=generator is not None, generator=generator)
-
-
-def to_device(features: Tensor, targets: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Move a batch as the document does: features as float32, targets as long."""
-    return features.to(device, dtype=torch.float32), targets.to(device, dtype=torch.long)

@@ -7,36 +7,46 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
 
 from ..kernels import CumelError
 from .augment import rolled_views
 from .checkpoint import Checkpoint
-from .dataset import Esc50, load_features, loader, to_device
+from .dataset import Esc50
 from .device import autocast, describe, place
+from .material import Material, prepare
 
 
 @torch.no_grad()
 def probabilities(
-    net: nn.Module, batches: DataLoader, device: torch.device, views: int = 1
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Classify batches; average the probabilities over `views` rolled copies of each clip.
+    net: nn.Module, features: Tensor, batch_size: int, precision: str, views: int = 1
+) -> NDArray[np.float64]:
+    """Classify clips; average the probabilities over `views` rolled copies of each.
+
+    Parameters
+    ----------
+    net : nn.Module
+    features : Tensor [n_clips, 1, n_mels, n_frames]
+        On the network's device.
+    batch_size : int
+    precision : {"fp32", "bf16"}
+    views : int
 
     Returns
     -------
-    scores : ndarray [n_clips, n_classes]
-    truth : ndarray [n_clips]
+    ndarray [n_clips, n_classes]
     """
+    training = net.training
     net.eval()
-    scores, truth = [], []
-    for batch, target in batches:
-        x, _ = to_device(batch, target, device)
-        with autocast(device):
-            seen = [net(view.contiguous(memory_format=torch.channels_last)) for view in rolled_views(x, views)]
+    scores = []
+    for batch in features.split(batch_size):
+        with autocast(features.device, precision):
+            seen = [
+                net(view.contiguous(memory_format=torch.channels_last)) for view in rolled_views(batch.float(), views)
+            ]
         scores.append(torch.stack([one.double().softmax(dim=1) for one in seen]).mean(dim=0).cpu().numpy())
-        truth.append(target.numpy())
-    return np.concatenate(scores), np.concatenate(truth)
+    net.train(training)
+    return np.concatenate(scores)
 
 
 def accuracy(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
@@ -57,7 +67,7 @@ def evaluate(
     *,
     fold: int | None = None,
     workers: int = 2,
-    features: NDArray | None = None,
+    material: Material | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.int64]]:
     """Test a run's checkpoint on the fold that it held out.
 
@@ -80,13 +90,14 @@ def evaluate(
     recipe = checkpoint.recipe
     _, test_set = data.split(fold)
     held_out = Esc50(data.root, tuple(data.clips[i] for i in test_set), data.labels)
-    if features is None:
-        features = load_features(held_out, recipe.features, recipe.kind, recipe.seconds, workers, device)
+    if material is None:
+        features = prepare(held_out, recipe.replace(augment="none"), workers, device).features
     else:
-        features = features[test_set]
+        features = material.features[test_set]
     net = place(checkpoint.network(), device)
-    batches = loader(features, [clip.target for clip in held_out.clips], recipe.batch_size)
-    scores, truth = probabilities(net, batches, device, recipe.views)
+    truth = np.array([clip.target for clip in held_out.clips])
+    tested = torch.from_numpy(features).to(device)
+    scores = probabilities(net, tested, recipe.batch_size, recipe.precision, recipe.views)
     confusion = confusion_matrix(scores, truth)
     report = {
         "recipe": recipe.name,

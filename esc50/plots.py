@@ -101,18 +101,25 @@ def plot_confusion(confusion: NDArray[np.int64], labels: tuple[str, ...], out: P
     return save(figure, out)
 
 
-def plot_learning(history: list[dict[str, Any]], out: Path) -> Path:
-    """Draw loss and held-out accuracy per epoch."""
+def plot_learning(runs: dict[str, list[dict[str, Any]]], out: Path) -> Path:
+    """Draw loss and held-out accuracy per epoch of some runs: the history of each, by the run's name."""
     figure = Figure(figsize=(7, 3), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
-    epochs = [row["epoch"] for row in history]
-    for axis, name, title in ((left, "loss", "training loss"), (right, "accuracy", "accuracy on the held-out fold")):
-        axis.plot(epochs, [row[name] for row in history], color=ACCENT, marker="." if len(epochs) < 30 else None)
+    colors = [ACCENT] if len(runs) == 1 else [f"C{i}" for i in range(len(runs))]
+    for axis, key, title in ((left, "loss", "training loss"), (right, "accuracy", "accuracy on the held-out fold")):
+        for (name, history), color in zip(runs.items(), colors, strict=True):
+            rows = [row for row in history if row[key] is not None]
+            marker = "." if len(rows) < 30 else None
+            axis.plot(
+                [row["epoch"] for row in rows], [row[key] for row in rows], color=color, marker=marker, label=name
+            )
         axis.set_title(title, loc="left", fontsize=10, color=INK)
         axis.set(xlabel="epoch")
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     right.set_ylim(0, 1)
+    if len(runs) > 1:
+        right.legend(fontsize=7, frameon=False)
     return save(figure, out)
 
 

@@ -70,9 +70,11 @@ def _plain(description: str, total: float | None, unit: str) -> Iterator[Callabl
     line()
 
 
-def track(items: Iterable[T], description: str, total: float | None, unit: str = "it") -> Iterator[T]:
+def track(
+    items: Iterable[T], description: str, total: float | None, unit: str = "it", *, quiet: bool = False
+) -> Iterator[T]:
     """Iterate over `items` under a `bar`."""
-    with bar(description, total, unit) as advance:
+    with bar(description, total, unit, quiet=quiet) as advance:
         for item in items:
             yield item
             advance()

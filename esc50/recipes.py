@@ -11,9 +11,15 @@ import torch
 from torch import nn
 
 from ..kernels import PRESETS, CumelError, FeatureConfig
-from .models import CompactCNN, ESC50Model
+from .models import MODELS
 
-MODELS = ("esc50", "compact")
+CHOICES = {
+    "kind": ("image", "logmel"),
+    "model": tuple(MODELS),
+    "schedule": ("constant", "one-cycle"),
+    "augment": ("none", "mel", "wave"),
+    "precision": ("fp32", "bf16"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,27 +29,30 @@ class Recipe:
     name: str
     features: FeatureConfig
     kind: Literal["image", "logmel"]  # what the network sees: a uint8 image, or dB
-    model: Literal["esc50", "compact"]
+    model: str  # one of `MODELS`
     seconds: float = 5.0  # of each clip
     epochs: int
-    batch_size: int
+    batch_size: int  # of all processes together
     lr: float
     schedule: Literal["constant", "one-cycle"] = "constant"
     weight_decay: float = 0.0
-    augment: bool = False  # roll, shift, gain, mixing, masks, crop; logmel only
-    crop_frames: int = 160
+    augment: Literal["none", "mel", "wave"] = "none"  # on cached spectrograms, or on samples before fresh features
+    crop_frames: int = 160  # of an augmented batch
     ema_decay: float = 0.0  # of the weights' moving average; 0: none
     views: int = 1  # rolled views averaged at test time
+    test_every: int = 1  # epochs; the last is always tested
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16 wherever the device computes faster in it
+    needs_gpu: bool = False  # hours on a CPU: it must be asked for by --device cpu
 
     def __post_init__(self) -> None:
         """Check what an option of the command line may change."""
-        for name in ("epochs", "batch_size", "views", "crop_frames"):
+        for name in ("epochs", "batch_size", "views", "crop_frames", "test_every"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise CumelError(f"{name}={getattr(self, name)!r}: must be a whole number, 1 or more")
-        for name, known in (("kind", ("image", "logmel")), ("model", MODELS), ("schedule", ("constant", "one-cycle"))):
+        for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise CumelError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(known)}")
-        if self.augment and self.kind != "logmel":
+        if self.augment != "none" and self.kind != "logmel":
             raise CumelError(f"kind={self.kind!r}: spectrograms in dB alone can be augmented")
         if not 0 <= self.ema_decay < 1 or not self.weight_decay >= 0:
             raise CumelError(f"ema_decay={self.ema_decay!r}, weight_decay={self.weight_decay!r}: must be 0 or more")
@@ -84,31 +93,43 @@ class Recipe:
         """Channels, mel bands and frames that the network sees."""
         return 1, self.features.n_mels, self.features.n_frames(self.n_samples)
 
+    @property
+    def crops(self) -> bool:
+        """Whether augmented batches are shorter than a clip: the document's flatten layer fits one length only."""
+        return MODELS[self.model].any_length
+
     def build(self, n_classes: int, mean: float = 0.0, std: float = 1.0) -> nn.Module:
         """Make the network, its weights drawn from torch's global generator."""
-        if self.model == "esc50":
-            return ESC50Model(self.input_shape, self.batch_size, n_classes)
-        return CompactCNN(mean, std, n_classes)
+        return MODELS[self.model].build(self.input_shape, n_classes, mean, std)
 
     def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
         """Make Adam, or AdamW where weights decay."""
         kind = torch.optim.AdamW if self.weight_decay else torch.optim.Adam
         return kind(net.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
+    def scheduler(self, optimizer: torch.optim.Optimizer, n_batches: int) -> torch.optim.lr_scheduler.OneCycleLR | None:
+        """Make what changes the learning rate after each of an epoch's `n_batches` steps; None for a constant one."""
+        if self.schedule == "constant":
+            return None
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=self.epochs * n_batches)
+
 
 _QUICK = Recipe(
     name="quick",
     features=PRESETS["compact"],
     kind="logmel",
-    model="compact",
-    epochs=90,
+    model="residual",
+    epochs=200,
     batch_size=32,
     lr=3e-3,
     schedule="one-cycle",
     weight_decay=1e-2,
-    augment=True,
+    augment="mel",
+    crop_frames=128,
     ema_decay=0.995,
-    views=5,
+    views=10,
+    test_every=10,
+    precision="bf16",
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -117,5 +138,19 @@ RECIPES: dict[str, Recipe] = {
         name="document", features=PRESETS["esc50"], kind="image", model="esc50", epochs=20, batch_size=16, lr=2e-4
     ),
     "quick": _QUICK,
-    "best": _QUICK.replace(name="best", epochs=190),  # the same for longer: all that is known to help so far
+    # For a GPU: samples are mixed and changed before each step computes fresh features of the whole audible range.
+    "best": _QUICK.replace(
+        name="best",
+        features=PRESETS["esc50"].replace(fmax=20000.0),
+        model="residual-large",
+        epochs=1000,
+        batch_size=64,
+        lr=2e-3,
+        weight_decay=5e-2,
+        augment="wave",
+        crop_frames=320,
+        ema_decay=0.999,
+        test_every=50,
+        needs_gpu=True,
+    ),
 }

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..kernels import CumelError
-from . import augment
-from .checkpoint import NAME, Checkpoint
-from .dataset import Esc50, load_features, loader, to_device
-from .device import autocast, describe, place
+from .checkpoint import NAME, Checkpoint, to_continue
+from .dataset import Esc50
+from .device import autocast, describe, fast_bf16, place
 from .evaluate import accuracy, probabilities
+from .feed import Feed
 from .files import replacing
+from .material import Material, prepare
 from .models import count_parameters
+from .parallel import SOLO, Replica, World
 from .progress import bar
 from .recipes import Recipe
+from .runlog import RunLog
 
-LOG = "log.jsonl"
+SCORES = "scores.npy"  # of the last epoch, [n_test, n_classes]
 UNMIXED = 0.05  # share of the epochs, at the end, that see whole unmixed clips
+SAVE_SECONDS = 20.0  # between two checkpoints; the last epoch's is always written
 
 
 def train(
@@ -41,12 +42,14 @@ def train(
     seed: int = 0,
     resume: bool = False,
     workers: int = 2,
-    features: NDArray | None = None,
+    material: Material | None = None,
+    world: World = SOLO,
 ) -> dict[str, Any]:
     """Train on every fold but one, and report the last epoch's accuracy on that one.
 
-    After each epoch the run folder `out` gets a checkpoint and a line in log.jsonl. On the CPU a resumed run ends with
-    the very weights of an uninterrupted one: all randomness of an epoch derives from the seed and its number.
+    The run folder `out` gets a checkpoint every 20 s and at the end, log.jsonl with a line per epoch, and
+    learning.png. On the CPU a resumed run ends with the very weights of an uninterrupted one: all randomness of an
+    epoch derives from the seed and its number.
 
     Parameters
     ----------
@@ -59,11 +62,13 @@ def train(
     device : torch.device
     seed : int
     resume : bool
-        Continue the run in `out`, which must have the same recipe, fold, seed, labels and clips.
+        Continue the run in `out`, which must have the same recipe, fold, seed, labels, clips and processes.
     workers : int
         Threads that decode.
-    features : ndarray [n_clips, 1, n_mels, n_frames], optional
-        Of all clips, in the order of `data.clips`; computed when absent.
+    material : Material, optional
+        Of all clips; computed when absent.
+    world : World
+        The processes that train together; each calls this with the same arguments, the first one reports.
 
     Returns
     -------
@@ -73,163 +78,151 @@ def train(
     Raises
     ------
     CumelError
-        When `out` holds a run and `resume` is not asked for, or the other way round, or the two differ.
+        When `out` holds a run and `resume` is not asked for, or the other way round, or the two differ; when training
+        diverges.
     """
     if not 0 <= seed < 2**31:
         raise CumelError(f"seed={seed}: must be between 0 and {2**31 - 1}")
     train_set, test_set = data.split(fold)
-    previous = _previous(out, resume, recipe, fold, seed, data)
+    identity = {"recipe": recipe, "fold": fold, "seed": seed, "labels": data.labels, "data": data.fingerprint}
+    identity["processes"] = world.size
+    previous = to_continue(out, resume, identity)
     started = time.monotonic()
-    if features is None:
-        features = load_features(data, recipe.features, recipe.kind, recipe.seconds, workers, device)
-    targets = [clip.target for clip in data.clips]
-    known = features[train_set]  # statistics come from the training folds alone
-    scale = {"mean": float(known.mean()), "std": max(float(known.std()), 1e-3)} if recipe.kind == "logmel" else {}
+    if material is None:
+        material = prepare(data, recipe, workers, device, world)
+    prepared = time.monotonic() - started
+    targets = np.array([clip.target for clip in data.clips])
+    known = material.of(train_set)  # statistics come from the training folds alone
+    scale = {}
+    if recipe.kind == "logmel":
+        scale = {"mean": float(known.features.mean()), "std": max(float(known.features.std()), 1e-3)}
 
     torch.manual_seed(seed)
     net = place(recipe.build(len(data.labels), **scale), device)
     average = copy.deepcopy(net) if recipe.ema_decay else None
     optimizer = recipe.optimizer(net)
-    order = torch.Generator()
-    batches = loader(known, [targets[i] for i in train_set], recipe.batch_size, order)
-    scheduler = _scheduler(optimizer, recipe, len(batches))
-    test_batches = loader(features[test_set], [targets[i] for i in test_set], recipe.batch_size)
-    history: list[dict[str, Any]] = []
+    feed = Feed(known, targets[train_set].tolist(), len(data.labels), recipe, device, world)
+    scheduler = recipe.scheduler(optimizer, feed.n_batches)
+    tested = torch.from_numpy(material.features[test_set]).to(device)
+    log = RunLog(out, [] if previous is None else previous.history) if world.leads else None
+    done = 0
     if previous is not None:
+        done = previous.epoch
         net.load_state_dict(previous.model)
         optimizer.load_state_dict(previous.optimizer)
         if average is not None and previous.ema is not None:
             average.load_state_dict(previous.ema)
         if scheduler is not None and previous.scheduler is not None:
             scheduler.load_state_dict(previous.scheduler)
-        history = previous.history
+    replica = world.replica(net)
+    if device.type == "cuda":  # on a CPU it was measured slower than eager
+        replica.net = torch.compile(replica.net, dynamic=False)  # a batch has one of two sizes
 
-    steps = len(history) * len(batches)
-    for epoch in range(len(history), recipe.epochs):
-        epoch_started = time.monotonic()
-        torch.manual_seed(seed * 100_003 + epoch + 1)
-        order.manual_seed(seed * 100_003 + epoch + 1)
-        mixing = recipe.augment and epoch < round(recipe.epochs * (1 - UNMIXED))
-        loss = 0.0
-        with _epoch_bar(epoch, recipe.epochs, history, len(batches)) as advance:
+    order, steps, saved = torch.Generator(), done * feed.n_batches, time.monotonic()
+    with bar("training", (recipe.epochs - done) * feed.n_batches, "batches", quiet=not world.leads) as advance:
+        for epoch in range(done, recipe.epochs):
+            epoch_started = time.monotonic()
+            torch.manual_seed((seed * 100_003 + epoch + 1) * 1009 + world.rank)
+            order.manual_seed(seed * 100_003 + epoch + 1)  # every process deals the same batches
+            mixing = epoch < round(recipe.epochs * (1 - UNMIXED))
+            total = torch.zeros((), device=device)
             net.train()
-            for batch, target in batches:
-                x, y = to_device(batch, target, device)
-                loss += step(net, optimizer, x, F.one_hot(y, len(data.labels)).float(), recipe, mixing)
+            for x, labels, share in feed.epoch(order, mixing):
+                total += step(replica, optimizer, x, labels, recipe.precision, share)
                 if average is not None:
-                    _follow(average, net, recipe.ema_decay, steps)
-                steps += 1
+                    follow(average, net, recipe.ema_decay, steps)
                 if scheduler is not None:
                     scheduler.step()
+                steps += 1
                 advance()
-        if not (loss < math.inf and all(bool(weight.isfinite().all()) for weight in net.parameters())):
-            raise CumelError(
-                f"epoch {epoch + 1}: training diverged (loss {loss:g}); use a lower --lr than {recipe.lr:g}"
+            replica.mean_(total)
+            replica.mean_statistics(net, *([] if average is None else [average]))
+            loss = float(total) / feed.n_batches
+            if not (loss < math.inf and all(bool(weight.isfinite().all()) for weight in net.parameters())):
+                raise CumelError(
+                    f"epoch {epoch + 1}: training diverged (loss {loss:g}); use a lower --lr than {recipe.lr:g}"
+                )
+            last = epoch + 1 == recipe.epochs
+            if log is None:
+                continue
+            right = None
+            if last or (epoch + 1) % recipe.test_every == 0:
+                judged, views = net if average is None else average, recipe.views if last else 1
+                scores = probabilities(judged, tested, recipe.batch_size, recipe.precision, views)
+                right = accuracy(scores, targets[test_set])
+                if last:
+                    with replacing(out / SCORES) as part, part.open("wb") as file:
+                        np.save(file, scores)
+                advance(0, f"accuracy {right:.3f} after epoch {epoch + 1}")
+            log.add(
+                {
+                    "epoch": epoch + 1,
+                    "loss": loss,
+                    "accuracy": right,
+                    "lr": optimizer.param_groups[0]["lr"],
+                    "seconds": round(time.monotonic() - epoch_started, 3),
+                }
             )
-        judged = net if average is None else average
-        views = recipe.views if epoch + 1 == recipe.epochs else 1
-        scores, truth = probabilities(judged, test_batches, device, views)
-        row = {
-            "epoch": epoch + 1,
-            "loss": loss / len(batches),
-            "accuracy": accuracy(scores, truth),
-            "lr": optimizer.param_groups[0]["lr"],
-            "seconds": round(time.monotonic() - epoch_started, 2),
-        }
-        history.append(row)
-        Checkpoint(
-            recipe=recipe,
-            labels=data.labels,
-            fold=fold,
-            seed=seed,
-            data=data.fingerprint,
-            epoch=epoch + 1,
-            model=net.state_dict(),
-            ema=None if average is None else average.state_dict(),
-            optimizer=optimizer.state_dict(),
-            scheduler=None if scheduler is None else scheduler.state_dict(),
-            history=history,
-        ).save(out)
-        with replacing(out / LOG) as part:
-            part.write_text("".join(json.dumps(line) + "\n" for line in history))
+            if last or time.monotonic() - saved >= SAVE_SECONDS:
+                Checkpoint(
+                    **identity,
+                    epoch=epoch + 1,
+                    model=net.state_dict(),
+                    ema=None if average is None else average.state_dict(),
+                    optimizer=optimizer.state_dict(),
+                    scheduler=None if scheduler is None else scheduler.state_dict(),
+                    history=log.history,
+                ).save(out)
+                log.write()
+                saved = time.monotonic()
 
+    if log is None:
+        return {}
+    log.close()
     return {
         "recipe": recipe.name,
+        "model": recipe.model,
         "fold": fold,
+        "seed": seed,
         "train_clips": len(train_set),
         "test_clips": len(test_set),
         "parameters": count_parameters(net),
-        "epochs": len(history),
-        "accuracy": history[-1]["accuracy"],
+        "epochs": len(log.history),
+        "accuracy": log.history[-1]["accuracy"],
         "chance": 1 / len(data.labels),
+        "feature_seconds": round(prepared, 1),
         "seconds": round(time.monotonic() - started, 1),
+        "epoch_seconds": float(np.median([row["seconds"] for row in log.history])),
         "device": describe(device),
+        "precision": recipe.precision if fast_bf16(device) else "fp32",
+        "processes": f"{world.size} ({world.engine})" if world.size > 1 else 1,
         "checkpoint": str(out / NAME),
     }
 
 
-def _previous(out: Path, resume: bool, recipe: Recipe, fold: int, seed: int, data: Esc50) -> Checkpoint | None:
-    """Read the checkpoint to continue, having made sure that it is of this very run."""
-    if out.exists() and not out.is_dir():
-        raise CumelError(f"{out}: is a file; --out names a folder")
-    out.mkdir(parents=True, exist_ok=True)
-    if not (out / NAME).exists():
-        if resume:
-            raise CumelError(f"{out}: holds no run to resume; leave --resume away, or check --out")
-        return None
-    if not resume:
-        raise CumelError(f"{out}: holds a run already; --resume continues it, another --out starts a new one")
-    previous = Checkpoint.load(out)
-    differing = previous.recipe.differences(recipe)
-    differing += [f"fold={previous.fold}, not {fold}"] * (previous.fold != fold)
-    differing += [f"seed={previous.seed}, not {seed}"] * (previous.seed != seed)
-    differing += ["other labels"] * (previous.labels != data.labels)
-    differing += ["other clips"] * (previous.data != data.fingerprint)
-    if differing:
-        raise CumelError(f"{out}: cannot resume, its run has {'; '.join(differing)}")
-    return previous
-
-
-def _scheduler(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int
-) -> torch.optim.lr_scheduler.OneCycleLR | None:
-    if recipe.schedule == "constant":
-        return None
-    return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=recipe.epochs * steps)
-
-
 def step(
-    net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, labels: Tensor, recipe: Recipe, mixing: bool
-) -> float:
-    """Update the weights once; returns the loss."""
-    if recipe.augment:
-        x = augment.gain(augment.shift_bands(augment.roll(x)))
-    if mixing:
-        x, labels = augment.mix(x, labels)
-        x = augment.mask(x)
-        if recipe.model != "esc50":  # its flatten layer fits one length
-            x = augment.crop(x, recipe.crop_frames)
+    replica: Replica, optimizer: torch.optim.Optimizer, x: Tensor, labels: Tensor, precision: str, share: float = 1.0
+) -> Tensor:
+    """Update the weights once; returns the loss, a tensor, so that nothing waits for it."""
     optimizer.zero_grad(set_to_none=True)
-    with autocast(x.device):
-        loss = F.cross_entropy(net(x.contiguous(memory_format=torch.channels_last)), labels)
+    with autocast(x.device, precision):
+        logits = replica.net(x.contiguous(memory_format=torch.channels_last))
+    loss = F.cross_entropy(logits.float(), labels) * share
     loss.backward()
+    replica.reduce()
     optimizer.step()
-    return float(loss.detach())
+    return loss.detach()
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
+def follow(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
     """Move the averaged weights and batch statistics towards the network's, faster during the first steps."""
     share = 1.0 - min(decay, (1 + step) / (10 + step))
-    for mine, theirs in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
-        if mine.is_floating_point():
-            mine.lerp_(theirs, share)
-        else:
+    pairs = list(zip(average.state_dict().values(), net.state_dict().values(), strict=True))
+    moving = [(mine, theirs) for mine, theirs in pairs if mine.is_floating_point()]
+    torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+        [mine for mine, _ in moving], [theirs for _, theirs in moving], share
+    )
+    for mine, theirs in pairs:
+        if not mine.is_floating_point():
             mine.copy_(theirs)
-
-
-@contextmanager
-def _epoch_bar(epoch: int, epochs: int, history: list[dict[str, Any]], steps: int) -> Iterator[Any]:
-    last = f" (accuracy {history[-1]['accuracy']:.3f})" if history else ""
-    with bar(f"epoch {epoch + 1} of {epochs}{last}", steps, "batches") as advance:
-        yield advance

@@ -14,7 +14,7 @@ from recordings import tiny_checkpoint, tone, write
 LABELS = ("dog", "crow", "naïve 猫")
 
 
-def lively_run(folder: Path, recipe: Recipe, seed: int = 0) -> Path:
+def lively_run(folder: Path, recipe: Recipe, seed: int = 3) -> Path:
     """Save an untrained network whose batch statistics are no identities, and whose answers depend on its input."""
     torch.manual_seed(seed)
     tiny_checkpoint(folder, recipe, LABELS)
@@ -27,7 +27,7 @@ def lively_run(folder: Path, recipe: Recipe, seed: int = 0) -> Path:
         elif name in ("mean", "std"):
             value.fill_({"mean": -40.0, "std": 20.0}[name])
     bias, weight = list(checkpoint.model)[-1], list(checkpoint.model)[-2]
-    checkpoint.model[weight].mul_(20 if recipe.model == "compact" else 1)
+    checkpoint.model[weight].mul_(20 if recipe.kind == "logmel" else 1)
     with torch.no_grad():  # centre the answers, so that every class comes up
         checkpoint.model[bias] -= checkpoint.network()(torch.from_numpy(features(clips(recipe, 16), recipe))).mean(
             dim=0

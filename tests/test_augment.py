@@ -10,11 +10,11 @@ def batch() -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).normal(-40, 10, (6, 1, 12, 20)).astype(np.float32))
 
 
-@pytest.mark.parametrize("name", ["roll", "shift_bands", "gain", "mask"])
+@pytest.mark.parametrize("name", ["roll", "shift_bands", "gain", "mask", "cropped"])
 def test_the_same_seed_gives_the_same_batch(batch: torch.Tensor, name: str) -> None:
     def once(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        return getattr(augment, name)(batch)
+        return augment.crop(batch, 8) if name == "cropped" else getattr(augment, name)(batch)
 
     before = batch.clone()
     assert torch.equal(once(1), once(1))
@@ -71,6 +71,36 @@ def test_a_quiet_clip_mixed_with_a_loud_one_is_still_heard() -> None:
         torch.testing.assert_close(band / band.max(), share / share.max(), rtol=0.02, atol=0.02)
 
 
+@pytest.mark.parametrize(("name", "axis"), [("mix_time", 3), ("mix_bands", 2)])
+def test_what_another_clip_takes_over_it_has_of_the_label(name: str, axis: int) -> None:
+    x = torch.arange(6.0)[:, None, None, None].expand(6, 1, 12, 20).contiguous()  # each clip is its own number
+    torch.manual_seed(0)
+    mixed, shared = getattr(augment, name)(x, torch.eye(6), share=0.5)
+    torch.manual_seed(0)
+    again, _ = getattr(augment, name)(x, torch.eye(6), share=0.5)
+    assert torch.equal(mixed, again)
+    n_changed = 0
+    for clip, share in zip(mixed, shared, strict=True):
+        parts = torch.bincount(clip.long().flatten(), minlength=6) / clip.numel()
+        torch.testing.assert_close(parts.float(), share)
+        line = clip.select(axis - 1, 0).flatten() if axis == 3 else clip[0, :, 0]
+        assert (line.diff() != 0).sum() <= 1  # one edge
+        n_changed += int(share.max() < 1)
+    assert 1 <= n_changed <= 5
+    torch.testing.assert_close(shared.sum(dim=1), torch.ones(6))
+
+
+def test_partners_are_of_other_classes() -> None:
+    labels = torch.eye(3).repeat_interleave(4, dim=0)
+    torch.manual_seed(0)
+    found = [augment.partners(labels) for _ in range(50)]
+    assert all((other != torch.arange(12)).all() for other in found)
+    same = torch.stack([(labels * labels[other]).sum(dim=1) for other in found]).mean()
+    assert same < 0.05  # 3 in 11 by chance; three neighbours of one class in a row are rare
+    assert augment.partners(torch.ones(2, 1)).tolist() == [1, 0]
+    assert augment.partners(torch.ones(1, 1)).tolist() == [0]
+
+
 def test_mask_blanks_one_stripe_each_way() -> None:
     torch.manual_seed(1)
     x = torch.arange(4 * 16 * 64, dtype=torch.float32).reshape(4, 1, 16, 64)
@@ -81,9 +111,20 @@ def test_mask_blanks_one_stripe_each_way() -> None:
     assert blank.any()
 
 
+def test_a_crop_is_rarely_silence() -> None:
+    x = torch.full((4000, 1, 3, 100), -80.0)
+    x[..., 40:50] = 0.0
+    torch.manual_seed(0)
+    heard = (augment.crop(x, 50) > -1).any(dim=3)[:, 0, 0].float().mean()
+    chance = 59 / 100  # of one stretch of 50 in a circle of 100 to meet ten frames
+    assert float(heard) == pytest.approx(1 - (1 - chance) ** 2, abs=0.03)
+
+
 def test_crop_and_views() -> None:
     x = torch.arange(10.0).expand(2, 1, 3, 10)
-    assert augment.crop(x, 4).shape == (2, 1, 3, 4)
+    torch.manual_seed(0)
+    for part in augment.crop(x[:1].expand(50, 1, 3, 10).contiguous(), 4):
+        assert torch.equal(part, (part[0, 0, 0] + torch.arange(4.0)).expand(1, 3, 4) % 10)
     assert augment.crop(x, 99).shape == x.shape
     views = augment.rolled_views(x, 5)
     assert [view[0, 0, 0, 0].item() for view in views] == [0, 2, 4, 6, 8]

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 from pathlib import Path
 
@@ -5,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+import cumel.esc50.train as training
 from cumel.esc50.checkpoint import NAME, Checkpoint
-from cumel.esc50.crossval import cross_validate, parse_folds
+from cumel.esc50.crossval import cross_validate, parse_numbers
 from cumel.esc50.dataset import Esc50
 from cumel.esc50.evaluate import accuracy, confusion_matrix, evaluate, per_class
+from cumel.esc50.material import Material, prepare
 from cumel.esc50.recipes import RECIPES, Recipe
-from cumel.esc50.train import LOG, train
+from cumel.esc50.runlog import LOG, PICTURE, TENSORBOARD
+from cumel.esc50.train import SCORES, train
 from cumel.kernels import PRESETS, CumelError
 
 from recordings import tiny_checkpoint, tiny_recipe, write_dataset
@@ -23,24 +27,29 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Esc50:
     return Esc50.read(write_dataset(tmp_path_factory.mktemp("data"), per_fold=4))
 
 
-@pytest.mark.parametrize("name", ["quick", "document"])
+@pytest.mark.parametrize("name", ["quick", "document", "best"])
 def test_a_run_learns_logs_and_evaluates(tmp_path: Path, data: Esc50, name: str) -> None:
-    changes = {"epochs": 16} if name == "quick" else {"epochs": 3, "lr": 1e-3}
+    changes = {"epochs": 3, "lr": 1e-3} if name == "document" else {"epochs": 16, "test_every": 5}
     report = train(data, tmp_path, tiny_recipe(name, **changes), 3, CPU)
     rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert len(rows) == report["epochs"] == changes["epochs"]
+    if name != "document":
+        assert [row["epoch"] for row in rows if row["accuracy"] is not None] == [5, 10, 15, 16]
     assert rows[-1]["loss"] < rows[0]["loss"]
+    assert (tmp_path / PICTURE).read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / TENSORBOARD).is_dir() == (importlib.util.find_spec("tensorboard") is not None)
     assert report["accuracy"] == rows[-1]["accuracy"] >= 0.6  # three tones; chance is a third
     tested, confusion = evaluate(Checkpoint.load(tmp_path), data, CPU)
     assert tested["accuracy"] == pytest.approx(report["accuracy"])
     assert confusion.sum() == tested["clips"] == report["test_clips"] == 12
 
 
-@pytest.mark.parametrize("name", ["quick", "document"])
+@pytest.mark.parametrize("name", ["quick", "document", "best"])
 def test_a_resumed_run_ends_with_the_same_bits(
     tmp_path: Path, data: Esc50, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tiny_recipe(name, epochs=4)
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
     train(data, tmp_path / "whole", recipe, 1, CPU, seed=7)
     saves = Checkpoint.save
 
@@ -149,18 +158,41 @@ def test_recipes_round_trip_and_build(name: str) -> None:
             recipe.replace(**{field: 0})
 
 
-def test_cross_validation_is_a_run_per_fold(tmp_path: Path, data: Esc50) -> None:
-    report = cross_validate(data, tmp_path, tiny_recipe(epochs=2), [1, 3], CPU)
-    scores = [row["accuracy"] for row in report["folds"]]
-    assert [row["fold"] for row in report["folds"]] == [1, 3]
-    assert report["mean"] == pytest.approx(np.mean(scores))
-    assert report["spread"] == pytest.approx(np.std(scores, ddof=1))
-    again = cross_validate(data, tmp_path, tiny_recipe(epochs=2), [1, 3], CPU, resume=True)
+def test_cross_validation_is_a_run_per_fold_and_seed(tmp_path: Path, data: Esc50) -> None:
+    recipe = tiny_recipe(epochs=2)
+    report, confusion = cross_validate(data, tmp_path, recipe, [1, 3], [0, 5], CPU)
+    runs = {(row["seed"], row["fold"]): row["accuracy"] for row in report["runs"]}
+    assert list(runs) == [(0, 1), (0, 3), (5, 1), (5, 3)]
+    assert [row["accuracies"] for row in report["folds"]] == [[runs[0, 1], runs[5, 1]], [runs[0, 3], runs[5, 3]]]
+    means = [np.mean([runs[seed, fold] for fold in (1, 3)]) for seed in (0, 5)]
+    assert [row["mean"] for row in report["seeds"]] == pytest.approx(means)
+    assert report["seeds"][0]["spread"] == pytest.approx(np.std([runs[0, 1], runs[0, 3]], ddof=1))
+    assert (report["mean"], report["spread"]) == pytest.approx((np.mean(means), np.std(means, ddof=1)))
+    assert confusion.sum() == 4 * 12  # every held-out clip once per seed
+    truth = np.array([clip.target for clip in data.clips if clip.fold == 1])
+    scores = [np.load(tmp_path / f"seed-{seed}" / "fold-1" / SCORES) for seed in (0, 5)]
+    assert report["folds"][0]["ensemble"] == accuracy(scores[0] + scores[1], truth)
+    again, _ = cross_validate(data, tmp_path, recipe, [1, 3], [0, 5], CPU, resume=True)
     assert again["mean"] == report["mean"]
-    assert parse_folds("3, 1") == [1, 3]
+    with pytest.raises(CumelError, match="holds a run already"):
+        cross_validate(data, tmp_path, recipe, [3], [5], CPU)
+    assert parse_numbers("--folds", "3, 1") == [1, 3]
     for text in ("a", "", "1,,2"):
-        with pytest.raises(CumelError, match="--folds"):
-            parse_folds(text)
+        with pytest.raises(CumelError, match="--seeds"):
+            parse_numbers("--seeds", text)
+
+
+def test_statistics_come_from_the_training_folds_alone(tmp_path: Path, data: Esc50) -> None:
+    """What the held-out fold sounds like changes nothing of what is learnt."""
+    recipe = tiny_recipe(epochs=1)
+    material = prepare(data, recipe, workers=1)
+    train(data, tmp_path / "a", recipe, 1, CPU, material=material)
+    loud = material.features.copy()
+    loud[data.split(1)[1]] += 50.0
+    train(data, tmp_path / "b", recipe, 1, CPU, material=Material(loud))
+    mine, other = (Checkpoint.load(tmp_path / name).model for name in "ab")
+    assert all(torch.equal(mine[key], other[key]) for key in mine)
+    assert mine["mean"] == pytest.approx(material.features[data.split(1)[0]].mean())
 
 
 def test_counts() -> None:
@@ -177,7 +209,7 @@ def test_counts() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "resnet"}, "model='resnet': must be one of esc50, compact"),
+        ({"model": "resnet"}, "model='resnet': must be one of esc50, esc50-pool, compact"),
         ({"kind": "image"}, "spectrograms in dB alone can be augmented"),
         ({"schedule": "cosine"}, "must be one of constant, one-cycle"),
         ({"ema_decay": 1.0}, "ema_decay=1.0"),

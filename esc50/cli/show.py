@@ -130,12 +130,31 @@ def cross_validation(report: dict[str, Any], json_only: bool) -> None:
     """Print what `cross-validate` found."""
     if json_only:
         return as_json(report)
-    table = _table("fold", "clips", "accuracy", "seconds", numbers=("fold", "clips", "accuracy", "seconds"))
+    seeds = [f"seed {row['seed']}" for row in report["seeds"]]
+    names = ("fold", "clips", *seeds, "ensemble")
+    table = _table(*names, numbers=names)
     for row in report["folds"]:
-        table.add_row(str(row["fold"]), str(row["test_clips"]), f"{row['accuracy']:.3f}", f"{row['seconds']:.0f}")
+        accuracies = [f"{value:.3f}" for value in (*row["accuracies"], row["ensemble"])]
+        table.add_row(str(row["fold"]), str(row["clips"]), *accuracies)
+    means = [f"{row['mean']:.3f} ± {row['spread']:.3f}" for row in report["seeds"]]
+    table.add_row("mean", "", *means, f"{report['ensemble']:.3f}")
     _console().print(table)
-    print(f"mean {report['mean']:.3f}, spread {report['spread']:.3f} (standard deviation), recipe {report['recipe']}")
+    print(f"mean {report['mean']:.3f}, spread {report['spread']:.3f} between seeds, recipe {report['recipe']}")
+    print(f"report: {report['report']}")
     return None
+
+
+def models(rows: list[dict[str, Any]], json_only: bool) -> None:
+    """Print what `--model` can name."""
+    if json_only:
+        return as_json({"models": rows})
+    table = _table("model", "parameters", "multiply-adds", "for", "what", numbers=("parameters", "multiply-adds"))
+    for row in rows:
+        shape = " x ".join(map(str, row["input_shape"][1:]))
+        table.add_row(
+            row["model"], f"{row['parameters'] / 1e6:.2f} M", f"{row['macs'] / 1e9:.2f} G", shape, row["about"]
+        )
+    return _console().print(table)
 
 
 class Predictions:

@@ -7,41 +7,57 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...kernels.errors import CumelError
+from ...kernels.errors import CumelError, UnavailableError
 from ..cores import CORES
 from . import show
 from .options import AsJson, Data, Device, Workers
 
 if TYPE_CHECKING:
+    import torch
+
     from ..recipes import Recipe
 
 
+Precision = Annotated[str | None, typer.Option(help="fp32 or bf16, instead of the recipe's.")]
+
+
 def train(
-    data: Data,
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    data: Annotated[Path | None, typer.Option(help="Dataset in ESC-50's layout: audio/ and meta/esc50.csv.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     recipe: Annotated[str, typer.Option(help="document, quick or best.")] = "quick",
     fold: Annotated[int, typer.Option(help="The fold held out for testing.")] = 5,
-    model: Annotated[str | None, typer.Option(help="esc50 or compact, instead of the recipe's.")] = None,
+    model: Annotated[str | None, typer.Option(help="Instead of the recipe's; list shows what there is.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     lr: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
+    precision: Precision = None,
     seed: int = 0,
     features: Annotated[Path | None, typer.Option(help="A store of extracted features; computed when absent.")] = None,
     device: Device = "auto",
+    parallel: Annotated[str, typer.Option(help="Under torchrun: ddp, or ring for our own all-reduce.")] = "ddp",
     workers: Workers = CORES,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a network on every fold but one, and test it on that one."""
+    if model == "list":
+        return show.models(_models(), as_json)
+    if data is None or out is None:
+        raise CumelError(f"--{'data' if data is None else 'out'} is missing: --data names the dataset, --out the run")
     from ..dataset import Esc50
     from ..device import choose
+    from ..parallel import joined, local_device
     from ..train import train as run
 
-    chosen = _recipe(recipe, model=model, epochs=epochs, batch_size=batch_size, lr=lr)
+    chosen = _recipe(recipe, model=model, epochs=epochs, batch_size=batch_size, lr=lr, precision=precision)
+    where = _fitting(chosen, device, choose(local_device(device)))
     dataset = Esc50.read(data)
     known = _stored(features, dataset, chosen)
-    report = run(dataset, out, chosen, fold, choose(device), seed=seed, resume=resume, workers=workers, features=known)
-    show.facts(report, as_json)
+    with joined(parallel) as world:
+        report = run(
+            dataset, out, chosen, fold, where, seed=seed, resume=resume, workers=workers, material=known, world=world
+        )
+    return show.facts(report, as_json) if world.leads else None
 
 
 def evaluate(
@@ -63,11 +79,11 @@ def evaluate(
 
     dataset = Esc50.read(data)
     checkpoint = Checkpoint.load(run)
-    known = _stored(features, dataset, checkpoint.recipe)
-    report, confusion = test(checkpoint, dataset, choose(device), fold=fold, workers=workers, features=known)
+    known = None if features is None else _stored(features, dataset, checkpoint.recipe.replace(augment="none"))
+    report, confusion = test(checkpoint, dataset, choose(device), fold=fold, workers=workers, material=known)
     folder = run if run.is_dir() else run.parent
     pictures = {
-        "Learning": plot_learning(checkpoint.history, folder / "learning.png"),
+        "Learning": plot_learning({"": checkpoint.history}, folder / "learning.png"),
         "Confusion matrix": plot_confusion(confusion, dataset.labels, folder / "confusion.png"),
     }
     page = write_report(report, checkpoint.recipe.to_dict(), pictures, folder / "report.html")
@@ -78,27 +94,49 @@ def evaluate(
 
 def cross_validate(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder of the runs, one per fold.")],
+    out: Annotated[Path, typer.Option(help="Folder of the runs, one per seed and fold.")],
     folds: Annotated[str | None, typer.Option(help="As in 1,2,3; all that the data has when absent.")] = None,
+    seeds: Annotated[str, typer.Option(help="Each trains every fold once; together they are the ensemble.")] = "0,1",
     recipe: Annotated[str, typer.Option(help="document, quick or best.")] = "quick",
+    model: Annotated[str | None, typer.Option(help="Instead of the recipe's.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    seed: int = 0,
+    precision: Precision = None,
+    features: Annotated[Path | None, typer.Option(help="A store of extracted features; computed when absent.")] = None,
     device: Device = "auto",
     workers: Workers = CORES,
     resume: Annotated[bool, typer.Option("--resume", help="Continue where a run was cut off.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train once per fold, each time testing on that fold; report every fold, the mean and the spread."""
+    """Train once per fold and seed, each time testing on that fold; report every fold, means, spreads, the ensemble."""
     from ..crossval import cross_validate as run
-    from ..crossval import parse_folds
+    from ..crossval import parse_numbers
     from ..dataset import Esc50
     from ..device import choose
+    from ..plots import plot_confusion, plot_learning
+    from ..report import write_cross_validation
 
+    chosen = _recipe(recipe, model=model, epochs=epochs, precision=precision)
+    where = _fitting(chosen, device, choose(device))
     dataset = Esc50.read(data)
-    numbers = dataset.folds if folds is None else parse_folds(folds)
-    chosen = _recipe(recipe, epochs=epochs)
-    report = run(dataset, out, chosen, numbers, choose(device), seed=seed, resume=resume, workers=workers)
-    show.cross_validation(report, as_json)
+    numbers = dataset.folds if folds is None else parse_numbers("--folds", folds)
+    report, confusion = run(
+        dataset,
+        out,
+        chosen,
+        numbers,
+        parse_numbers("--seeds", seeds),
+        where,
+        resume=resume,
+        workers=workers,
+        material=_stored(features, dataset, chosen),
+    )
+    histories = {f"fold {row['fold']}, seed {row['seed']}": row["history"] for row in report["runs"]}
+    pictures = {
+        "Learning": plot_learning(histories, out / "learning.png"),
+        "Confusion matrix": plot_confusion(confusion, dataset.labels, out / "confusion.png"),
+    }
+    page = write_cross_validation(report, chosen.to_dict(), pictures, out / "report.html")
+    show.cross_validation(report | {"report": str(page)}, as_json)
 
 
 def _recipe(name: str, **changes: Any) -> Recipe:
@@ -109,7 +147,37 @@ def _recipe(name: str, **changes: Any) -> Recipe:
     return RECIPES[name].replace(**{key: value for key, value in changes.items() if value is not None})
 
 
-def _stored(folder: Path | None, dataset: Any, recipe: Recipe) -> Any:
-    from ..dataset import stored_features
+def _fitting(recipe: Recipe, asked: str, device: torch.device) -> torch.device:
+    """Return `device`, or refuse one on which the recipe takes days and which nobody has named."""
+    if recipe.needs_gpu and device.type != "cuda" and asked != "cpu":
+        raise UnavailableError(
+            f"recipe {recipe.name} is made for a GPU, and torch sees none; --recipe quick is made for a CPU, "
+            "--device cpu runs this one there all the same, for days"
+        )
+    return device
 
-    return None if folder is None else stored_features(folder, dataset, recipe)
+
+def _stored(folder: Path | None, dataset: Any, recipe: Recipe) -> Any:
+    from ..material import stored
+
+    return None if folder is None else stored(folder, dataset, recipe)
+
+
+def _models() -> list[dict[str, Any]]:
+    from ..models import MODELS, count_macs, count_parameters
+    from ..recipes import RECIPES
+
+    rows = []
+    for name, model in MODELS.items():
+        recipe = RECIPES[model.recipe]
+        net = recipe.replace(model=name).build(50)
+        rows.append(
+            {
+                "model": name,
+                "parameters": count_parameters(net),
+                "macs": count_macs(net, recipe.input_shape),
+                "input_shape": recipe.input_shape,
+                "about": model.about,
+            }
+        )
+    return rows
