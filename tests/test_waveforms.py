@@ -6,9 +6,9 @@ import torch
 from cumel.esc50 import waveforms
 
 SR = 16000
-# dB between librosa's A-weighting and ours, worst: 1.0e-4 at 20 Hz
-WEIGHTING_TOLERANCE = 1e-3
-# Of the energy of unit noise of 16,000 samples that two clips of one loudness mix to; worst: 0.02
+# dB between librosa's A-weighting and ours; worst: 3.6e-14
+WEIGHTING_TOLERANCE = 1e-9
+# Of the energy of unit noise of 16,000 samples that two clips of one loudness mix to; worst: 0.0125
 ENERGY_TOLERANCE = 0.05
 
 
