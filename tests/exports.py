@@ -12,9 +12,10 @@ from cumel.esc50.recipes import Recipe
 from recordings import tiny_checkpoint, tone, write
 
 LABELS = ("dog", "crow", "naïve 猫")
+SPREAD = 3.0  # standard deviation of a class's score over the clips
 
 
-def lively_run(folder: Path, recipe: Recipe, seed: int = 3) -> Path:
+def lively_run(folder: Path, recipe: Recipe, seed: int = 0) -> Path:
     """Save an untrained network whose batch statistics are no identities, and whose answers depend on its input."""
     torch.manual_seed(seed)
     tiny_checkpoint(folder, recipe, LABELS)
@@ -27,11 +28,12 @@ def lively_run(folder: Path, recipe: Recipe, seed: int = 3) -> Path:
         elif name in ("mean", "std"):
             value.fill_({"mean": -40.0, "std": 20.0}[name])
     bias, weight = list(checkpoint.model)[-1], list(checkpoint.model)[-2]
-    checkpoint.model[weight].mul_(20 if recipe.kind == "logmel" else 1)
-    with torch.no_grad():  # centre the answers, so that every class comes up
-        checkpoint.model[bias] -= checkpoint.network()(torch.from_numpy(features(clips(recipe, 16), recipe))).mean(
-            dim=0
-        )
+    with torch.no_grad():  # centre and spread the answers, so that every class comes up
+        logits = checkpoint.network()(torch.from_numpy(features(clips(recipe, 16), recipe)))
+        scale = SPREAD / logits.std(dim=0).mean()
+        checkpoint.model[weight] *= scale
+        checkpoint.model[bias] -= logits.mean(dim=0)
+        checkpoint.model[bias] *= scale
     checkpoint.save(folder)
     return folder
 

@@ -77,7 +77,8 @@ def test_both_engines_end_with_the_same_weights(tmp_path: Path, root: Path) -> N
     ring = weights(tmp_path / "ring")
     for name, value in weights(tmp_path / "ddp").items():
         torch.testing.assert_close(ring[name], value, rtol=1e-5, atol=1e-6)
-    code, said = command(["--data", str(root), "--out", str(tmp_path / "ddp"), "--resume"], 1)
+    arguments = ["--data", str(root), "--out", str(tmp_path / "ddp"), "--resume"]
+    ((code, said),) = Processes(1, command, arguments, 1).results()
     assert code == 2
     assert "processes=2, not 1" in said
 
