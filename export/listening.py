@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..esc50.audio import Samples
-from ..esc50.audio.reading import Pcm, begin, beginning
+from ..esc50.audio.reading import Header, Pcm, begin, beginning
 from ..esc50.cores import CORES
 from ..esc50.extraction.pipeline import Hold, ahead, ordered
 from ..esc50.recipes import Recipe
@@ -50,14 +50,13 @@ def listen(paths: Iterable[Path], recipe: Recipe, hop_seconds: float | None = No
             return [_first(path, recipe)]
         try:
             header, blocks = begin(path, recipe.features.sr)
-            del blocks
         except InputError as error:
             return [Heard(str(path), first=True, error=str(error))]
         n_bytes = 4 * recipe.n_samples * (1 + int(header.n_samples / header.sr / hop_seconds))
         if n_bytes > HELD_BYTES:
-            return _of_file(path, recipe, hop_seconds)  # decoded when its turn has come
+            return _of_file(path, recipe, hop_seconds)  # opened again and decoded when its turn has come
         hold(n_bytes)
-        return list(_of_file(path, recipe, hop_seconds))
+        return list(_of_blocks(path, header, blocks, recipe, hop_seconds))
 
     def every() -> Generator[Heard]:
         files = ordered(paths, take, CORES, HELD_BYTES)
@@ -88,8 +87,18 @@ def _first(path: Path, recipe: Recipe) -> Heard:
 
 
 def _of_file(path: Path, recipe: Recipe, hop_seconds: float) -> Iterator[Heard]:
-    """Read a recording window by window."""
-    header, blocks = begin(path, recipe.features.sr)
+    """Read a recording window by window; it is opened when the first one is asked for."""
+    try:
+        header, blocks = begin(path, recipe.features.sr)
+    except InputError as error:
+        yield Heard(str(path), first=True, error=str(error))
+        return
+    yield from _of_blocks(path, header, blocks, recipe, hop_seconds)
+
+
+def _of_blocks(
+    path: Path, header: Header, blocks: Iterator[Pcm], recipe: Recipe, hop_seconds: float
+) -> Iterator[Heard]:
     return of_stream(str(path), blocks, recipe, hop_seconds, header.sr, header.n_samples / header.sr)
 
 

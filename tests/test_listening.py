@@ -9,6 +9,7 @@ import pytest
 from handmade import HZ, LABELS, probabilities, save
 
 from cumel.esc50.audio import fit_length, load, reading
+from cumel.esc50.cores import CORES
 from cumel.esc50.dataset import FEATURES
 from cumel.esc50.recipes import Recipe
 from cumel.export import listening
@@ -104,3 +105,18 @@ def test_long_recordings_wait_their_turn(model: Model, tmp_path: Path, monkeypat
     monkeypatch.setattr(listening, "HELD_BYTES", 5 * 4 * 8000)
     assert predict(model, files, hop_seconds=0.25) == expected
     assert expected["files"] == 6
+
+
+def test_recordings_that_wait_for_their_turn_are_not_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    y = np.random.default_rng(0).normal(0, 0.1, 24000)
+    paths = [write(tmp_path / f"{i:02}.wav", y) for i in range(40)]
+    monkeypatch.setattr(listening, "HELD_BYTES", 50_000)  # less than the three windows of one
+    heard = listening.listen(paths, tiny_recipe(), 1.0)
+    count = most = 0
+    for one in heard:
+        assert one.error is None
+        count += 1
+        held = [handle.resolve() for handle in Path("/proc/self/fd").iterdir()]
+        most = max(most, sum(path.parent == tmp_path for path in held))
+    assert count == 3 * len(paths)
+    assert most <= CORES + 2  # those whose length is looked at, and the one that is decoded
