@@ -16,7 +16,8 @@ from ..esc50.audio import fit_length
 from ..esc50.recipes import Recipe
 from ..kernels import CumelError, FeatureConfig, reference
 from ..kernels.filterbank import mel_matrix
-from .frontend import FEATURES, IR_VERSION, LOG_MEL, WAVEFORM
+from .frontend import IR_VERSION, LOG_MEL, WAVEFORM
+from .routes import FEATURES
 from .session import onnxruntime
 
 # Float32 is off by a share of the loudest amplitude: in dB, by the more the deeper a value lies below its filter's

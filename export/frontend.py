@@ -17,10 +17,11 @@ from ..kernels import FeatureConfig
 from ..kernels.cpu import ROUNDED_UP
 from ..kernels.reference import FLAT_DB
 from .dft import Dense, Factored, transform
+from .routes import FEATURES
 
 OPSET = 18  # from 22 on ONNX Runtime has no CUDA kernel for MaxPool, and runs it on the CPU without a word
 IR_VERSION = 10  # what torch's exporter writes
-WAVEFORM, FEATURES, LOG_MEL = "waveform", "features", "log_mel"
+WAVEFORM, LOG_MEL = "waveform", "log_mel"
 PREFIX = "frontend/"  # of its nodes' names
 MOST_SLICES = 32  # of which frames are put together; beyond, a Gather is faster
 

@@ -98,13 +98,9 @@ def load_model(
         When a GPU is demanded and cannot be had.
     """
     path = Path(path)
-    model = read_model(path)
-    try:
-        metadata = Metadata.from_props({entry.key: entry.value for entry in model.metadata_props})
-        recipe = metadata.recipe
-        _check_fit(model, metadata)
-    except CumelError as error:
-        raise CumelError(f"{path}: not a usable model: {error}; `cumel export` writes one") from None
+    model, metadata = read_exported(path)
+    recipe = metadata.recipe
+    _check_fit(path, model, metadata)
     target = "cuda" if provider == "auto" else provider
     on_gpu = target in ("cuda", "tensorrt") and lacking(target) is None
     try:
@@ -121,7 +117,26 @@ def load_model(
     return Model(path, session, metadata, chosen, reason)
 
 
-def _check_fit(model: Any, metadata: Metadata) -> None:
+def read_exported(path: Path | str) -> tuple[Any, Metadata]:
+    """Read an ONNX file that `export` wrote, and what it says of itself.
+
+    Raises
+    ------
+    CumelError
+        When the file is missing, damaged, or not ours.
+    """
+    model = read_model(path)
+    try:
+        return model, Metadata.from_props({entry.key: entry.value for entry in model.metadata_props})
+    except CumelError as error:
+        raise _unusable(path, str(error)) from None
+
+
+def _unusable(path: Path | str, why: str) -> CumelError:
+    return CumelError(f"{path}: not a usable model: {why}; `cumel export` writes one")
+
+
+def _check_fit(path: Path, model: Any, metadata: Metadata) -> None:
     """Refuse a graph that is not the one its metadata tells of."""
     graph, image = model.graph, [*metadata.recipe.input_shape]
     told = {
@@ -134,7 +149,7 @@ def _check_fit(model: Any, metadata: Metadata) -> None:
         kind = value.type.tensor_type
         found[value.name] = (kind.elem_type, [axis.dim_param or axis.dim_value for axis in kind.shape.dim][1:])
     if found != told:
-        raise CumelError(f"metadata: tells of {_listed(told)}; the graph has {_listed(found)}")
+        raise _unusable(path, f"metadata: tells of {_listed(told)}; the graph has {_listed(found)}")
 
 
 def _listed(values: dict[str, tuple[int, list[Any]]]) -> str:

@@ -36,7 +36,7 @@ LISTEN = """document.addEventListener("heard", ({ detail }) => {
 class Site:
     folder: Path
     recipe: Recipe
-    images: Path  # the same network without its front end, for `predict` to compute the features with the kernels
+    model: Path
 
 
 class Page:
@@ -123,14 +123,12 @@ def sites(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Callable[[st
         folder = tmp_path_factory.mktemp("site")
         recipe = RECIPES["quick"].replace(features=PRESETS[preset])
         run = lively_run(folder / "run", recipe)
-        models = {
-            name: Path(export(run, folder / name / "model.onnx", input=name)["model"]) for name in ("waveform", "image")
-        }
+        model = Path(export(run, folder / "model.onnx")["model"])
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("XDG_CACHE_HOME", str(cache))
             patch.setenv("PATH", "")  # what is cached needs no npm
-            write_site(models["waveform"], folder / "site")
-        return Site(folder / "site", recipe, models["image"])
+            write_site(model, folder / "site")
+        return Site(folder / "site", recipe, model)
 
     return site_of
 
@@ -152,8 +150,9 @@ def page(browser: Browser, site: Site) -> Iterator[Page]:
 
 
 def agree(heard: dict[str, Any], site: Site, path: Path) -> None:
-    """Compare an answer with `predict`, and the features with the kernels."""
-    (result,) = predict(load_model(site.images, provider="cpu"), [path], top=len(LABELS))["results"]
+    """Compare an answer with `predict`, which takes the features of the kernels, and the features with those."""
+    model = load_model(site.model, provider="cpu", route="kernels")
+    (result,) = predict(model, [path], top=len(LABELS))["results"]
     expected = {row["label"]: row["probability"] for row in result["top"]}
     got = dict(zip(LABELS, heard["probabilities"], strict=True))
     assert max(got, key=got.__getitem__) == result["top"][0]["label"]

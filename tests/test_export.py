@@ -144,7 +144,6 @@ def test_the_report_says_what_was_measured(exported: Exported) -> None:
     assert exported.stdout == ""
 
 
-@pytest.mark.parametrize("exported", [("quick", "image"), ("document", "image")], indirect=True, ids=str)
 def test_a_prediction_is_torchs_for_the_same_file(exported: Exported, tmp_path: Path) -> None:
     files = [write(tmp_path / f"{hz}.wav", tone(0.7, 44100, hz), 44100) for hz in (200, 900, 3000)]
     report = predict(load_model(exported.model), files, top=3)

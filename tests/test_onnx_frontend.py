@@ -15,7 +15,8 @@ from cumel.esc50.audio import fit_length
 from cumel.export import dft
 from cumel.export.check_frontend import check_frontend
 from cumel.export.dft import Dense, Factored, transform
-from cumel.export.frontend import FEATURES, LOG_MEL, standalone
+from cumel.export.frontend import LOG_MEL, standalone
+from cumel.export.routes import FEATURES
 from cumel.kernels import PRESETS, CumelError, FeatureConfig
 
 from recordings import TINY, tiny_recipe

@@ -12,8 +12,10 @@ from typing import Any
 
 from ...esc50.files import commit, unwritable
 from ...kernels import CumelError
-from ..frontend import FEATURES, WAVEFORM
+from ..frontend import WAVEFORM
 from ..metadata import Metadata
+from ..model import read_exported
+from ..routes import FEATURES
 from .runtime import VERSION, runtime_files
 
 HERE = Path(__file__).parent
@@ -58,7 +60,7 @@ def write_site(
     """
     model, out = Path(model), Path(out)
     _check_folder(out, overwrite)
-    graph, metadata = _load(model)
+    graph, metadata = read_exported(model)
     if metadata.input != WAVEFORM:
         raise CumelError(
             f"{model}: takes {metadata.input}s; a page needs one that `cumel export --input waveform` wrote"
@@ -69,7 +71,7 @@ def write_site(
             f"{model}: hears at {sr} Hz, and browsers resample to {RATES[0]}..{RATES[1]} Hz; train another"
         )
     content = {**_page(), **_runtime(None if runtime is None else Path(runtime))}
-    content[MODEL] = graph.SerializeToString()
+    content[MODEL] = _with_features(model, graph, metadata)
     content[ABOUT] = json.dumps(_about(metadata), indent=1, ensure_ascii=False).encode()
     with _staged(out) as stage:
         for name, data in content.items():
@@ -131,26 +133,15 @@ def _runtime(folder: Path | None) -> dict[str, bytes]:
     return {**found, "runtime/LICENSE.txt": (HERE / "onnxruntime-web.LICENSE.txt").read_bytes()}
 
 
-def _load(path: Path) -> tuple[Any, Metadata]:
-    """Read a model, and make what its network is given a second output: runtimes hand out outputs alone."""
+def _with_features(path: Path, model: Any, metadata: Metadata) -> bytes:
+    """Return the model with what its network is given as a second output: runtimes hand out outputs alone."""
     import onnx
 
-    if not path.is_file():
-        raise CumelError(f"{path}: no such model; `cumel export` writes one")
-    try:
-        model = onnx.load(path)
-        metadata = Metadata.from_props({prop.key: prop.value for prop in model.metadata_props})
-    except CumelError as error:
-        raise CumelError(f"{path}: not a usable model: {error}; `cumel export` writes one") from None
-    except Exception as error:  # protobuf's, which is no direct dependency, or an OSError
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CumelError(f"{path}: not a usable ONNX model ({reason}); export it again") from None
-    if metadata.input == WAVEFORM:
-        if not any(FEATURES in node.output for node in model.graph.node):
-            raise CumelError(f"{path}: no value in it is called {FEATURES}; export it again")
-        shape = ["batch", *metadata.recipe.input_shape]
-        model.graph.output.append(onnx.helper.make_tensor_value_info(FEATURES, onnx.TensorProto.FLOAT, shape))
-    return model, metadata
+    if not any(FEATURES in node.output for node in model.graph.node):
+        raise CumelError(f"{path}: no value in it is called {FEATURES}; export it again")
+    shape = ["batch", *metadata.recipe.input_shape]
+    model.graph.output.append(onnx.helper.make_tensor_value_info(FEATURES, onnx.TensorProto.FLOAT, shape))
+    return model.SerializeToString()
 
 
 def _about(metadata: Metadata) -> dict[str, Any]:
