@@ -24,28 +24,18 @@ test: install
 test-gpu: install
 	$(BIN)/pytest --require-gpu
 
-# Everything that only a GPU can tell, within eight minutes: the tests that need one, the kernels under CUDA's own
-# checkers, and the benchmarks with their rows.
+# Every benchmark of the CPU, within eight minutes; then the README's tables and bench/report/index.html.
+bench: install
+	$(BIN)/python bench/everything.py cpu
+
+# Everything that only a GPU can tell, within eight minutes, into one folder: the benchmarks with their rows and plots, the
+# kernels under CUDA's own checkers, the tests that need a device.
+GPU_OUT ?= bench/gpu
 bench-gpu: install
-	$(BIN)/pytest --require-gpu -m gpu
-	compute-sanitizer --tool memcheck --error-exitcode 1 $(BIN)/python bench/gpu.py --check-only
-	compute-sanitizer --tool racecheck --error-exitcode 1 $(BIN)/python bench/gpu.py --check-only
-	$(BIN)/python bench/gpu.py
-	$(BIN)/python bench/routes.py --device cuda
-	$(BIN)/python bench/report.py
+	$(BIN)/python bench/everything.py cuda --out $(GPU_OUT)
 
 demo: install
 	$(BIN)/python -m cumel.esc50.demo $(DEMO)
-
-bench: install
-	$(BIN)/python bench/features.py --threads 1
-	$(BIN)/python bench/features.py --threads 2
-	$(BIN)/python bench/extract.py
-	$(BIN)/python bench/inference.py
-	$(BIN)/python bench/routes.py
-	$(BIN)/python bench/train.py
-	$(BIN)/python bench/static.py
-	$(BIN)/python bench/report.py
 
 lint: install
 	$(BIN)/ruff check

@@ -27,7 +27,7 @@ from cumel.esc50.synth import synthesize
 from cumel.esc50.verify import MAX_DB, librosa_log_mel
 from cumel.kernels import PRESETS, log_mel
 
-from timing import compare, machine, write_rows
+from timing import Times, compare, machine, write_rows
 
 CFG = PRESETS["esc50"]
 PEER, OURS = "librosa under joblib", "cumel extract"
@@ -111,25 +111,28 @@ def main() -> None:
             worst = max(float(np.abs(store[path] - np.load(theirs / f"{path.stem}.npy")).max()) for path in paths)
             if not worst <= MAX_DB:
                 raise SystemExit(f"{OURS}: {worst:.1e} dB from librosa, more than {MAX_DB}: not timed")
-            times = {name: np.array(seconds) for name, seconds in compare(calls, options.rounds).items()}
+            times = compare(calls, rounds=options.rounds)
     if device.type == "cpu":
-        name, bound = "bound: decode and features", times[DECODE] + times[FEATURES]
+        name, join, others = "bound: decode and features", np.add, (times[DECODE], times[FEATURES])
     else:
-        name, bound = "bound: decode or copies", np.maximum(times[DECODE], times[COPIES])
+        name, join, others = "bound: decode or copies", np.maximum, (times[DECODE], times[COPIES])
+    n_rounds = min(len(one.rounds) for one in others)
+    bound = Times(list(join(*(one.medians[:n_rounds] for one in others))[:, None]))
     rows = [
         {
             "op": "extract esc50, WAV",
             "peer": peer,
             "threads": CORES,
             "files": len(paths),
-            "files_per_s": len(paths) / float(np.median(seconds)),
-            "speed_of_librosa": float(np.median(times[PEER] / seconds)),
-            "of_bound": float(np.median(bound / seconds)),
+            **seconds.columns("ms_per_file", 1e3 / len(paths)),
+            "files_per_s": len(paths) / seconds.median,
+            "speed_of_librosa": times[PEER].ratio(seconds),
+            "of_bound": bound.ratio(seconds),
             "max_db": worst,
         }
         for peer, seconds in [*times.items(), (name, bound)]
     ]
-    write_rows("extract", rows, machine(None if device.type == "cpu" else torch.cuda.get_device_name(device)))
+    write_rows("extract", rows, machine(str(device)))
     mine, least = rows[list(times).index(OURS)], OF_BOUND[device.type]
     print(f"demanded: {FASTER} x librosa on two cores, {least:.0%} of the bound")
     met = mine["speed_of_librosa"] >= FASTER and mine["of_bound"] >= least

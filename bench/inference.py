@@ -23,7 +23,7 @@ from cumel.export.quantize import quantized
 from cumel.kernels import PRESETS, FeatureConfig, log_mel
 from cumel.kernels.filterbank import mel_matrix, window
 
-from timing import compare, machine, spread, write_rows
+from timing import compare, machine, write_rows
 
 SECONDS = 5.0
 TOLERANCE = {"noise": 1e-4, "quiet": 1e-4, "clicks": 1e-4, "silence": 1e-4, "tone": 1e-2, "chirp": 1e-2}  # dB
@@ -96,15 +96,14 @@ def parity() -> None:
 
 def timed(topic: str, calls: dict[str, Callable[[], object]], sizes: dict[str, int], rounds: int) -> list[dict]:
     """Time the calls in turn; ratios are medians of pairs."""
-    times = {name: np.array(seconds) for name, seconds in compare(calls, rounds).items()}
+    times = compare(calls, rounds=rounds)
     first = next(iter(times))
     return [
         {
             "op": topic,
             "peer": name,
-            "ms_per_clip": float(np.median(seconds)) * 1e3,
-            "spread_ms": spread(list(seconds)) * 1e3,
-            f"of_{first}": float(np.median(seconds / times[first])),
+            **seconds.columns("ms_per_clip", 1e3),
+            f"of_{first}": seconds.ratio(times[first]),
             "kib": sizes.get(name, 0) / 1024,
         }
         for name, seconds in times.items()
@@ -174,7 +173,7 @@ def end_to_end(name: str, rounds: int) -> list[dict]:
 def main() -> None:
     """Check, time, append the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--recipes", nargs="*", choices=sorted(RECIPES), default=["quick", "document"])
     options = parser.parse_args()
     torch.set_num_threads(1)

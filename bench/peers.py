@@ -1,18 +1,148 @@
-"""What others would write for the same features."""
+"""What others would write for the same features, from clips [n_clips, n_samples] in -1..1 to decibels."""
 
 from collections.abc import Callable
+from importlib.metadata import distributions
+from importlib.util import find_spec
+from typing import Any
 
+import numpy as np
+import scipy.fft
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from torch import Tensor
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
+from cumel.esc50.verify import librosa_log_mel
 from cumel.kernels import FeatureConfig
+from cumel.kernels.filterbank import mel_matrix, window
+
+LogMel = Callable[[Tensor], Tensor]  # [n_clips, n_samples] to [n_clips, n_mels, n_frames]
+AT_ONCE = 256  # clips: more at once and what peers keep between their steps would not fit
 
 
-def torchaudio_log_mel(cfg: FeatureConfig, device: str | torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Build torchaudio's version, [n_clips, n_samples] to [n_clips, n_mels, n_frames]."""
+def in_parts(compute: LogMel) -> LogMel:
+    """Compute at most AT_ONCE clips at a time."""
+    return lambda y: compute(y) if len(y) <= AT_ONCE else torch.cat([compute(some) for some in y.split(AT_ONCE)])
+
+
+def librosas_log_mel(cfg: FeatureConfig) -> LogMel:
+    """Build librosa's version, one clip after another, since its top_db is that of the whole array."""
+    return lambda y: torch.from_numpy(np.stack([librosa_log_mel(one, cfg) for one in y.numpy()]))
+
+
+def scipy_log_mel(cfg: FeatureConfig) -> LogMel:
+    """Build what one would write in NumPy and SciPy: frames by strides, an FFT on all cores, a matrix product."""
+    taper, weights = (table.astype(np.float32) for table in (window(cfg), mel_matrix(cfg)))
+
+    def compute(y: Tensor) -> Tensor:
+        padded = np.pad(y.numpy(), ((0, 0), (cfg.padding, cfg.padding)), mode=cfg.pad_mode)
+        frames = sliding_window_view(padded, cfg.n_fft, axis=1)[:, :: cfg.hop_length]
+        spectra = scipy.fft.rfft(frames * taper, workers=torch.get_num_threads())
+        mel = weights @ (spectra.real**2 + spectra.imag**2).transpose(0, 2, 1)
+        db = 10 * np.log10(np.maximum(mel, np.float32(cfg.amin)))
+        return torch.from_numpy(limited(db, db.max(axis=(1, 2), keepdims=True), cfg, np.maximum))
+
+    return compute
+
+
+def torchaudio_log_mel(cfg: FeatureConfig, device: str | torch.device) -> LogMel:
+    """Build torchaudio's version."""
     mel = MelSpectrogram(
         cfg.sr, cfg.n_fft, None, cfg.hop_length, cfg.fmin, cfg.fmax, n_mels=cfg.n_mels,
         pad_mode=cfg.pad_mode, norm="slaney", mel_scale="slaney",
     ).to(device)  # fmt: skip
     to_db = AmplitudeToDB("power", cfg.top_db)
     return lambda y: to_db(mel(y)[:, None])[:, 0]  # 4-D: top_db per clip, as librosa
+
+
+def nnaudio_log_mel(cfg: FeatureConfig, device: str | torch.device) -> LogMel:
+    """Build nnAudio's version, whose Fourier transform is a convolution, with decibels by torch."""
+    from nnAudio.features.mel import MelSpectrogram as Spectrogram
+
+    mel = Spectrogram(
+        sr=cfg.sr, n_fft=cfg.n_fft, win_length=cfg.n_fft, n_mels=cfg.n_mels, hop_length=cfg.hop_length,
+        pad_mode=cfg.pad_mode, fmin=cfg.fmin, fmax=cfg.fmax, norm=1, verbose=False,
+    ).to(device)  # fmt: skip
+
+    def compute(y: Tensor) -> Tensor:
+        db = 10 * torch.log10(mel(y).clamp_min(cfg.amin))
+        return limited(db, db.amax(dim=(1, 2), keepdim=True), cfg, torch.maximum)
+
+    return compute
+
+
+def dali_log_mel(cfg: FeatureConfig, device: str, n_clips: int) -> LogMel:
+    """Build NVIDIA DALI's version, a pipeline for `n_clips` clips whose batches are fed and awaited one by one."""
+    from nvidia.dali import fn, math, pipeline_def, types
+
+    kind, on_gpu = ("cpu", False) if device == "cpu" else ("gpu", True)
+
+    @pipeline_def(
+        batch_size=n_clips, num_threads=torch.get_num_threads(), device_id=0 if on_gpu else None,
+        prefetch_queue_depth=1, exec_async=False, exec_pipelined=False,
+    )  # fmt: skip
+    def pipeline() -> Any:
+        y = fn.external_source(name="y", device=kind, no_copy=True, batch=True, dtype=types.FLOAT, ndim=1, layout="t")
+        power = fn.spectrogram(
+            y, nfft=cfg.n_fft, window_length=cfg.n_fft, window_step=cfg.hop_length,
+            window_fn=window(cfg).astype(np.float32).tolist(), reflect_padding=cfg.pad_mode == "reflect",
+        )  # fmt: skip
+        mel = fn.mel_filter_bank(
+            power, sample_rate=cfg.sr, nfilter=cfg.n_mels, freq_low=cfg.fmin, freq_high=cfg.top_frequency
+        )
+        db = fn.to_decibels(mel, multiplier=10.0, reference=1.0, cutoff_db=10 * float(np.log10(cfg.amin)))
+        if cfg.top_db is None:
+            return db
+        return math.max(db, fn.reductions.max(db, axes=(0, 1), keep_dims=True) - cfg.top_db)
+
+    built = pipeline()
+    built.build()
+
+    def compute(y: Tensor) -> Tensor:
+        built.feed_input("y", y if on_gpu else y.numpy())
+        (out,) = built.run()
+        return torch.from_dlpack(out.as_tensor()) if on_gpu else torch.from_numpy(out.as_array())
+
+    return compute
+
+
+def cupy_log_mel(cfg: FeatureConfig) -> LogMel:
+    """Build what one would write in CuPy: frames by strides, cuFFT, a product with the mel matrix, decibels."""
+    import cupy as cp
+
+    taper, weights = (cp.asarray(table.astype(np.float32)) for table in (window(cfg), mel_matrix(cfg)))
+
+    def compute(y: Tensor) -> Tensor:
+        padded = cp.pad(cp.from_dlpack(y), ((0, 0), (cfg.padding, cfg.padding)), mode=cfg.pad_mode)
+        frames = cp.lib.stride_tricks.sliding_window_view(padded, cfg.n_fft, axis=1)[:, :: cfg.hop_length]
+        spectra = cp.fft.rfft(frames * taper, axis=2)
+        mel = weights @ (spectra.real**2 + spectra.imag**2).transpose(0, 2, 1)
+        db = 10 * cp.log10(cp.maximum(mel, cp.float32(cfg.amin)))
+        return torch.from_dlpack(limited(db, db.max(axis=(1, 2), keepdims=True), cfg, cp.maximum))
+
+    return compute
+
+
+def limited(db: Any, highest: Any, cfg: FeatureConfig, maximum: Callable[..., Any]) -> Any:
+    """Raise what is more than top_db below each clip's highest value."""
+    return db if cfg.top_db is None else maximum(db, highest - cfg.top_db)
+
+
+def others(cfg: FeatureConfig, device: str, n_clips: int) -> dict[str, LogMel]:
+    """Return every installed peer that takes batches, and SciPy, whose batch would leave every cache, for one clip."""
+    ways = {"torchaudio": torchaudio_log_mel(cfg, device), "nnAudio": nnaudio_log_mel(cfg, device)}
+    if device != "cpu":
+        ways["CuPy, cuFFT"] = cupy_log_mel(cfg)
+    elif n_clips == 1:
+        ways = {"scipy": scipy_log_mel(cfg), **ways}
+    if find_spec("nvidia.dali"):
+        ways["NVIDIA DALI"] = dali_log_mel(cfg, device, min(n_clips, AT_ONCE))
+    return {name: in_parts(compute) for name, compute in ways.items()}
+
+
+def packages(device: str) -> list[str]:
+    """Return the peers' packages, whose versions belong to the rows."""
+    wanted = ("torch", "torchaudio", "nnaudio", "nvidia-dali", *(() if device != "cpu" else ("librosa", "scipy")))
+    wanted += () if device == "cpu" else ("cupy",)
+    names = {dist.name for dist in distributions()}
+    return [name for start in wanted for name in sorted(names) if name == start or name.startswith(f"{start}-cuda")]

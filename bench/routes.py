@@ -23,7 +23,7 @@ from cumel.export.model import Model, load_model
 from cumel.export.providers import lacking
 from cumel.export.to_onnx import export
 
-from timing import compare, machine, spread, write_rows
+from timing import SLICE, compare, machine, write_rows
 
 TOLERANCE = 1e-4  # of a probability; 3e-7 here
 SHARPER = 100.0  # the last layer's weights: an untrained network says the same of everything, which would prove nothing
@@ -138,7 +138,7 @@ def measure(
                 raise SystemExit(f"{name}, batch {batch}: {error:.1e} from torch: not timed")
         calls = {name: waiting(way, y) for name, way in ways.items()}
         single = latencies(calls, rounds) if batch == 1 else {}
-        times = compare(calls, rounds)
+        times = compare(calls, seconds=SLICE[device], rounds=rounds)
         for name, seconds in times.items():
             p50, p99 = np.percentile(single[name], [50, 99]) * 1e3 if single else ("", "")
             rows.append(
@@ -147,12 +147,11 @@ def measure(
                     "peer": name,
                     "threads": torch.get_num_threads() if device == "cpu" else "",
                     "batch": batch,
-                    "ms_per_clip": float(np.median(seconds)) / batch * 1e3,
-                    "spread_ms": spread(seconds) / batch * 1e3,
-                    "clips_per_s": batch / float(np.median(seconds)),
+                    **seconds.columns("ms_per_clip", 1e3 / batch),
+                    "clips_per_s": batch / seconds.median,
                     "p50_ms": p50,
                     "p99_ms": p99,
-                    "speed_of_torch": float(np.median(np.array(times["torch eager"]) / np.array(seconds))),
+                    "speed_of_torch": times["torch eager"].ratio(seconds),
                     "max_difference": worst[name],
                 }
             )
@@ -164,7 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
     parser.add_argument("--device", choices=sorted(BATCHES), default="cpu")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes a minute")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -178,7 +177,7 @@ def main() -> None:
         last.weight *= SHARPER
     state = {"model": net.state_dict(), "ema": None, "optimizer": {}, "scheduler": None}
     labels = tuple(f"class_{i}" for i in range(50))
-    where = machine(torch.cuda.get_device_name() if options.device == "cuda" else None, PACKAGES)
+    where = machine(options.device, PACKAGES)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "model.onnx"
         Checkpoint(recipe=recipe, labels=labels, fold=1, seed=0, epoch=0, **state).save(Path(place))

@@ -1,62 +1,162 @@
-"""What every benchmark shares: interleaved timing, and rows that say where they were measured."""
+"""What every benchmark shares: timing in turn, peak memory, and rows that say where they were measured."""
 
 import csv
+import ctypes
 import datetime as dt
 import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
+from torch.utils.benchmark import Timer
 
-SLICE = 0.2  # seconds that a peer runs in each round
+SLICE = {"cpu": 0.4, "cuda": 0.1}  # seconds of each peer in each round
+LEAST_CALLS, LEAST_ROUNDS = 50, 3  # both are enough
+MOST_SECONDS = 2.0  # also enough, for slow calls
 PACKAGES = ("torch", "torchaudio", "librosa")
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("CUMEL_BENCH_RESULTS", Path(__file__).parent / "results"))
+COPIED = 2**28  # bytes that the copy moves which gives the roof: more than caches hold
+
+Call = Callable[[], object]
+Result = TypeVar("Result")
 
 
-def compare(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Time the calls in turn, round after round: each warms up once, then runs for SLICE seconds; seconds per call."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            call()  # its own memory and caches, after the peer before it
-            start, done = time.perf_counter(), 0
-            while done == 0 or time.perf_counter() - start < SLICE:
-                call()
-                done += 1
-            seconds[name].append((time.perf_counter() - start) / done)
-    return seconds
+@dataclass
+class Times:
+    """Seconds of single calls, round by round."""
+
+    rounds: list[np.ndarray] = field(default_factory=list)
+
+    @property
+    def calls(self) -> np.ndarray:
+        """Every call's seconds."""
+        return np.concatenate(self.rounds)
+
+    @property
+    def enough(self) -> bool:
+        """Whether more rounds would tell no more."""
+        n_calls, seconds = sum(map(len, self.rounds)), sum(map(np.sum, self.rounds))
+        return seconds >= MOST_SECONDS or (n_calls >= LEAST_CALLS and len(self.rounds) >= LEAST_ROUNDS)
+
+    @property
+    def medians(self) -> np.ndarray:
+        """Median of each round."""
+        return np.array([np.median(each) for each in self.rounds])
+
+    @property
+    def median(self) -> float:
+        """Median of all calls."""
+        return float(np.median(self.calls))
+
+    def ratio(self, other: "Times") -> float:
+        """How much longer than `other` a call takes: the median over rounds, which a drifting clock leaves alone."""
+        n = min(len(self.rounds), len(other.rounds))  # a slow peer has fewer
+        return float(np.median(self.medians[:n] / other.medians[:n]))
+
+    def columns(self, unit: str, scale: float) -> dict[str, float | int]:
+        """Return median, 20th and 80th percentile and the number of calls, as columns of a row."""
+        p20, p80 = np.percentile(self.calls, [20, 80]) * scale
+        return {unit: self.median * scale, f"p20_{unit}": p20, f"p80_{unit}": p80, "repeats": len(self.calls)}
 
 
-def machine(device: str | None = None, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
-    """Where and when, and with which versions; the device is the processor, unless it is another."""
+def compare(
+    calls: Mapping[str, Call], *, device: str = "cpu", seconds: float | None = None, rounds: int = 1
+) -> dict[str, Times]:
+    """Time the calls in turn, `seconds` of each round after round, until each has enough, and that many rounds.
+
+    On a CPU by torch.utils.benchmark, on a GPU by cupyx.profiler, which reads CUDA events; both warm up first, in every
+    round, and a call that is over in microseconds is timed in blocks. In turn, so that a machine whose speed drifts
+    treats all alike.
+    """
+    times, seconds = {name: Times() for name in calls}, seconds or SLICE[device]
+    while waiting := [name for name in calls if not times[name].enough or len(times[name].rounds) < rounds]:
+        for name in waiting:
+            times[name].rounds.append(_slice(calls[name], device, seconds))
+    return times
+
+
+def _slice(call: Call, device: str, seconds: float) -> np.ndarray:
+    """Run for some seconds; seconds of each call."""
+    if device == "cpu":
+        start = time.perf_counter()
+        call()
+        first = time.perf_counter() - start
+        if first > seconds:  # long enough that what it finds in caches does not count
+            return np.array([first])
+        timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
+        return np.array(timer.blocked_autorange(min_run_time=seconds).times)
+    from cupyx.profiler import benchmark
+
+    return benchmark(call, n_repeat=10**6, n_warmup=2, max_duration=seconds).gpu_times[0]
+
+
+def peak_mb(call: Callable[[], Result], device: str = "cpu") -> tuple[float, Result]:
+    """Return how much memory a call takes at most, beyond what is there before it, and what it returns.
+
+    On a GPU, of torch's and CuPy's memory.
+    """
+    if device == "cpu":
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+        before = _status("VmRSS")
+        result = call()
+        return max(0, _status("VmHWM") - before) / 1024, result
+    import cupy
+
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated() + pool.total_bytes()
+    result = call()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() + pool.total_bytes() - before) / 2**20, result
+
+
+def _status(name: str) -> int:
+    """Return a line of /proc/self/status, in KiB."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1])
+
+
+def copy_rate(device: str = "cpu") -> float:
+    """Return bytes per second that a large copy within the device reads and writes: the roof over everything."""
+    source = torch.ones(COPIED // 4, device=device)
+    target = torch.empty_like(source)
+    return 2 * COPIED / float(np.min(_slice(lambda: target.copy_(source), device, SLICE[device])))
+
+
+def machine(device: str = "cpu", packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Where and when, and with which versions; `device` is "cpu", or a CUDA device's name for torch."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    model = next(
-        (line.split(":")[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")),
-        platform.processor(),
-    )
     return {
-        "device": device or f"{model}, {os.cpu_count()} cores",
+        "device": _processor() if device == "cpu" else torch.cuda.get_device_name(device),
+        "driver": "-" if device == "cpu" else _driver(),
         "versions": ", ".join(f"{name} {version(name)}" for name in packages),
         "date": dt.date.today().isoformat(),
-        "commit": commit.stdout.strip(),
+        "commit": commit.stdout.strip() or "unknown",
     }
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return f"{model}, {os.cpu_count()} cores"
 
 
-def spread(seconds: list[float]) -> float:
-    """Return the distance from the 20th to the 80th percentile."""
-    low, high = np.percentile(seconds, [20, 80])
-    return float(high - low)
+def _driver() -> str:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
 
 
 def write_rows(topic: str, rows: list[dict[str, Any]], where: dict[str, str] | None = None) -> None:
@@ -70,17 +170,24 @@ def write_rows(topic: str, rows: list[dict[str, Any]], where: dict[str, str] | N
 
 
 def append_rows(topic: str, rows: list[dict[str, Any]], where: dict[str, str]) -> None:
-    """Append the rows, with where they come from, to results/<topic>.csv; all have the keys of the first."""
-    names = list(rows[0])
+    """Append the rows, with where they come from, to results/<topic>.csv; all have the keys of the first.
+
+    CUMEL_BENCH_RESULTS names another folder.
+    """
+    names = [*rows[0], *where]
     path = RESULTS / f"{topic}.csv"
-    path.parent.mkdir(exist_ok=True)
-    new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = path.read_text().partition("\n")[0] if path.exists() else ""
+    if header and next(csv.reader([header])) != names:
+        raise SystemExit(f"{path}: its columns are not those of these rows; move it away, and run again")
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [*names, *where], lineterminator="\n")
-        if new:
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        if not header:
             writer.writeheader()
         writer.writerows({name: _text(value) for name, value in row.items()} | where for row in rows)
 
 
 def _text(value: object) -> str:
+    if value is None:
+        return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

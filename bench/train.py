@@ -24,7 +24,7 @@ from cumel.esc50.parallel import SOLO, Replica, World, joined, local_device
 from cumel.esc50.recipes import RECIPES, Recipe
 from cumel.esc50.train import follow, step
 
-from timing import spread, write_rows
+from timing import Times, machine, write_rows
 
 CLIPS, CLASSES = 1600, 50  # in four folds
 DOCUMENT = {"cuda": 12 * 60 / 20, "cpu": 3 * 3600 / 20}  # seconds per epoch in the student report
@@ -115,8 +115,7 @@ def measure(recipe: Recipe, device: torch.device, n_steps: int, world: World) ->
         "precision": recipe.precision if fast_bf16(device) else "fp32",
         "processes": f"{world.size} {world.engine}" if world.size > 1 else "1",
         "batch": recipe.batch_size,
-        "seconds_per_step": median,
-        "spread_s": spread(together),
+        **Times([np.array(together)]).columns("seconds_per_step", 1.0),
         "clips_per_s": recipe.batch_size / median,
         "communication": communication,
         "making_the_batch": float(np.median(making)),
@@ -140,7 +139,7 @@ def main() -> None:
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
     parser.add_argument("--model", help="instead of the recipe's")
     parser.add_argument("--precision", help="instead of the recipe's")
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, help="of each process")
     parser.add_argument("--scaling", type=int, metavar="N", help="also time N processes, with ddp and with ring")
@@ -160,7 +159,7 @@ def main() -> None:
     rows = [measure(recipe, device, options.steps, SOLO)]
     if options.scaling:
         rows += [started(sys.argv[1:], engine, options.scaling) for engine in ("ddp", "ring")]
-    write_rows("train", rows)
+    write_rows("train", rows, machine(str(device)))
 
 
 if __name__ == "__main__":
