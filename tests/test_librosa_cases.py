@@ -90,11 +90,15 @@ def by_cuda(feature: str, y: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
     return getattr(functions, feature)(torch.from_numpy(y).cuda(), cfg).cpu().numpy()
 
 
+@cache
+def session(cfg: FeatureConfig, n_samples: int) -> onnxruntime.InferenceSession:
+    model = ir.to_proto(standalone(cfg, n_samples)).SerializeToString()
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
 def by_onnx(feature: str, y: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
     assert feature == "log_mel"
-    model = ir.to_proto(standalone(cfg, y.shape[-1])).SerializeToString()
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    (out,) = session.run(None, {"waveform": np.atleast_2d(y)})
+    (out,) = session(cfg.replace(n_mfcc=1, lifter=0.0), y.shape[-1]).run(None, {"waveform": np.atleast_2d(y)})
     return out[:, 0] if y.ndim == 2 else out[0, 0]
 
 
