@@ -1,7 +1,8 @@
 """How far every backend's decibels are from librosa's in float64: each preset, each kind of signal, five seconds.
 
-All errors are reported, also those of values so far below the maximum that float32 knows nothing of them. Ours must
-stay within the tolerances of the tests; of the peers we only report.
+All errors are reported, also those of values so far below the maximum that float32 knows nothing of them (panns has no
+top_db). Ours must stay within the tolerances of the tests; of the peers we only report. librosa multiplies float32
+samples by a float64 window and so transforms them in float64: its "float32" is the result's.
 """
 
 import argparse
@@ -24,9 +25,6 @@ from cumel.kernels.reference import FLAT_DB
 from peers import torchaudio_log_mel
 from tested import (
     KINDS,
-    NOISY,
-    NOISY_DB,
-    TONAL_DB,
     Emulated,
     Oracle,
     compile_many,
@@ -143,9 +141,13 @@ def row(backend: str, preset: str, kind: str, got: Output, expected: np.ndarray)
 
 
 def within(got: Output, expected: np.ndarray, oracle: Oracle, kind: str) -> bool:
-    """Tell whether the tests would take this from one of ours."""
+    """Tell whether the tests would take this from one of ours.
+
+    Down to 80 dB below a filter's ceiling, and the limit grows with that depth; the tests' NOISY_DB holds for their
+    shorter clips, and five seconds of noise reach deeper in a filter of one bin.
+    """
     try:
-        oracle.check_log_mel(got.db, NOISY_DB if kind in NOISY else TONAL_DB, expected)
+        oracle.check_log_mel(got.db, expected=expected)
         oracle.check_image(got.image, few=kind in ("noise", "quiet"))
     except AssertionError:
         return False

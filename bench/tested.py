@@ -1,4 +1,4 @@
-"""What the benchmarks borrow from the tests: their signals, how close to librosa a path must come, the emulator."""
+"""What the benchmarks borrow from the tests: their signals, the emulator, and how close to librosa a path must come."""
 
 import sys
 from pathlib import Path
@@ -7,20 +7,16 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from emulated import Emulated, kernels
-from signals import KINDS, NOISY, NOISY_DB, TONAL_DB, Oracle, librosa_db, librosa_input, librosa_mel, signal
+from signals import KINDS, Oracle, librosa_db, librosa_mel, signal
 from simt.emulator import compile_many
 
 __all__ = [
     "KINDS",
-    "NOISY",
-    "NOISY_DB",
-    "TONAL_DB",
     "Emulated",
     "Oracle",
     "compile_many",
     "kernels",
     "librosa_db",
-    "librosa_input",
     "librosa_mel",
     "signal",
 ]
