@@ -1,8 +1,8 @@
 """What librosa's own tests ask of it, as data: their parameters and inputs, and what we leave out and why.
 
-Taken from tests/ of librosa 0.11: test_core.py, test_features.py, test_filters.py, test_multichannel.py,
-test_failures.py and makeTestData.m, whose .mat files test_core.py reads. Inputs that those make are made here alike;
-in place of their recordings (test1_22050.wav, test1_44100.wav) stands `recording`, of the same rate and kind.
+Taken from tests/ of librosa's repository: test_core.py, test_features.py, test_filters.py, test_multichannel.py,
+test_failures.py, and makeTestData.m, which made their .mat files. Inputs that those compute are computed here alike; in
+place of their recordings (test1_22050.wav, test1_44100.wav) stands `recording`, of the same rate and kind.
 """
 
 import warnings
@@ -48,6 +48,19 @@ class Case:
     features: tuple[str, ...]
     holds: str = ""  # a function of the tests
     emulated: bool = True  # each shape of a filterbank costs the emulator two seconds of g++
+
+
+def clicks(n_samples: int, *at: int) -> np.ndarray:
+    """Zeros, but for a 1 at each of some samples."""
+    y = np.zeros(n_samples)
+    y[list(at)] = 1
+    return y
+
+
+def two_tones(sr: int) -> np.ndarray:
+    """Five seconds of 17 Hz and 103 Hz."""
+    t = np.linspace(0, 5, 5 * sr, endpoint=False)
+    return np.sin(17 * t * 2 * np.pi) + np.sin(103 * t * 2 * np.pi)
 
 
 @cache
@@ -110,7 +123,42 @@ STFT += [
         partial(clip, "recording"),
         ("spectrogram",),
     )
-    for n_fft, hop, power in product((1024, 2048), (None, 512), (1, 2))
+    for n_fft, hop, power in product((1024, 755, 2048, 2049), (None, 512), (1, 2))
+]
+STFT += [  # of what is computed there, the STFT alone
+    Case(
+        f"test_core.py::test___reassign_times[{n_fft}]",
+        FeatureConfig(n_fft=n_fft, hop_length=n_fft, center=False),
+        partial(clicks, 4096, 263, 2633),
+        ("stft",),
+    )
+    for n_fft in (128, 256, 1024, 2099)
+]
+STFT += [
+    Case(
+        f"test_core.py::test___reassign_frequencies[{sr}, {n_fft}, False]",
+        FeatureConfig(sr=sr, n_fft=n_fft, hop_length=n_fft, center=False),
+        partial(two_tones, sr),
+        ("stft",),
+    )
+    for sr, n_fft in product((256, 512, 2000, 2048), (128, 255, 256, 512, 1280))
+]
+STFT += [
+    Case(
+        "test_core.py::test___reassign_times_center",
+        FeatureConfig(sr=4000, hop_length=2048),
+        partial(clicks, 4096, 2049),
+        ("stft",),
+    ),
+    *(
+        Case(
+            f"test_core.py::test_reassigned_spectrogram_flags[{center}]",
+            FeatureConfig(center=center),
+            partial(clicks, 2048),
+            ("stft",),
+        )
+        for center in (False, True)
+    ),
 ]
 STFT += [Case("test_multichannel.py::test_stft_multi", FeatureConfig(), partial(recording, 44100), ("stft",))]
 
@@ -189,9 +237,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("test_failures.py::test_stft_bad_window", {"window": np.ones(1024)}, "must be one of boxcar, hann"),
     ("test_features.py::test_rms", {"window": np.ones}, "must be one of boxcar, hann"),
     ("test_core.py::test_istft_reconstruction", {"window": "bartlett"}, "must be one of boxcar, hann"),
-    *(  # no preset, paper or model that we know pads so; librosa refuses some of them too
-        ("test_core.py::test___reassign_frequencies", {"pad_mode": mode}, "must be constant or reflect")
-        for mode in ("wrap", "edge", "symmetric", "linear_ramp", "maximum", "mean", "median", "minimum", "empty")
+    # No preset pads so; librosa.stft itself refuses "wrap" by now, and pads the last three of these.
+    ("test_core.py::test___reassign_frequencies", {"pad_mode": "wrap"}, "must be constant or reflect"),
+    *(
+        ("librosa.stft", {"pad_mode": mode}, "must be constant or reflect")
+        for mode in ("maximum", "mean", "median", "minimum", "edge", "symmetric", "linear_ramp")
     ),
     ("test_failures.py::test_frame_hop", {"hop_length": 0}, "must be a whole number of samples, 1 or more"),
 ]
@@ -212,6 +262,9 @@ BAD_CLIPS: list[tuple[str, FeatureConfig, Any, str]] = [
     ("test_failures.py::test_valid_audio_nan", CENTRED, np.where(np.arange(1000) == 10, np.nan, SILENCE), "holds NaN"),
     ("test_failures.py::test_valid_audio_inf", CENTRED, np.where(np.arange(1000) == 10, np.inf, SILENCE), "infinity"),
 ]
+
+# What librosa's tests give functions that take a spectrum S. Ours take waveforms: the matrices alone meet these.
+SPECTRA = {"S_ideal": np.eye(513)[:, [5, 5, 5]], "ones": np.ones((1025, 10)), "zeros": np.zeros((1025, 10))}
 
 # librosa's functions of these tests that we do not have: features go one way here, from a waveform.
 ABSENT = {
