@@ -17,7 +17,7 @@ import numpy as np
 
 from cumel.kernels import FeatureConfig
 
-SECONDS = 2  # of the recording; librosa's has 4.6
+SECONDS = 1  # of the recording; librosa's has 4.6
 
 
 def recording(sr: int) -> np.ndarray:
@@ -25,7 +25,7 @@ def recording(sr: int) -> np.ndarray:
     t, rng = np.arange(SECONDS * sr) / sr, np.random.default_rng(0)
     y = 0.003 * rng.standard_normal((2, t.size))
     for start, pitch in enumerate((220.0, 277.2, 329.6, 440.0, 554.4, 659.3, 880.0)):
-        since = t - 0.27 * start
+        since = t - 0.13 * start
         note = sum(np.sin(2 * np.pi * k * pitch * since) / k**1.5 for k in range(1, 12) if k * pitch < sr / 2)
         y += (0.15 + 0.1 * np.array([[start % 2], [start % 3]])) * np.where(since > 0, np.exp(-5 * since), 0) * note
     return y
