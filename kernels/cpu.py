@@ -112,7 +112,7 @@ def log_mel(y: Tensor, lengths: list[int], cfg: FeatureConfig, out: Tensor | Non
     if cfg.top_db is not None:
         floor = torch.maximum(floor, peaks.clamp(min=cfg.least).log10() * cfg.db_per_decade - cfg.top_db)
     db = torch.maximum(mel.log10_().mul_(cfg.db_per_decade), floor, out=mel)  # -inf, of 0, is lifted too
-    return db if cfg.ref == 1.0 else db.sub_(cfg.db_of_ref)
+    return db.sub_(cfg.db_of_ref) if cfg.db_of_ref else db
 
 
 def mfcc(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cumel.esc50.bench import TOPICS
 from cumel.esc50.checkpoint import NAME
 from cumel.esc50.cli import main
 from cumel.esc50.demo import demo
@@ -192,6 +193,11 @@ def test_what_is_wrong_is_said_in_one_line(
         assert given == code, f"{name}: exit code {given}: {err}"
         assert len(lines) == 1, f"{name}: {err!r} {out!r}"
         assert "Traceback" not in err, name
+
+
+def test_every_topic_of_bench_has_its_script() -> None:
+    folder = Path(__file__).parents[1] / "bench"
+    assert [topic for topic in TOPICS if not (folder / f"{topic}.py").is_file()] == []
 
 
 def test_a_closed_pipe_is_no_error() -> None:

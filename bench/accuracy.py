@@ -1,0 +1,202 @@
+"""How far every backend's decibels are from librosa's in float64: each preset, each kind of signal, five seconds.
+
+All errors are reported, also those of values so far below the maximum that float32 knows nothing of them (panns has no
+top_db). Ours must stay within the tolerances of the tests; of the peers we only report. librosa multiplies float32
+samples by a float64 window and so transforms them in float64: its "float32" is the result's.
+"""
+
+import argparse
+from collections.abc import Callable
+from importlib.metadata import packages_distributions
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnxscript import ir
+
+from cumel.esc50.verify import librosa_log_mel
+from cumel.export.frontend import LOG_MEL, WAVEFORM, standalone
+from cumel.export.routes import FEATURES
+from cumel.kernels import PRESETS, FeatureConfig, log_mel, mel_image
+from cumel.kernels.reference import FLAT_DB
+
+from peers import torchaudio_log_mel
+from tested import (
+    KINDS,
+    Emulated,
+    Oracle,
+    compile_many,
+    kernels,
+    librosa_db,
+    librosa_mel,
+    signal,
+)
+from timing import machine, write_rows
+
+SECONDS = 5.0
+NAMES = ("esc50", "librosa", "whisper", "panns")
+CUDA = "cumel CUDA"
+
+
+class Output(NamedTuple):
+    """What a backend makes of one clip."""
+
+    db: np.ndarray  # [n_mels, n_frames]
+    image: np.ndarray  # [n_mels, n_frames] uint8
+
+
+Backend = Callable[[np.ndarray], Output]  # of one clip [n_samples], float32 or int16
+
+
+def stretched(db: np.ndarray) -> np.ndarray:
+    """Stretch decibels over 0..255 and truncate, in their own precision."""
+    span = np.ptp(db)
+    return (255 * (db - db.min()) / span if span >= FLAT_DB else np.zeros_like(db)).astype(np.uint8)
+
+
+def as_float(y: np.ndarray) -> np.ndarray:
+    """Scale int16, which only ours read as it is."""
+    return y / np.float32(32768) if y.dtype == np.int16 else y
+
+
+def librosas(cfg: FeatureConfig) -> Backend:
+    """Build librosa in float32."""
+
+    def compute(y: np.ndarray) -> Output:
+        db = librosa_log_mel(as_float(y), cfg)
+        return Output(db, stretched(db))
+
+    return compute
+
+
+def in_torch(build: Callable[[FeatureConfig], Callable[[torch.Tensor], torch.Tensor]]) -> Callable[..., Backend]:
+    """Turn what `peers` builds into a backend."""
+
+    def backend(cfg: FeatureConfig) -> Backend:
+        of_clips = build(cfg)
+
+        def compute(y: np.ndarray) -> Output:
+            db = of_clips(torch.from_numpy(as_float(y))[None])[0].numpy()
+            return Output(db, stretched(db))
+
+        return compute
+
+    return backend
+
+
+def public(device: str) -> Callable[[FeatureConfig], Backend]:
+    """Build our public functions on a device."""
+    return lambda cfg: lambda y: Output(log_mel(y, cfg, device=device), mel_image(y, cfg, device=device))
+
+
+def emulation(cfg: FeatureConfig) -> Backend:
+    """Build our CUDA source, compiled for the CPU."""
+    of_clip, features = Emulated(), ("log_mel", "mel_image")
+    compile_many({kernel for int16 in (False, True) for kernel in kernels(cfg, features, int16=int16)})
+    return lambda y: Output(*(of_clip(feature, y, cfg) for feature in features))
+
+
+def in_onnx(cfg: FeatureConfig) -> Backend:
+    """Build our front end as a graph, for ONNX Runtime on the CPU."""
+    proto = ir.to_proto(standalone(cfg, round(SECONDS * cfg.sr), "image"))
+    proto.graph.output.append(onnx.ValueInfoProto(name=LOG_MEL))
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def compute(y: np.ndarray) -> Output:
+        db, image = session.run([LOG_MEL, FEATURES], {WAVEFORM: as_float(y)[None]})
+        return Output(db[0], image[0, 0].astype(np.uint8))
+
+    return compute
+
+
+PEERS: dict[str, Callable[[FeatureConfig], Backend]] = {
+    "librosa float32": librosas,
+    "torchaudio": in_torch(lambda cfg: torchaudio_log_mel(cfg, "cpu")),
+}
+OURS: dict[str, Callable[[FeatureConfig], Backend]] = {
+    "cumel CPU": public("cpu"),
+    "cumel CUDA source, emulated": emulation,
+    "cumel in ONNX": in_onnx,
+}
+if torch.cuda.is_available():
+    OURS[CUDA] = public("cuda")
+
+
+def row(backend: str, preset: str, kind: str, got: Output, expected: np.ndarray) -> dict[str, Any]:
+    """Compare with librosa's decibels `expected`."""
+    error = np.abs(got.db - expected)
+    band, frame = np.unravel_index(np.argmax(error), error.shape)  # NaN counts as the largest
+    depth = expected.max() - expected[band, frame]
+    return {
+        "backend": backend,
+        "preset": preset,
+        "signal": kind,
+        "max_db": float(error.max()),
+        "mean_db": float(error.mean()),
+        "worst_at": f"band {band}, frame {frame}, {depth:.0f} dB below the maximum" if error.max() != 0 else "",
+        "exact_uint8": float((got.image == stretched(expected)).mean()),
+    }
+
+
+def within(got: Output, expected: np.ndarray, oracle: Oracle, kind: str) -> bool:
+    """Tell whether the tests would take this from one of ours.
+
+    Down to 80 dB below a filter's ceiling, and the limit grows with that depth; the tests' NOISY_DB holds for their
+    shorter clips, and five seconds of noise reach deeper in a filter of one bin.
+    """
+    try:
+        oracle.check_log_mel(got.db, expected=expected)
+        oracle.check_image(got.image, few=kind in ("noise", "quiet"))
+    except AssertionError:
+        return False
+    return True
+
+
+def compare_preset(preset: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the rows of one preset, and those of our backends that are too far off."""
+    cfg, rows, broken = PRESETS[preset], [], []
+    backends = {name: build(cfg) for name, build in (PEERS | OURS).items()}
+    for kind in KINDS:
+        y = signal(kind, round(SECONDS * cfg.sr), cfg.sr)
+        oracle, expected = Oracle(y, cfg), librosa_db(librosa_mel(y, cfg), cfg)
+        for name, compute in backends.items():
+            got = compute(y)
+            rows.append(row(name, preset, kind, got, expected))
+            if name in OURS and not within(got, expected, oracle, kind):
+                broken.append(f"{name}, {preset}, {kind}")
+    return rows, broken
+
+
+def worst(rows: list[dict[str, Any]]) -> list[str]:
+    """Name the worst case of each backend."""
+    lines = []
+    for name in dict.fromkeys(row["backend"] for row in rows):
+        most = max((row for row in rows if row["backend"] == name), key=lambda row: row["max_db"])
+        lines.append(f"{name}: {most['max_db']:.2g} dB, {most['preset']}, {most['signal']}, {most['worst_at']}")
+    return lines
+
+
+def main() -> None:
+    """Compare, append the rows, name the worst, and fail for what breaks a tolerance."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    rows, broken = [], []
+    for preset in NAMES:
+        more, too_far = compare_preset(preset)
+        rows += more
+        broken += too_far
+    rows.sort(key=lambda row: [*PEERS, *OURS].index(row["backend"]))
+    runtime = packages_distributions()["onnxruntime"][0]
+    packages = ("torch", "torchaudio", "librosa", runtime)
+    on_device = [row for row in rows if row["backend"] == CUDA]
+    write_rows("accuracy", [row for row in rows if row["backend"] != CUDA], machine(packages=packages))
+    if on_device:
+        write_rows("accuracy", on_device, machine("cuda", packages))
+    print("The worst of each:", *worst(rows), sep="\n  ")
+    if broken:
+        raise SystemExit(f"further from librosa than tests/signals.py allows: {'; '.join(broken)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""What the benchmarks borrow from the tests: their signals, the emulator, and how close to librosa a path must come."""
+
+import sys
+from pathlib import Path
+
+# The tests are no package that could be installed; after everything else, so that nothing of theirs hides ours.
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from emulated import Emulated, kernels
+from signals import KINDS, Oracle, librosa_db, librosa_mel, signal
+from simt.emulator import compile_many
+
+__all__ = [
+    "KINDS",
+    "Emulated",
+    "Oracle",
+    "compile_many",
+    "kernels",
+    "librosa_db",
+    "librosa_mel",
+    "signal",
+]
