@@ -22,7 +22,7 @@ from cumel.export.routes import FEATURES
 from cumel.kernels import PRESETS, FeatureConfig, log_mel, mel_image
 from cumel.kernels.reference import FLAT_DB
 
-from peers import torchaudio_log_mel
+from peers import nnaudio_log_mel, packages, scipy_log_mel, torchaudio_log_mel
 from tested import (
     KINDS,
     Emulated,
@@ -113,7 +113,9 @@ def in_onnx(cfg: FeatureConfig) -> Backend:
 
 PEERS: dict[str, Callable[[FeatureConfig], Backend]] = {
     "librosa float32": librosas,
+    "scipy": in_torch(scipy_log_mel),
     "torchaudio": in_torch(lambda cfg: torchaudio_log_mel(cfg, "cpu")),
+    "nnAudio": in_torch(lambda cfg: nnaudio_log_mel(cfg, "cpu")),
 }
 OURS: dict[str, Callable[[FeatureConfig], Backend]] = {
     "cumel CPU": public("cpu"),
@@ -188,11 +190,10 @@ def main() -> None:
         broken += too_far
     rows.sort(key=lambda row: [*PEERS, *OURS].index(row["backend"]))
     runtime = packages_distributions()["onnxruntime"][0]
-    packages = ("torch", "torchaudio", "librosa", runtime)
-    on_device = [row for row in rows if row["backend"] == CUDA]
-    write_rows("accuracy", [row for row in rows if row["backend"] != CUDA], machine(packages=packages))
-    if on_device:
-        write_rows("accuracy", on_device, machine("cuda", packages))
+    for device in ("cpu", "cuda"):
+        some = [row for row in rows if (row["backend"] == CUDA) == (device == "cuda")]
+        if some:
+            write_rows("accuracy", some, machine(device, [*packages(device), runtime]))
     print("The worst of each:", *worst(rows), sep="\n  ")
     if broken:
         raise SystemExit(f"further from librosa than tests/signals.py allows: {'; '.join(broken)}")
