@@ -22,7 +22,7 @@ from cumel.export.routes import FEATURES
 from cumel.kernels import PRESETS, FeatureConfig, log_mel, mel_image
 from cumel.kernels.reference import FLAT_DB
 
-from peers import nnaudio_log_mel, packages, scipy_log_mel, torchaudio_log_mel
+from peers import dali_log_mel, has_dali, nnaudio_log_mel, packages, scipy_log_mel, torchaudio_log_mel
 from tested import (
     KINDS,
     Emulated,
@@ -122,6 +122,8 @@ OURS: dict[str, Callable[[FeatureConfig], Backend]] = {
     "cumel CUDA source, emulated": emulation,
     "cumel in ONNX": in_onnx,
 }
+if has_dali():
+    PEERS["NVIDIA DALI"] = in_torch(lambda cfg: dali_log_mel(cfg, "cpu", 1))
 if torch.cuda.is_available():
     OURS[CUDA] = public("cuda")
 

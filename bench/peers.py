@@ -71,6 +71,11 @@ def nnaudio_log_mel(cfg: FeatureConfig, device: str | torch.device) -> LogMel:
     return compute
 
 
+def has_dali() -> bool:
+    """Whether NVIDIA DALI is installed: it is large, and no dependency of ours."""
+    return bool(find_spec("nvidia")) and bool(find_spec("nvidia.dali"))
+
+
 def dali_log_mel(cfg: FeatureConfig, device: str, n_clips: int) -> LogMel:
     """Build NVIDIA DALI's version, a pipeline for `n_clips` clips whose batches are fed and awaited one by one."""
     from nvidia.dali import fn, math, pipeline_def, types
@@ -135,7 +140,7 @@ def others(cfg: FeatureConfig, device: str, n_clips: int) -> dict[str, LogMel]:
         ways["CuPy, cuFFT"] = cupy_log_mel(cfg)
     elif n_clips == 1:
         ways = {"scipy": scipy_log_mel(cfg), **ways}
-    if find_spec("nvidia.dali"):
+    if has_dali():
         ways["NVIDIA DALI"] = dali_log_mel(cfg, device, min(n_clips, AT_ONCE))
     return {name: in_parts(compute) for name, compute in ways.items()}
 
