@@ -185,12 +185,13 @@ def _frames(clip: Tensor, n_samples: int, start: int, stop: int, cfg: FeatureCon
 
 def _span(clip: Tensor, n_samples: int, first: int, last: int, pad_mode: str) -> Tensor:
     """Copy samples `first` to `last` of a clip that ends on the way, padded."""
-    if pad_mode == "reflect":
-        return clip[mirrored(n_samples, first, last)]
     span = clip.new_zeros(last - first)
     low, high = max(first, 0), min(last, n_samples)
     if low < high:
         span[low - first : high - first] = clip[low:high]
+    if pad_mode == "reflect":  # by index, which is slow: what lies outside alone
+        for begin, end in ((first, min(low, last)), (max(high, first), last)):
+            span[begin - first : end - first] = clip[mirrored(n_samples, begin, end)]
     return span
 
 
