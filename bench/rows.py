@@ -1,6 +1,7 @@
 """The rows of bench/results: read, the newest of each kind, and how their numbers are written."""
 
 import csv
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -68,12 +69,11 @@ def short(value: float | None) -> str:
     """Write a number with three digits, or all of those before the point."""
     if value is None:
         return ""
-    if value == 0:
-        return "0"
-    if abs(value) < 1e-3:
+    if not math.isfinite(value):
+        return str(value)
+    if 0 < abs(value) < 1e-3:
         return f"{value:.1e}"
-    decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
-    return f"{value:,.{decimals}f}"
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}" if value else "0"
 
 
 def times(value: float | None) -> str:
