@@ -128,10 +128,8 @@ def growth(rows: list[Row], exponents: list[Row]) -> Figure:
         axis.tick_params(labelsize=8, colors=QUIET)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-    marks = [
-        Line2D([], [], color=color(peer), marker=_marker(peer), ls="-", label=peer, ms=5)
-        for peer in unique(rows, "peer")
-    ]
+    peers = unique(rows, "peer")
+    marks = [Line2D([], [], color=color(peer), marker=_marker(peer), label=peer, ms=5) for peer in peers]
     figure.legend(handles=marks, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure
 
@@ -143,7 +141,7 @@ def _marker(peer: str) -> str:
 def _line(axis: Axes, peer: str, points: list[Row], fit: Row | None) -> None:
     """Draw a peer's points, and the line of its exponent through their middle, over the fitted range."""
     pairs = [(x, y) for row in points if (x := number(row, "value")) and (y := number(row, "ms"))]
-    axis.plot(*zip(*pairs, strict=True), _marker(peer), color=color(peer), ms=5) if pairs else None
+    axis.plot([x for x, _ in pairs], [y for _, y in pairs], _marker(peer), color=color(peer), ms=5)
     ends = [number(fit, name) for name in ("first", "last", "exponent")] if fit else [None]
     if None in ends:
         return
@@ -173,16 +171,8 @@ def heat_map(rows: list[Row]) -> Figure:
     image = axis.imshow(np.where(errors > 0, errors, np.nan), cmap="cividis", norm=norm, aspect="auto")
     for (line, column), value in np.ndenumerate(errors):
         if np.isfinite(value):
-            light = value > 0 and norm(value) < 0.55
-            axis.text(
-                column,
-                line,
-                short(float(value)),
-                ha="center",
-                va="center",
-                fontsize=6.5,
-                color="white" if light else INK,
-            )
+            shade = "white" if value > 0 and norm(value) < 0.55 else INK
+            axis.text(column, line, short(float(value)), ha="center", va="center", fontsize=6.5, color=shade)
     axis.set_yticks(range(len(lines)), [f"{preset}, {signal}" for preset, signal in lines], fontsize=8, color=INK)
     axis.set_xticks(range(len(columns)), [name.replace(", ", ",\n") for name in columns], fontsize=7.5, color=INK)
     axis.xaxis.tick_top()
