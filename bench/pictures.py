@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from rows import Row, by, number, short, unique
 
@@ -80,6 +82,7 @@ def beside(panels: dict[str, list[Row]], measures: Sequence[Measure], name: str 
         for axis in line[1:]:
             axis.set_yticks([])
     for axis, measure in zip(axes[-1], measures, strict=True):
+        _room(axis, measure)
         axis.set_xlabel(measure.label, fontsize=9, color=INK)
     return figure
 
@@ -95,19 +98,37 @@ def _dots(axis: Axes, rows: list[Row], measure: Measure, name: str) -> None:
         axis.plot(value, place, "o", color=shade, ms=6, zorder=3)
         if (span := _span(row, measure)) and span[0] > 0:
             axis.plot(span, (place, place), color=shade, lw=2, alpha=0.55, solid_capstyle="butt")
+        if not measure.log:
+            axis.barh(place, value, height=0.6, color=shade, alpha=0.35)
         edge = max(value, span[1]) if span else value
         axis.annotate(
             short(value), (edge, place), (7, 0), textcoords="offset points", fontsize=8, color=INK, va="center"
         )
     if measure.log:
         axis.set_xscale("log")
-    axis.margins(x=0.16)
-    if not measure.log:
-        axis.set_xlim(left=0)
     axis.tick_params(axis="x", labelsize=8, colors=QUIET)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x", alpha=0.25)
     axis.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _room(axis: Axes, measure: Measure) -> None:
+    """Leave room for the numbers beside the dots of a column of axes, which share their limits."""
+    low, high = axis.get_xlim()
+    if measure.log:
+        axis.set_xlim(low, high * max(high / low, 10) ** 0.3)
+        _plain(axis.xaxis)
+    else:
+        axis.set_xlim(0, high * 1.1)
+
+
+def _plain(axis: Axis) -> None:
+    """Label a logarithmic axis with plain numbers, between the powers of ten as well when there are few of those."""
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,), numticks=7))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def growth(rows: list[Row], exponents: list[Row]) -> Figure:
@@ -123,6 +144,8 @@ def growth(rows: list[Row], exponents: list[Row]) -> Figure:
         for (peer,), points in by(some, "peer").items():
             _line(axis, peer, points, fitted.get((title, peer)))
         axis.set(xscale="log", yscale="log")
+        _plain(axis.xaxis)
+        _plain(axis.yaxis)
         axis.set_title(title, loc="left", fontsize=10, color=INK, weight="bold")
         axis.set_ylabel("ms per call", fontsize=8, color=INK)
         axis.tick_params(labelsize=8, colors=QUIET)
@@ -178,5 +201,10 @@ def heat_map(rows: list[Row]) -> Figure:
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-    figure.colorbar(image, ax=axis, label="largest dB error", pad=0.01, aspect=40)
+    for line in range(1, len(lines)):
+        if lines[line][0] != lines[line - 1][0]:
+            axis.axhline(line - 0.5, color=INK, lw=1)
+    bar = figure.colorbar(image, ax=axis, pad=0.01, aspect=40)
+    bar.set_label("largest dB error; white: none", fontsize=8, color=INK)
+    bar.ax.tick_params(labelsize=8, colors=QUIET)
     return figure

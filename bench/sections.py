@@ -89,7 +89,7 @@ def _ahead(results: Path, reasons: Mapping[tuple[str, str, str], str]) -> str:
     compared = list(pairs(results))
     found = ahead(results, reasons)
     both = sum(pair.own is not None for pair in compared)
-    text = f"{len(found)} times in {both} comparisons of a peer's row with ours of the same preset, threads, batch and source."
+    text = f"{len(found)} times in {both} comparisons of a peer's row with ours of the same preset, threads and batch."
     alone = [
         f"{pair.topic}: {pair.peer['peer']} in {pair.common} on {pair.device}" for pair in compared if not pair.own
     ]
