@@ -53,8 +53,9 @@ def _section(results: Path, topic: Topic, out: Path) -> str:
     for index, ((device,), rows) in enumerate(by(kept, "device").items()):
         text += _where(device, rows)
         for number_of, (caption, figure) in enumerate(drawings(results, topic.name, rows)):
-            name = "-".join([topic.name, *([str(index)] if index else []), *([str(number_of)] if number_of else [])])
-            text += f"<h3>{html.escape(caption)}</h3>{picture(caption, save(figure, out / f'{name}.png', DPI))}"
+            name = f"{topic.name}-{index}-{number_of}" if index or number_of else topic.name
+            image = picture(caption, save(figure, out / f"{name}.png", DPI))
+            text += f'<h3>{html.escape(caption)}</h3><div class="wide">{image}</div>'
         text += f'<div class="wide">{_table(topic.columns, rows)}</div>'
     older = len(topic.rows) - len(kept)
     return text + (f'<p class="note">{older} older rows are in {topic.name}.csv.</p>' if older else "")

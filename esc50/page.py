@@ -20,6 +20,7 @@ h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem } a { color: i
 table { border-collapse: collapse; width: 100% } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 td, th { text-align: left; padding: .15rem .6rem; border-bottom: 1px solid var(--line) } tr.own { font-weight: 650 }
 img { max-width: 100%; background: #fff; border-radius: 4px }
+.wide img { width: 100%; min-width: 36rem; max-width: none }
 pre { background: var(--block); padding: 1rem; overflow: auto }
 """
 
