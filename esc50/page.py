@@ -7,6 +7,8 @@ import html
 from collections.abc import Container, Iterable
 from pathlib import Path
 
+LONG = 60  # characters of a cell that may be broken where a wide table is shown
+
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2933; --page: #fff; --quiet: #66727f; --line: #e4e7eb; --block: #f5f7fa }
 @media (prefers-color-scheme: dark) {
@@ -16,7 +18,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
   margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2rem } a { color: inherit }
 .big { font-size: 2.6rem; font-weight: 650; color: #d1495b } .note { color: var(--quiet) }
-.wide { overflow-x: auto } .wide td:first-child, .wide td.n { white-space: nowrap }
+.wide { overflow-x: auto } .wide table { font-size: 13px } .wide td { white-space: nowrap }
+.wide td.long { white-space: normal; min-width: 18rem }
 table { border-collapse: collapse; width: 100% } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 td, th { text-align: left; padding: .15rem .6rem; border-bottom: 1px solid var(--line) } tr.own { font-weight: 650 }
 img { max-width: 100%; background: #fff; border-radius: 4px }
@@ -34,7 +37,10 @@ def table(
     head = "".join(f"<th{kind}>{html.escape(name)}" for kind, name in zip(kinds, names, strict=True))
     lines = []
     for index, row in enumerate(rows):
-        cells = "".join(f"<td{kind}>{html.escape(cell)}" for kind, cell in zip(kinds, row, strict=True))
+        cells = "".join(
+            f"<td{' class=long' if len(cell) > LONG else kind}>{html.escape(cell)}"
+            for kind, cell in zip(kinds, row, strict=True)
+        )
         lines.append(f"<tr{' class=own' if index in own else ''}>{cells}")
     return f"<table><tr>{head}{''.join(lines)}</table>"
 
