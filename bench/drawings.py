@@ -6,7 +6,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from feature_tables import PRESETS, best_rows
-from pictures import Measure, beside, growth, heat_map
+from heat import heat_map
+from pictures import Measure, beside, growth
 from rows import Row, by, newest, number, read, unique
 from topics import about
 

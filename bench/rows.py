@@ -24,6 +24,8 @@ class Topic(NamedTuple):
 
 def read(path: Path, needed: Sequence[str] = ()) -> Topic:
     """Read a csv file, which must have the columns `needed`; one clear line about what is wrong with it."""
+    if not path.is_file():
+        raise SystemExit(f"{path}: no such file; run the benchmark that writes it")
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         rows = list(reader)

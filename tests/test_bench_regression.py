@@ -81,7 +81,9 @@ def test_the_limit_holds_whatever_the_last_row_says(tmp_path: Path) -> None:
         check(counts, path, ARCH, NVRTC)
 
 
-def test_a_config_or_architecture_without_a_row() -> None:
+def test_a_config_or_architecture_without_a_row(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"static.csv: no such file"):
+        check(as_committed(), tmp_path / "static.csv", ARCH, NVRTC)
     with pytest.raises(SystemExit, match=r"no row of esc50, .* for sm_75; run bench/static.py --arch sm_75"):
         check(as_committed(), CSV, "sm_75", NVRTC)
     one = {"new": Counted(1, 0, frozenset())}
