@@ -95,7 +95,8 @@ def pairs(results: Path) -> Iterator[Pair]:
         if path.exists():
             columns = ("device", "peer", *how.groups, how.speed, *filter(None, [how.error]))
             rows = newest(read(path, columns).rows, ABOUT[topic].keys)
-            for (device, *group), same in by(rows, "device", *how.groups).items():
+            timed = [row for row in rows if number(row, how.speed) is not None]
+            for (device, *group), same in by(timed, "device", *how.groups).items():
                 common = place(group, how.groups)
                 for row in same:
                     if not row["peer"].startswith((*how.own, *how.parts)):
@@ -116,15 +117,21 @@ def _advantages(pair: Pair) -> Iterator[tuple[str, float, bool]]:
 
 
 def ahead(results: Path, reasons: Mapping[tuple[str, str, str], str] = REASONS) -> list[Ahead]:
-    """Find every row of a peer that is ahead; exit when one has no reason."""
-    found = []
-    for pair in pairs(results):
-        for what, factor, clear in _advantages(pair):
-            key = (pair.topic, pair.peer["peer"], what)
-            if not reasons.get(key):
-                raise SystemExit(
-                    f"{results / pair.topic}.csv: {key[1]} is ahead of cumel in {pair.common} ({what}, {factor:.3g} x, "
-                    f"{pair.device}): say why in REASONS of bench/ahead.py, under {key}"
-                )
-            found.append(Ahead(pair, what, factor, clear, reasons[key]))
+    """Find every row of a peer that is ahead."""
+    return [
+        Ahead(pair, what, factor, clear, reasons.get((pair.topic, pair.peer["peer"], what), ""))
+        for pair in pairs(results)
+        for what, factor, clear in _advantages(pair)
+    ]
+
+
+def explained(found: list[Ahead], results: Path) -> list[Ahead]:
+    """Return what was found; exit when something has no reason."""
+    for one in found:
+        if not one.reason:
+            topic, peer = one.pair.topic, one.pair.peer["peer"]
+            raise SystemExit(
+                f"{results / topic}.csv: {peer} is ahead of cumel in {one.pair.common} ({one.what}, "
+                f"{one.factor:.3g} x, {one.pair.device}): say why in REASONS of bench/ahead.py, under {(topic, peer, one.what)}"
+            )
     return found

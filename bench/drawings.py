@@ -35,10 +35,10 @@ def _batch(row: Row) -> str:
 
 
 def _batches(rows: list[Row]) -> Iterator[tuple[str, Figure]]:
-    """Draw every row but those of other threads than the fewest: a picture for each preset, a panel for each batch."""
+    """Draw the rows of one thread, or a GPU: a picture for each preset, a panel for each batch and source."""
     for preset in sorted(unique(rows, "preset"), key=lambda p: PRESETS.index(p) if p in PRESETS else 99):
-        fewest = [row for row in rows if row["preset"] == preset and row["threads"] in ("0", "1")]
-        panels = {f"{batch} at once, {source}": some for (batch, source), some in by(fewest, "batch", "source").items()}
+        same = [row for row in rows if row["preset"] == preset and row["threads"] in ("0", "1")]
+        panels = {f"{batch} at once, {source}": some for (batch, source), some in by(same, "batch", "source").items()}
         if panels:
             yield f"{preset}, every batch and source", beside(panels, [MS, ERROR])
 

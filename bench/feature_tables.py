@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from ahead import CLOSER, FASTER, Ahead, ahead, pairs
+from ahead import CLOSER, FASTER, Ahead, ahead, explained, pairs
 from cells import bold, latest, measured, table
 from rows import Row, by, number, short, times, unique
 
@@ -110,7 +110,7 @@ def ahead_table(results: Path) -> str:
     if not n_compared:
         raise SystemExit(f"README.md: it shows bench:ahead, but {results} has no peer beside cumel")
     found: dict[tuple[str, str, str], list[Ahead]] = {}
-    for one in ahead(results):
+    for one in explained(ahead(results), results):
         found.setdefault((one.pair.topic, one.pair.peer["peer"], one.what), []).append(one)
     if not found:
         return f"Nowhere in {n_compared} comparisons."
@@ -121,8 +121,6 @@ def ahead_table(results: Path) -> str:
         there = ", ".join((most.pair.common, *([most.pair.device] if several_devices else [])))
         lines.append((topic, peer, what, f"{len(several)} of {n}", times(most.factor), there, most.reason))
     names = ("benchmark", "peer", "is", "in comparisons", "by at most", "there", "why")
-    said = (
-        f"{n_compared} comparisons of a peer with cumel at the same preset, threads, batch and source; {FASTER} by the "
-    )
-    said += f"median time, {CLOSER} by the largest error."
+    how = f"{FASTER} by the median time, {CLOSER} by the largest error"
+    said = f"{n_compared} comparisons of a peer with cumel at the same preset, threads, batch and source; {how}."
     return f"{table(names, lines, words=(0, 1, 2, 5, 6))}\n\n{said}"

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from rows import Row, by, number, short, unique
 
 INK, QUIET = "#1f2933", "#66727f"
-# Of Okabe and Ito, who chose them for colour-blind eyes. A peer has the colour of the first beginning that fits it.
+# Most are Okabe and Ito's, chosen for colour-blind eyes. A peer has the colour of the first beginning that fits it.
 COLORS = {
     "cumel": "#d55e00",
     "ONNX Runtime": "#d55e00",

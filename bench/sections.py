@@ -9,7 +9,7 @@ from pathlib import Path
 from cumel.esc50.page import page, picture, table
 from cumel.esc50.plots import save
 
-from ahead import REASONS, ahead, pairs
+from ahead import REASONS, Ahead, ahead, explained, pairs
 from drawings import drawings
 from rows import Row, Topic, by, newest, read, times, unique
 from topics import ABOUT, about
@@ -26,18 +26,20 @@ def ordered(results: Path) -> list[Topic]:
 
 
 def write_page(results: Path, out: Path, reasons: Mapping[tuple[str, str, str], str] = REASONS) -> Path:
-    """Write index.html and its pictures as PNG files, and return the page's name."""
+    """Write index.html and its pictures as PNG files; then exit where a peer is ahead without a reason."""
     topics = ordered(results)
     if not topics:
         raise SystemExit(f"{results}: no csv files; run the benchmarks first")
     parts = {topic.name: _section(results, topic, out) for topic in topics}
-    parts["ahead"] = _ahead(results, reasons)
+    found = ahead(results, reasons)
+    parts["ahead"] = _ahead(results, found)
     titles = {name: "Where a peer is ahead" if name == "ahead" else about(name).title for name in parts}
     contents = "".join(f'<li><a href="#{_anchor(name)}">{html.escape(title)}</a>' for name, title in titles.items())
     body = "".join(f'<h2 id="{_anchor(name)}">{html.escape(titles[name])}</h2>{part}' for name, part in parts.items())
     path = out / "index.html"
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(page("Benchmarks", f"<ul>{contents}</ul>{body}"), encoding="utf-8")
+    explained(found, results)
     return path
 
 
@@ -85,10 +87,9 @@ def _is_number(cell: str) -> bool:
         return False
 
 
-def _ahead(results: Path, reasons: Mapping[tuple[str, str, str], str]) -> str:
+def _ahead(results: Path, found: list[Ahead]) -> str:
     """List every row of a peer that is ahead, and those that nothing of ours compares with."""
     compared = list(pairs(results))
-    found = ahead(results, reasons)
     both = sum(pair.own is not None for pair in compared)
     text = f"{len(found)} times in {both} comparisons of a peer's row with ours of the same preset, threads and batch."
     alone = [
@@ -103,7 +104,7 @@ def _ahead(results: Path, reasons: Mapping[tuple[str, str, str], str]) -> str:
             one.what,
             times(one.factor) + ("" if one.clear else ", within the spread"),
             one.pair.own["peer"] if one.pair.own else "",
-            one.reason,
+            one.reason or "no reason is given yet",
         )
         for one in found
     ]

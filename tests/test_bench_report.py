@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import report
-from ahead import CLOSER, FASTER, REASONS, ahead
+from ahead import CLOSER, FASTER, REASONS, ahead, explained
 from readme import BEGIN, END, MARKER, TABLES, render
 from sections import write_page
 
@@ -176,11 +176,23 @@ def test_a_peer_that_is_ahead_needs_a_reason(results: Path, root: Path) -> None:
         render((root / "README.md").read_text(), results)
     reasons = {("features", "another", FASTER): "a fast machine", ("features", "another", CLOSER): ""}
     with pytest.raises(SystemExit, match=r"\(closer to librosa, 2 x, a processor\): say why in REASONS"):
-        ahead(results, reasons)
+        explained(ahead(results, reasons), results)
     found = ahead(results, reasons | {("features", "another", CLOSER): "luck"})
     assert [(one.what, round(one.factor, 3), one.reason) for one in found] == [
         (FASTER, 2, "a fast machine"), (CLOSER, 2, "luck")
     ]  # fmt: skip
+
+
+def test_a_missing_reason_costs_no_page(results: Path, tmp_path: Path) -> None:
+    write(results, "features", [features("another", 1, 3e-4), features(OURS, 2, 2e-4)])
+    with pytest.raises(SystemExit, match="another is ahead of cumel"):
+        write_page(results, tmp_path)
+    assert "no reason is given yet" in (tmp_path / "index.html").read_text()
+
+
+def test_a_row_without_a_time_is_compared_with_nothing(results: Path) -> None:
+    write(results, "features", [features("another", 1, 1e-4, ms_per_clip=""), features(OURS, 2, 2e-4)])
+    assert ahead(results) == []
 
 
 def test_reasons_are_in_the_table(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
