@@ -129,9 +129,9 @@ def explained(found: list[Ahead], results: Path) -> list[Ahead]:
     """Return what was found; exit when something has no reason."""
     for one in found:
         if not one.reason:
-            topic, peer = one.pair.topic, one.pair.peer["peer"]
+            key = (one.pair.topic, one.pair.peer["peer"], one.what)
             raise SystemExit(
-                f"{results / topic}.csv: {peer} is ahead of cumel in {one.pair.common} ({one.what}, "
-                f"{one.factor:.3g} x, {one.pair.device}): say why in REASONS of bench/ahead.py, under {(topic, peer, one.what)}"
+                f"{results / key[0]}.csv: {key[1]} is ahead of cumel in {one.pair.common} ({one.what}, "
+                f"{one.factor:.3g} x, {one.pair.device}): say why in REASONS of bench/ahead.py, under {key}"
             )
     return found
