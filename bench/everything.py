@@ -40,7 +40,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
         script("extract"),
         script("inference"),
         script("routes", "--no-compile"),
-        script("train"),
+        script("train", "--threads", "1", "--scaling", "2"),
         script("static"),
     ),
     "cuda": (  # what matters most comes first, in case the time is short
@@ -77,7 +77,7 @@ def main() -> None:
     if options.out is not None:
         results = options.out.resolve() / "results"
         environment["CUMEL_BENCH_RESULTS"] = str(results)
-        report += ("--results", str(results), "--out", str(options.out.resolve()))
+        report += ("--results", str(results), "--out", str(options.out.resolve() / "report"))
     table, failed, began = Table("step", "seconds", "exit code", box=None), [], time.monotonic()
     for step in (*STEPS[options.device], report):
         if shutil.which(step[0]) is None:

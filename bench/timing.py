@@ -65,7 +65,8 @@ class Times:
     def columns(self, unit: str, scale: float) -> dict[str, float | int]:
         """Return median, 20th and 80th percentile and the number of calls, as columns of a row."""
         p20, p80 = np.percentile(self.calls, [20, 80]) * scale
-        return {unit: self.median * scale, f"p20_{unit}": p20, f"p80_{unit}": p80, "repeats": len(self.calls)}
+        short = unit.partition("_")[0]
+        return {unit: self.median * scale, f"p20_{short}": p20, f"p80_{short}": p80, "repeats": len(self.calls)}
 
 
 def compare(

@@ -131,9 +131,9 @@ def check_picture(out: Path) -> str:
     return kind
 
 
-def save(figure: Figure, out: Path) -> Path:
-    """Write a picture, and return its name."""
+def save(figure: Figure, out: Path, dpi: int = 120, metadata: dict[str, str] | None = None) -> Path:
+    """Write a picture, with texts inside the file, and return its name."""
     kind = check_picture(out)
     with replacing(out) as part:
-        figure.savefig(part, format=kind, dpi=120)
+        figure.savefig(part, format=kind, dpi=dpi, metadata=metadata)
     return out

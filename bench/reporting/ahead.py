@@ -1,0 +1,137 @@
+"""Where a peer is faster than cumel, or closer to librosa: found in the rows, and each with a reason."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from reporting.rows import Row, by, newest, number, read
+from reporting.topics import ABOUT
+
+FASTER, CLOSER = "faster", "closer to librosa"
+
+# Why, by csv file, peer and what it is ahead in. A peer without an entry stops bench/report.py.
+REASONS: dict[tuple[str, str, str], str] = {
+    ("features", "librosa", CLOSER): "its window is float64, and so the FFT of float32 samples is; ours is float32",
+}
+
+
+class Comparison(NamedTuple):
+    """How the peers of a csv file are compared with cumel's own rows."""
+
+    groups: tuple[str, ...]  # columns that are equal in rows which may be compared
+    speed: str  # column
+    own: tuple[str, ...]  # how the names of our rows begin
+    error: str = ""  # column, where a row has an error of its own against librosa
+    more_is_faster: bool = False
+    parts: tuple[str, ...] = ()  # how rows begin that do only a part of the work
+
+
+COMPARED = {
+    "features": Comparison(("preset", "threads", "batch", "source"), "ms_per_clip", ("cumel",), error="max_db"),
+    "extract": Comparison(
+        ("op", "threads", "files"),
+        "files_per_s",
+        ("cumel",),
+        more_is_faster=True,
+        parts=("decode alone", "features alone", "copies alone", "bound: "),
+    ),
+    "inference_frontend": Comparison(("op",), "ms_per_clip", ("cumel",)),
+    "inference": Comparison(("op",), "ms_per_clip", ("cumel", "ONNX Runtime", "TensorRT")),
+    "routes": Comparison(("op", "threads", "batch"), "ms_per_clip", ("cumel", "ONNX Runtime", "TensorRT")),
+}
+
+
+class Pair(NamedTuple):
+    """A peer's row and ours."""
+
+    topic: str
+    device: str
+    common: str  # what they share, in words
+    peer: Row
+    own: Row | None
+
+
+class Ahead(NamedTuple):
+    """A peer's row that is ahead of ours."""
+
+    pair: Pair
+    what: str
+    factor: float  # above 1; infinite where the peer's error is 0
+    clear: bool  # the percentiles of the two times do not overlap
+    reason: str
+
+
+def _ours(rows: list[Row], how: Comparison) -> Row | None:
+    """Return the row called cumel, or else our fastest."""
+    own = [row for row in rows if row["peer"].startswith(how.own)]
+    return next(
+        (row for row in own if row["peer"] == "cumel"), max(own, key=lambda row: _speed(row, how), default=None)
+    )
+
+
+def _speed(row: Row, how: Comparison) -> float:
+    value = number(row, how.speed)
+    if not value or value < 0:
+        raise SystemExit(f"{how.speed}: {row[how.speed]!r} must be above 0, in the row {' | '.join(row.values())}")
+    return value if how.more_is_faster else 1 / value
+
+
+def _clear(peer: Row, own: Row) -> bool:
+    slowest, fastest = number(peer, "p80_ms"), number(own, "p20_ms")
+    return slowest is None or fastest is None or slowest < fastest
+
+
+def place(values: Iterable[str], columns: Iterable[str]) -> str:
+    """Say where rows belong: names as they are, numbers with what they count."""
+    said = (f"{c} {v}" if v.replace(".", "").isdigit() else v for c, v in zip(columns, values, strict=True))
+    return ", ".join(filter(None, said))
+
+
+def pairs(results: Path) -> Iterator[Pair]:
+    """Yield each row of a peer with the row of ours that did the same on the same device."""
+    for topic, how in COMPARED.items():
+        path = results / f"{topic}.csv"
+        if path.exists():
+            columns = ("device", "peer", *how.groups, how.speed, *filter(None, [how.error]))
+            rows = newest(read(path, columns).rows, ABOUT[topic].keys)
+            timed = [row for row in rows if number(row, how.speed) is not None]
+            for (device, *group), same in by(timed, "device", *how.groups).items():
+                common = place(group, how.groups)
+                for row in same:
+                    if not row["peer"].startswith((*how.own, *how.parts)):
+                        yield Pair(topic, device, common, row, _ours(same, how))
+
+
+def _advantages(pair: Pair) -> Iterator[tuple[str, float, bool]]:
+    """Yield what the peer is ahead in, by which factor, and whether percentiles agree."""
+    how, peer, own = COMPARED[pair.topic], pair.peer, pair.own
+    if own is None:
+        return
+    if (factor := _speed(peer, how) / _speed(own, how)) > 1:
+        yield FASTER, factor, _clear(peer, own)
+    if how.error:
+        theirs, mine = number(peer, how.error), number(own, how.error)
+        if theirs is not None and mine is not None and theirs < mine:
+            yield CLOSER, mine / theirs if theirs else math.inf, True
+
+
+def ahead(results: Path, reasons: Mapping[tuple[str, str, str], str] = REASONS) -> list[Ahead]:
+    """Find every row of a peer that is ahead."""
+    return [
+        Ahead(pair, what, factor, clear, reasons.get((pair.topic, pair.peer["peer"], what), ""))
+        for pair in pairs(results)
+        for what, factor, clear in _advantages(pair)
+    ]
+
+
+def explained(found: list[Ahead], results: Path) -> list[Ahead]:
+    """Return what was found; exit when something has no reason."""
+    for one in found:
+        if not one.reason:
+            key = (one.pair.topic, one.pair.peer["peer"], one.what)
+            raise SystemExit(
+                f"{results / key[0]}.csv: {key[1]} is ahead of cumel in {one.pair.common} ({one.what}, "
+                f"{one.factor:.3g} x, {one.pair.device}): say why in REASONS of bench/reporting/ahead.py, under {key}"
+            )
+    return found

@@ -1,0 +1,93 @@
+"""What each csv file of bench/results holds: its title, what tells its rows apart, what was measured and how."""
+
+from typing import NamedTuple
+
+TIMED = (
+    "Peers are checked against librosa or torch first, then timed in turn, round after round, so that drift hits all."
+)
+BANDS = "Times are medians; the range or whisker goes from the 20th to the 80th percentile."
+
+
+class About(NamedTuple):
+    """A csv file."""
+
+    title: str
+    keys: tuple[str, ...]  # columns that tell rows of one device apart; of equal ones the last counts
+    text: str
+
+
+ABOUT = {
+    "features": About(
+        "Log-mel features of clips in memory",
+        ("preset", "peer", "source", "threads", "batch"),
+        f"Clips of 5 s to log-mel decibels, by bench/features.py. {TIMED} {BANDS} Errors are against librosa in "
+        "float64; GB/s counts samples in and features out, and its share is of the device's own measured copy rate. "
+        "0 threads: a GPU.",
+    ),
+    "scaling": About(
+        "How cost grows",
+        ("axis", "peer", "value"),
+        f"Time of one call while one number changes and the others stay, by bench/scaling.py. {BANDS}",
+    ),
+    "scaling_exponents": About(
+        "How cost grows: exponents",
+        ("axis", "peer"),
+        "Cost as value ^ exponent, a straight line fitted to the logarithms; the worst factor is how far the worst "
+        "measured point is off it.",
+    ),
+    "accuracy": About(
+        "Errors of every backend",
+        ("backend", "preset", "signal"),
+        "Decibels from librosa in float64, for every signal and preset, by bench/accuracy.py; the place is that of the "
+        "worst value. Exact uint8: pixels of the stretched image that equal the reference's.",
+    ),
+    "extract": About(
+        "Files on disk to features on disk",
+        ("op", "peer", "threads"),
+        "WAV clips of 5 s at 44.1 kHz, by bench/extract.py, against librosa under joblib on all cores, beside the "
+        f"bound: decoding and features alone, one after the other. {TIMED}",
+    ),
+    "inference_frontend": About(
+        "The front end inside the ONNX file",
+        ("op", "peer"),
+        f"One clip, one thread, by bench/inference.py. {TIMED}",
+    ),
+    "inference": About(
+        "The exported model",
+        ("op", "peer"),
+        f"Waveform to probabilities, one clip, one thread, by bench/inference.py. {TIMED}",
+    ),
+    "inference_parity": About(
+        "Errors of the front end inside the ONNX file",
+        ("preset",),
+        "Largest dB from the float64 reference for each signal, by bench/inference.py.",
+    ),
+    "routes": About(
+        "Clips in memory to probabilities, by both routes",
+        ("op", "peer", "threads", "batch"),
+        "`graph` has the front end inside the ONNX file, `kernels` runs cumel's own before it; by bench/routes.py. "
+        f"{TIMED} The difference is the largest of a probability from torch eager.",
+    ),
+    "train": About(
+        "Training steps",
+        ("op", "device_used", "precision", "processes", "batch"),
+        "One optimiser step with its batch made anew, by bench/train.py.",
+    ),
+    "memory": About(
+        "Memory of an extraction",
+        ("op",),
+        "The process tree's memory while `cumel extract` runs, sampled by bench/memory.py; the curve is over time.",
+    ),
+    "static": About(
+        "The CUDA kernels, counted",
+        ("op", "arch"),
+        "Warp instructions per frame and the bounds that follow, out of the compiler alone, by bench/static.py: "
+        "computed, not measured.",
+    ),
+    "gpu_levers": About("Variants of the kernel on a GPU", (), "Every row of bench/gpu.py."),
+}
+
+
+def about(name: str) -> About:
+    """Describe a csv file; of an unknown one every row counts."""
+    return ABOUT.get(name, About(name.replace("_", " "), (), f"The rows of {name}.csv."))
