@@ -35,7 +35,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
     "cpu": (
         script("accuracy"),
         script("features"),
-        script("features", "--threads", "2", "--presets", "esc50", "--batches", "1", "16"),
+        script("features", "--threads", "2", "--presets", "esc50", "--batches", "16"),
         script("scaling"),
         script("extract"),
         script("inference"),

@@ -52,7 +52,7 @@ def points(device: str, threads: int) -> Iterator[Point]:
         yield Point("clip length, s", seconds, CFG, 1, seconds, threads, seconds <= PEERS_UP_TO_S)
     for n_clips in CLIPS[device]:
         yield Point("clips at once", n_clips, CFG, n_clips, CLIP_S, threads)
-    several = 4 if device == "cpu" else 256
+    several = 1 if device == "cpu" else 256
     for n_fft in N_FFT:
         yield Point("n_fft", n_fft, CFG.replace(n_fft=n_fft, n_mels=16, n_mfcc=16), several, CLIP_S, threads)
     for n_mels in N_MELS:

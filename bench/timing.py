@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.benchmark import Timer
 
-SLICE = {"cpu": 0.4, "cuda": 0.1}  # seconds of each peer in each round
+SLICE = {"cpu": 0.25, "cuda": 0.1}  # seconds of each peer in each round
 LEAST_CALLS, LEAST_ROUNDS = 50, 3  # both are enough
 MOST_SECONDS = 2.0  # also enough, for slow calls
 PACKAGES = ("torch", "torchaudio", "librosa")
@@ -88,16 +88,22 @@ def compare(
 def _slice(call: Call, device: str, seconds: float) -> np.ndarray:
     """Run for some seconds; seconds of each call."""
     if device == "cpu":
-        start = time.perf_counter()
-        call()
-        first = time.perf_counter() - start
-        if first > seconds:  # long enough that what it finds in caches does not count
+        first = _once(call)
+        if first > MOST_SECONDS:  # so long that what it finds in caches does not count
             return np.array([first])
+        if first > seconds:
+            return np.array([_once(call)])
         timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
         return np.array(timer.blocked_autorange(min_run_time=seconds).times)
     from cupyx.profiler import benchmark
 
     return benchmark(call, n_repeat=10**6, n_warmup=2, max_duration=seconds).gpu_times[0]
+
+
+def _once(call: Call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def peak_mb(call: Callable[[], Result], device: str = "cpu") -> tuple[float, Result]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from threading import Barrier, Lock
@@ -176,23 +176,28 @@ def _frames(clip: Tensor, n_samples: int, start: int, stop: int, cfg: FeatureCon
     """Frames `start` to `stop` of one clip as a view [stop - start, n_fft] of the samples that they cover."""
     first = start * cfg.hop_length - cfg.padding
     last = (stop - 1) * cfg.hop_length - cfg.padding + cfg.n_fft
-    inside = first >= 0 and last <= n_samples
-    samples = clip[first:last] if inside else _span(clip, n_samples, first, last, cfg.pad_mode)
+    samples = (
+        clip[first:last] if first >= 0 and last <= n_samples else _span(clip, n_samples, first, last, cfg.pad_mode)
+    )
     if samples.dtype == torch.int16:
         samples = samples.float().mul_(INT16_SCALE)
     return samples.as_strided((stop - start, cfg.n_fft), (cfg.hop_length, 1), samples.storage_offset())
 
 
 def _span(clip: Tensor, n_samples: int, first: int, last: int, pad_mode: str) -> Tensor:
-    """Copy samples `first` to `last` of a clip that ends on the way, padded."""
-    span = clip.new_zeros(last - first)
+    """Copy samples `first` to `last` of a clip that ends on the way, padded.
+
+    In few operators: between two of them a thread waits for Python's lock.
+    """
     low, high = max(first, 0), min(last, n_samples)
-    if low < high:
-        span[low - first : high - first] = clip[low:high]
-    if pad_mode == "reflect":  # by index, which is slow: what lies outside alone
-        for begin, end in ((first, min(low, last)), (max(high, first), last)):
-            span[begin - first : end - first] = clip[mirrored(n_samples, begin, end)]
-    return span
+    inside = clip[low:high]
+    if pad_mode == "constant":
+        return F.pad(inside, (low - first, last - high))
+    left, right = (clip[_mirrored(n_samples, *ends)] for ends in ((first, low), (high, last)))
+    return torch.cat((left, inside, right))
+
+
+_mirrored = lru_cache(maxsize=64)(mirrored)
 
 
 def _run(chunk: Callable[[int, int, int], None], lengths: list[int], cfg: FeatureConfig) -> None:
@@ -204,18 +209,19 @@ def _run(chunk: Callable[[int, int, int], None], lengths: list[int], cfg: Featur
         for start in range(0, n_frames, step)
     ]
 
-    def work(job: tuple[int, int, int]) -> None:
+    def work(jobs: Iterator[tuple[int, int, int]]) -> None:
         with torch.inference_mode():  # a thread's own; it also may write to what the caller made in that mode
-            chunk(*job)
+            for job in jobs:
+                chunk(*job)
 
     with _lock:  # making a pool changes torch's default for a moment
         threads = torch.get_num_threads()
         pool = _pool(threads, os.getpid()) if threads > 1 else None
+    jobs = iter(chunks)
     if pool is None:
-        for job in chunks:
-            work(job)
-    else:
-        list(pool.map(work, chunks))
+        work(jobs)
+    else:  # each thread takes the next chunk when it is free: a task for each would cost a tenth of a chunk
+        list(pool.map(work, [jobs] * threads))
 
 
 @lru_cache(maxsize=4)
