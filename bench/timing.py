@@ -97,7 +97,8 @@ def _slice(call: Call, device: str, seconds: float) -> np.ndarray:
         return np.array(timer.blocked_autorange(min_run_time=seconds).times)
     from cupyx.profiler import benchmark
 
-    return benchmark(call, n_repeat=10**6, n_warmup=2, max_duration=seconds).gpu_times[0]
+    # by name, since a partial has none
+    return benchmark(call, name="call", n_repeat=10**6, n_warmup=2, max_duration=seconds).gpu_times[0]
 
 
 def _once(call: Call) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..kernels.errors import CumelError, UnavailableError
 
-TOPICS = ("features", "accuracy", "extract", "train", "inference", "routes")
+TOPICS = ("accuracy", "features", "scaling", "extract", "memory", "inference", "routes", "train", "static")
 
 
 def run(topic: str, arguments: list[str], *, quiet: bool = False) -> dict[str, Any]:
