@@ -205,6 +205,15 @@ def test_reasons_are_in_the_table(results: Path, monkeypatch: pytest.MonkeyPatch
     )
 
 
+def test_a_backend_that_is_closer_is_found(results: Path) -> None:
+    common = {"preset": "esc50", "signal": "tone", "mean_db": "", "worst_at": "", "exact_uint8": ""} | CPU
+    errors = {"torchaudio": "1e-3", f"{OURS} CPU": "2e-3", f"{OURS} in ONNX": "1e-4", "scipy": "3e-3"}
+    write(results, "accuracy", [common | {"backend": name, "max_db": most} for name, most in errors.items()])
+    (found,) = ahead(results)
+    assert (found.pair.peer["peer"], found.what, round(found.factor, 3)) == ("torchaudio", CLOSER, 2)
+    assert found.pair.common == "esc50, tone"
+
+
 def test_parts_of_the_work_are_no_peers(results: Path) -> None:
     row = {"op": "extract", "threads": "2", "files": "9"}
     speeds = {"librosa under joblib": "100", "cumel extract": "300", "decode alone": "900", "bound: decode": "400"}

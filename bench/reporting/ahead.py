@@ -11,14 +11,21 @@ from reporting.topics import ABOUT
 FASTER, CLOSER = "faster", "closer to librosa"
 
 # Why, by csv file, peer and what it is ahead in. A peer without an entry stops bench/report.py.
+_DOUBLE = "float32 samples times its float64 window: its FFT runs in float64, ours in float32"
+_POCKETFFT = (
+    "both are float32 rounding: pocketfft's transform is off by 1.2e-7 of the spectrum, MKL's, which torch calls, by "
+    "1.3e-7, and the worst of 100,000 values differs from noise to noise"
+)
+_ORDER = "float32 rounding of sums in another order: each is closer on some signals"
 REASONS: dict[tuple[str, str, str], str] = {
-    ("features", "librosa", CLOSER): (
-        "float32 samples times its float64 window: its FFT runs in float64, ours in float32"
-    ),
-    ("features", "scipy", CLOSER): (
-        "both are float32 rounding: pocketfft's transform is off by 1.2e-7 of the spectrum, MKL's, which torch calls, "
-        "by 1.3e-7, and the worst of 100,000 values differs from noise to noise"
-    ),
+    ("features", "librosa", CLOSER): _DOUBLE,
+    ("features", "scipy", CLOSER): _POCKETFFT,
+    ("features", "nnAudio", CLOSER): _ORDER,
+    ("accuracy", "librosa float32", CLOSER): _DOUBLE,
+    ("accuracy", "scipy", CLOSER): _POCKETFFT,
+    ("accuracy", "torchaudio", CLOSER): _ORDER,
+    ("accuracy", "nnAudio", CLOSER): _ORDER,
+    ("accuracy", "NVIDIA DALI", CLOSER): _ORDER,
 }
 
 
@@ -26,15 +33,17 @@ class Comparison(NamedTuple):
     """How the peers of a csv file are compared with cumel's own rows."""
 
     groups: tuple[str, ...]  # columns that are equal in rows which may be compared
-    speed: str  # column
+    speed: str  # column; none where only errors count
     own: tuple[str, ...]  # how the names of our rows begin
     error: str = ""  # column, where a row has an error of its own against librosa
     more_is_faster: bool = False
-    parts: tuple[str, ...] = ()  # how rows begin that do only a part of the work
+    parts: tuple[str, ...] = ()  # how rows begin that are no peers: they do a part of the work, or are ours as well
+    peer: str = "peer"  # column of the names
 
 
 COMPARED = {
     "features": Comparison(("preset", "threads", "batch", "source"), "ms_per_clip", ("cumel",), error="max_db"),
+    "accuracy": Comparison(("preset", "signal"), "", ("cumel CPU",), error="max_db", parts=("cumel",), peer="backend"),
     "extract": Comparison(
         ("op", "threads", "files"),
         "files_per_s",
@@ -71,6 +80,8 @@ class Ahead(NamedTuple):
 def _ours(rows: list[Row], how: Comparison) -> Row | None:
     """Return the row called cumel, or else our fastest."""
     own = [row for row in rows if row["peer"].startswith(how.own)]
+    if not how.speed:
+        return own[0] if own else None
     return next(
         (row for row in own if row["peer"] == "cumel"), max(own, key=lambda row: _speed(row, how), default=None)
     )
@@ -99,10 +110,10 @@ def pairs(results: Path) -> Iterator[Pair]:
     for topic, how in COMPARED.items():
         path = results / f"{topic}.csv"
         if path.exists():
-            columns = ("device", "peer", *how.groups, how.speed, *filter(None, [how.error]))
+            columns = ("device", how.peer, *how.groups, *filter(None, [how.speed, how.error]))
             rows = newest(read(path, columns).rows, ABOUT[topic].keys)
-            timed = [row for row in rows if number(row, how.speed) is not None]
-            for (device, *group), same in by(timed, "device", *how.groups).items():
+            known = [row | {"peer": row[how.peer]} for row in rows if number(row, how.speed or how.error) is not None]
+            for (device, *group), same in by(known, "device", *how.groups).items():
                 common = place(group, how.groups)
                 for row in same:
                     if not row["peer"].startswith((*how.own, *how.parts)):
@@ -114,7 +125,7 @@ def _advantages(pair: Pair) -> Iterator[tuple[str, float, bool]]:
     how, peer, own = COMPARED[pair.topic], pair.peer, pair.own
     if own is None:
         return
-    if (factor := _speed(peer, how) / _speed(own, how)) > 1:
+    if how.speed and (factor := _speed(peer, how) / _speed(own, how)) > 1:
         yield FASTER, factor, _clear(peer, own)
     if how.error:
         theirs, mine = number(peer, how.error), number(own, how.error)

@@ -122,5 +122,5 @@ def ahead_table(results: Path) -> str:
         lines.append((topic, peer, what, f"{len(several)} of {n}", times(most.factor), there, most.reason))
     names = ("benchmark", "peer", "is", "in comparisons", "by at most", "there", "why")
     how = f"{FASTER} by the median time, {CLOSER} by the largest error"
-    said = f"{n_compared} comparisons of a peer with cumel at the same preset, threads, batch and source; {how}."
+    said = f"{n_compared} comparisons of a peer with cumel at the same preset, threads, batch, source or signal; {how}."
     return f"{table(names, lines, words=(0, 1, 2, 5, 6))}\n\n{said}"
