@@ -91,7 +91,7 @@ def _ahead(results: Path, found: list[Ahead]) -> str:
     """List every row of a peer that is ahead, and those that nothing of ours compares with."""
     compared = list(pairs(results))
     both = sum(pair.own is not None for pair in compared)
-    text = f"{len(found)} times in {both} comparisons of a peer's row with ours of the same preset, threads, batch, source or signal."
+    text = f"{len(found)} times in {both} comparisons of a peer's row with ours at the same sizes, source or signal."
     alone = [
         f"{pair.topic}: {pair.peer['peer']} in {pair.common} on {pair.device}" for pair in compared if not pair.own
     ]
