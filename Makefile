@@ -21,15 +21,19 @@ $(VENV)/installed: pyproject.toml constraints.txt
 test: install
 	$(BIN)/pytest
 
+# The tests with those that need a GPU, and every kernel under CUDA's own checkers. These see the edges of torch's
+# memory only without its pool, and know calls of the driver that fail by design.
+SANITIZER ?= compute-sanitizer --report-api-errors no --error-exitcode 1
 test-gpu: install
 	$(BIN)/pytest --require-gpu
+	PYTORCH_NO_CUDA_MEMORY_CACHING=1 $(SANITIZER) --tool memcheck $(BIN)/python bench/gpu.py --check-only
+	PYTORCH_NO_CUDA_MEMORY_CACHING=1 $(SANITIZER) --tool racecheck $(BIN)/python bench/gpu.py --check-only
 
 # Every benchmark of the CPU, within eight minutes; then the README's tables and bench/report/index.html.
 bench: install
 	$(BIN)/python bench/everything.py cpu
 
-# Everything that only a GPU can tell, within eight minutes, into one folder: the benchmarks with their rows and plots, the
-# kernels under CUDA's own checkers, the tests that need a device.
+# All that a GPU can be timed at, checked first, within eight minutes, into one folder: rows, plots and page.
 GPU_OUT ?= bench/gpu
 bench-gpu: install
 	$(BIN)/python bench/everything.py cuda --out $(GPU_OUT)

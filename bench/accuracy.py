@@ -22,7 +22,7 @@ from cumel.export.routes import FEATURES
 from cumel.kernels import PRESETS, FeatureConfig, log_mel, mel_image
 from cumel.kernels.reference import FLAT_DB
 
-from peers import dali_log_mel, has_dali, nnaudio_log_mel, packages, scipy_log_mel, torchaudio_log_mel
+from peers import LogMel, others, packages, without_tf32
 from tested import (
     KINDS,
     Emulated,
@@ -37,7 +37,6 @@ from timing import machine, write_rows
 
 SECONDS = 5.0
 NAMES = ("esc50", "librosa", "whisper", "panns")
-CUDA = "cumel CUDA"
 
 
 class Output(NamedTuple):
@@ -71,24 +70,19 @@ def librosas(cfg: FeatureConfig) -> Backend:
     return compute
 
 
-def in_torch(build: Callable[[FeatureConfig], Callable[[torch.Tensor], torch.Tensor]]) -> Callable[..., Backend]:
+def in_torch(of_clips: LogMel, device: str) -> Backend:
     """Turn what `peers` builds into a backend."""
 
-    def backend(cfg: FeatureConfig) -> Backend:
-        of_clips = build(cfg)
+    def compute(y: np.ndarray) -> Output:
+        db = of_clips(torch.from_numpy(as_float(y))[None].to(device))[0].cpu().numpy()
+        return Output(db, stretched(db))
 
-        def compute(y: np.ndarray) -> Output:
-            db = of_clips(torch.from_numpy(as_float(y))[None])[0].numpy()
-            return Output(db, stretched(db))
-
-        return compute
-
-    return backend
+    return compute
 
 
-def public(device: str) -> Callable[[FeatureConfig], Backend]:
+def public(cfg: FeatureConfig, device: str) -> Backend:
     """Build our public functions on a device."""
-    return lambda cfg: lambda y: Output(log_mel(y, cfg, device=device), mel_image(y, cfg, device=device))
+    return lambda y: Output(log_mel(y, cfg, device=device), mel_image(y, cfg, device=device))
 
 
 def emulation(cfg: FeatureConfig) -> Backend:
@@ -111,21 +105,17 @@ def in_onnx(cfg: FeatureConfig) -> Backend:
     return compute
 
 
-PEERS: dict[str, Callable[[FeatureConfig], Backend]] = {
-    "librosa float32": librosas,
-    "scipy": in_torch(scipy_log_mel),
-    "torchaudio": in_torch(lambda cfg: torchaudio_log_mel(cfg, "cpu")),
-    "nnAudio": in_torch(lambda cfg: nnaudio_log_mel(cfg, "cpu")),
-}
-OURS: dict[str, Callable[[FeatureConfig], Backend]] = {
-    "cumel CPU": public("cpu"),
-    "cumel CUDA source, emulated": emulation,
-    "cumel in ONNX": in_onnx,
-}
-if has_dali():
-    PEERS["NVIDIA DALI"] = in_torch(lambda cfg: dali_log_mel(cfg, "cpu", 1))
-if torch.cuda.is_available():
-    OURS[CUDA] = public("cuda")
+def backends(cfg: FeatureConfig, device: str) -> dict[str, Backend]:
+    """Build what computes on a device: first the peers, then ours, whose names begin with cumel."""
+    theirs = {name: in_torch(compute, device) for name, compute in others(cfg, device, 1).items()}
+    if device == "cuda":
+        return theirs | {"cumel CUDA": public(cfg, device)}
+    ours = {
+        "cumel CPU": public(cfg, device),
+        "cumel CUDA source, emulated": emulation(cfg),
+        "cumel in ONNX": in_onnx(cfg),
+    }
+    return {"librosa float32": librosas(cfg), **theirs, **ours}
 
 
 def row(backend: str, preset: str, kind: str, got: Output, expected: np.ndarray) -> dict[str, Any]:
@@ -158,17 +148,17 @@ def within(got: Output, expected: np.ndarray, oracle: Oracle, kind: str) -> bool
     return True
 
 
-def compare_preset(preset: str) -> tuple[list[dict[str, Any]], list[str]]:
+def compare_preset(preset: str, device: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the rows of one preset, and those of our backends that are too far off."""
     cfg, rows, broken = PRESETS[preset], [], []
-    backends = {name: build(cfg) for name, build in (PEERS | OURS).items()}
+    built = backends(cfg, device)
     for kind in KINDS:
         y = signal(kind, round(SECONDS * cfg.sr), cfg.sr)
         oracle, expected = Oracle(y, cfg), librosa_db(librosa_mel(y, cfg), cfg)
-        for name, compute in backends.items():
+        for name, compute in built.items():
             got = compute(y)
             rows.append(row(name, preset, kind, got, expected))
-            if name in OURS and not within(got, expected, oracle, kind):
+            if name.startswith("cumel") and not within(got, expected, oracle, kind):
                 broken.append(f"{name}, {preset}, {kind}")
     return rows, broken
 
@@ -184,18 +174,21 @@ def worst(rows: list[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     """Compare, append the rows, name the worst, and fail for what breaks a tolerance."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    device = parser.parse_args().device
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("no CUDA device: nothing to measure")
+    without_tf32()
     rows, broken = [], []
     for preset in NAMES:
-        more, too_far = compare_preset(preset)
+        more, too_far = compare_preset(preset, device)
         rows += more
         broken += too_far
-    rows.sort(key=lambda row: [*PEERS, *OURS].index(row["backend"]))
+    names = list(dict.fromkeys(row["backend"] for row in rows))
+    rows.sort(key=lambda row: names.index(row["backend"]))
     runtime = packages_distributions()["onnxruntime"][0]
-    for device in ("cpu", "cuda"):
-        some = [row for row in rows if (row["backend"] == CUDA) == (device == "cuda")]
-        if some:
-            write_rows("accuracy", some, machine(device, [*packages(device), runtime]))
+    write_rows("accuracy", rows, machine(device, [*packages(device), *([runtime] if device == "cpu" else [])]))
     print("The worst of each:", *worst(rows), sep="\n  ")
     if broken:
         raise SystemExit(f"further from librosa than tests/signals.py allows: {'; '.join(broken)}")

@@ -22,7 +22,7 @@ from timing import compare, machine, write_rows
 CFG = PRESETS["esc50"]
 N_CLIPS = 512  # of 5 s: 450 MB of float32, more than an L2 cache holds
 NOISE_DB = 1e-3
-LEVERS = {"blocks of a multiprocessor": (3, 4, 5), "frames of a block": (8, 16, 32)}
+LEVERS = {"blocks asked for": (3, 4, 5), "frames of a block": (8, 16, 32)}
 
 
 def levers(y: Tensor) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from cumel.export.model import Model, load_model
 from cumel.export.providers import lacking
 from cumel.export.to_onnx import export
 
+from peers import without_tf32
 from timing import SLICE, compare, machine, write_rows
 
 TOLERANCE = 1e-4  # of a probability; 3e-7 here
@@ -168,7 +169,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("no CUDA device: nothing to measure")
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # as in ONNX Runtime here
+    without_tf32()  # as ONNX Runtime here
     recipe = RECIPES[options.recipe]
     torch.manual_seed(0)
     net = recipe.build(50).eval()

@@ -39,11 +39,12 @@ def clip_lengths(lengths: Lengths, y: Tensor, cfg: FeatureConfig) -> tuple[list[
         raise CumelError(
             f"lengths has shape {given.shape} and dtype {given.dtype}: give one whole number per clip, {batch}"
         )
-    flat = [int(n) for n in given.reshape(-1)]
-    for clip, n in enumerate(flat):
+    flat = given.reshape(-1).tolist()
+    for n in dict.fromkeys(flat):  # most clips of a batch are as long as another
         if not 1 <= n <= longest:
-            raise CumelError(f"lengths[{clip}]={n}: must be between 1 and the {longest} samples of y")
+            raise CumelError(f"lengths[{flat.index(n)}]={n}: must be between 1 and the {longest} samples of y")
         if cfg.n_frames(n) == 0:
+            clip = flat.index(n)
             raise CumelError(f"clip {clip} has {n} samples, fewer than n_fft={cfg.n_fft}: use center=True or pad it")
     if packed and sum(flat) != longest:
         raise CumelError(

@@ -92,11 +92,31 @@ def test_a_wrong_result_is_not_timed() -> None:
     errors, _ = features.checked(right, truth, "cpu")
     assert errors.shape == (2, 80, 501)
     wrong = features.Way("another", "int16", lambda: log_mel(pcm, WHISPER) + 0.01, 2, 2)
-    with pytest.raises(SystemExit, match=r"another, int16: 1.0e-02 from librosa, more than 0.001: not timed"):
+    with pytest.raises(features.WrongError, match=r"1.0e-02 from librosa, more than 0.001: not timed"):
         features.checked(wrong, truth, "cpu")
     nothing = features.Way("a third", "int16", lambda: torch.full((2, 80, 501), torch.nan), 2, 2)
-    with pytest.raises(SystemExit, match="a third"):
+    with pytest.raises(features.WrongError, match="nan from librosa"):
         features.checked(nothing, truth, "cpu")
+
+
+def test_a_peer_that_is_wrong_is_named_and_ours_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ways(*names: str) -> None:
+        monkeypatch.setattr(
+            features,
+            "ways",
+            lambda cfg, pcm, _: [
+                features.Way(name, "int16", lambda off=off: log_mel(pcm, cfg) + off, len(pcm), 2)
+                for off, name in enumerate(names)
+            ],
+        )
+
+    ways("cumel", "another")
+    rows, wrong = features.measure("whisper", 2, "cpu", {"device": 1e10})
+    assert [row["peer"] for row in rows] == ["cumel"]
+    assert wrong == ["whisper, 2 at once: another, int16: 1.0e+00 from librosa, more than 0.001: not timed"]
+    ways("another", "cumel")
+    with pytest.raises(SystemExit, match=r"whisper, 2 at once: cumel, int16: 1.0e"):
+        features.measure("whisper", 2, "cpu", {"device": 1e10})
 
 
 def test_a_wrong_end_of_a_long_clip_is_seen() -> None:
@@ -112,27 +132,45 @@ def test_a_wrong_end_of_a_long_clip_is_seen() -> None:
 
 def test_every_step_is_there() -> None:
     for steps in everything.STEPS.values():
-        for step in steps:
-            scripts = [word for word in step if word.endswith(".py")]
-            assert all(Path(script).is_file() for script in scripts), step
-            assert scripts or step == everything.PYTEST
+        for _, script, *options in steps:
+            text = Path(script).read_text()
+            assert all(f'add_argument("{option}"' in text for option in options if option.startswith("--")), script
 
 
 def test_a_step_that_fails_is_named_and_the_others_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = (sys.executable, "-c", f"open({str(tmp_path / 'ran')!r}, 'w')")
-    bad = (sys.executable, "-c", "raise SystemExit(3)")
-    monkeypatch.setattr(everything, "STEPS", {"cpu": (bad, ("no-such-program",), good)})
+    bad, endless = ((sys.executable, "-c", code) for code in ("raise SystemExit(3)", "while True: pass"))
+    monkeypatch.setattr(everything, "STEPS", {"cpu": (bad, endless, good)})
+    monkeypatch.setattr(everything, "LIMIT", 1)
     monkeypatch.setattr(everything, "script", lambda *_: (sys.executable, "-c", "pass"))
     monkeypatch.setattr(sys, "argv", ["everything.py", "cpu", "--out", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"failed: -c raise SystemExit\(3\); no-such-program"):
+    with pytest.raises(SystemExit, match=r"failed: -c raise SystemExit\(3\); -c while True: pass"):
         everything.main()
     assert (tmp_path / "ran").exists()
-    assert "no-such-program is not installed" in capsys.readouterr().out
+    assert "stopped after 1 s" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["features", "scaling"])
+def test_what_takes_too_long_on_a_gpu_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = ((sys.executable, "-c", f"open({str(tmp_path / name)!r}, 'w')") for name in ("first", "second"))
+    monkeypatch.setattr(everything, "STEPS", {"cuda": (first, second)})
+    monkeypatch.setattr(everything, "BUDGET", 1e-6)
+    monkeypatch.setattr(everything, "script", lambda *_: (sys.executable, "-c", "print('the report')"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(sys, "argv", ["everything.py", "cuda"])
+    clock = iter(range(100))
+    monkeypatch.setattr(everything.time, "monotonic", lambda: next(clock) / 2e6)
+    with pytest.raises(SystemExit, match=r"failed: .*second"):
+        everything.main()
+    assert (tmp_path / "first").exists()
+    assert not (tmp_path / "second").exists()
+    assert "left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["features", "scaling", "accuracy"])
 def test_a_gpu_that_is_not_there_is_no_processor(name: str) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is one")

@@ -171,11 +171,11 @@ def test_the_newest_row_of_each_device_counts(results: Path) -> None:
 def test_a_peer_that_is_ahead_needs_a_reason(results: Path, root: Path) -> None:
     write(results, "features", [features("another", 1, 1e-4), features(OURS, 2, 2e-4)])
     with pytest.raises(
-        SystemExit, match=r"features.csv: another is ahead of cumel in esc50, threads 1, batch 1, float32"
+        SystemExit, match=r"REASONS .*\n  \('features', 'another', 'faster'\): in esc50, threads 1, batch 1, float32"
     ):
         render((root / "README.md").read_text(), results)
     reasons = {("features", "another", FASTER): "a fast machine", ("features", "another", CLOSER): ""}
-    with pytest.raises(SystemExit, match=r"\(closer to librosa, 2 x, a processor\): say why in REASONS"):
+    with pytest.raises(SystemExit, match=r"'closer to librosa'\): in esc50, .*, 2 x, a processor"):
         explained(ahead(results, reasons), results)
     found = ahead(results, reasons | {("features", "another", CLOSER): "luck"})
     assert [(one.what, round(one.factor, 3), one.reason) for one in found] == [
@@ -183,10 +183,9 @@ def test_a_peer_that_is_ahead_needs_a_reason(results: Path, root: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_missing_reason_costs_no_page(results: Path, tmp_path: Path) -> None:
+def test_a_page_needs_no_reasons(results: Path, tmp_path: Path) -> None:
     write(results, "features", [features("another", 1, 3e-4), features(OURS, 2, 2e-4)])
-    with pytest.raises(SystemExit, match="another is ahead of cumel"):
-        write_page(results, tmp_path)
+    write_page(results, tmp_path)
     assert "no reason is given yet" in (tmp_path / "index.html").read_text()
 
 

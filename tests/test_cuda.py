@@ -219,11 +219,11 @@ def test_two_streams_at_once(name: str) -> None:
 def test_a_graph_replays(feature: str) -> None:
     cfg, y = CONFIGS["esc50"], noise(n_clips=4).cuda()
     side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         compute(feature, y, cfg)
-    side.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=side):  # tables are there on the stream that uploaded them
         out = compute(feature, y, cfg)
     for seed in range(1, 4):
         y.copy_(noise(n_clips=4, seed=seed))

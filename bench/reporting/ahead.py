@@ -43,7 +43,9 @@ class Comparison(NamedTuple):
 
 COMPARED = {
     "features": Comparison(("preset", "threads", "batch", "source"), "ms_per_clip", ("cumel",), error="max_db"),
-    "accuracy": Comparison(("preset", "signal"), "", ("cumel CPU",), error="max_db", parts=("cumel",), peer="backend"),
+    "accuracy": Comparison(
+        ("preset", "signal"), "", ("cumel CPU", "cumel CUDA"), error="max_db", parts=("cumel",), peer="backend"
+    ),
     "extract": Comparison(
         ("op", "threads", "files"),
         "files_per_s",
@@ -144,11 +146,12 @@ def ahead(results: Path, reasons: Mapping[tuple[str, str, str], str] = REASONS) 
 
 def explained(found: list[Ahead], results: Path) -> list[Ahead]:
     """Return what was found; exit when something has no reason."""
-    for one in found:
-        if not one.reason:
-            key = (one.pair.topic, one.pair.peer["peer"], one.what)
-            raise SystemExit(
-                f"{results / key[0]}.csv: {key[1]} is ahead of cumel in {one.pair.common} ({one.what}, "
-                f"{one.factor:.3g} x, {one.pair.device}): say why in REASONS of bench/reporting/ahead.py, under {key}"
-            )
+    missing = {(one.pair.topic, one.pair.peer["peer"], one.what): one for one in found if not one.reason}
+    if missing:
+        said = "".join(
+            f"\n  {key}: in {one.pair.common}, {one.factor:.3g} x, {one.pair.device}" for key, one in missing.items()
+        )
+        raise SystemExit(
+            f"{results}: peers ahead of cumel without a reason in REASONS of bench/reporting/ahead.py:{said}"
+        )
     return found

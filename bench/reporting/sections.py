@@ -9,7 +9,7 @@ from pathlib import Path
 from cumel.esc50.page import page, picture, table
 from cumel.esc50.plots import save
 
-from reporting.ahead import REASONS, Ahead, ahead, explained, pairs
+from reporting.ahead import REASONS, Ahead, ahead, pairs
 from reporting.drawings import drawings
 from reporting.rows import Row, Topic, by, newest, read, times, unique
 from reporting.topics import ABOUT, about
@@ -39,7 +39,6 @@ def write_page(results: Path, out: Path, reasons: Mapping[tuple[str, str, str], 
     path = out / "index.html"
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(page("Benchmarks", f"<ul>{contents}</ul>{body}"), encoding="utf-8")
-    explained(found, results)
     return path
 
 
