@@ -33,7 +33,8 @@ def script(name: str, *options: str) -> Step:
 STEPS: dict[str, tuple[Step, ...]] = {
     "cpu": (
         script("accuracy"),
-        script("features"),
+        script("features", "--batches", "1", "16"),
+        script("features", "--presets", "esc50", "--batches", "256"),
         script("features", "--threads", "2", "--presets", "esc50", "--batches", "16"),
         script("scaling"),
         script("extract"),

@@ -32,6 +32,7 @@ from timing import Times, compare, machine, write_rows
 CFG = PRESETS["esc50"]
 PEER, OURS = "librosa under joblib", "cumel extract"
 DECODE, FEATURES, COPIES = "decode alone", "features alone", "copies alone"
+AT_ONCE = 64  # clips
 FASTER = 2.5  # of librosa, demanded on two cores
 OF_BOUND = {"cpu": 0.85, "cuda": 0.60}  # demanded
 
@@ -56,6 +57,18 @@ def single_threads() -> Iterator[Callable[..., list]]:
     with ThreadPoolExecutor(CORES, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         yield lambda function, items: list(pool.map(function, items))
     torch.set_num_threads(before)
+
+
+def features(clips: list[np.ndarray]) -> Callable[[], None]:
+    """Return what computes the features alone in our fastest way: many clips of one length at once, on all cores."""
+    batches = [np.stack(clips[i : i + AT_ONCE]) for i in range(0, len(clips), AT_ONCE)]
+
+    def compute() -> None:
+        torch.set_num_threads(CORES)
+        for batch in batches:
+            log_mel(batch, CFG)
+
+    return compute
 
 
 def copies(clips: list[np.ndarray], device: torch.device) -> Callable[[], None]:
@@ -102,7 +115,7 @@ def main() -> None:
                 DECODE: lambda: threads(lambda path: samples_of(path).size, paths),
             }
             if device.type == "cpu":
-                calls[FEATURES] = lambda: threads(lambda y: log_mel(y, CFG).shape, clips)
+                calls[FEATURES] = features(clips)
             else:
                 calls[COPIES] = copies(clips, device)
             calls[PEER]()
