@@ -143,7 +143,7 @@ def test_a_step_that_fails_is_named_and_the_others_run(
     good = (sys.executable, "-c", f"open({str(tmp_path / 'ran')!r}, 'w')")
     bad, endless = ((sys.executable, "-c", code) for code in ("raise SystemExit(3)", "while True: pass"))
     monkeypatch.setattr(everything, "STEPS", {"cpu": (bad, endless, good)})
-    monkeypatch.setattr(everything, "LIMIT", 1)
+    monkeypatch.setitem(everything.LIMIT, "cpu", 1)
     monkeypatch.setattr(everything, "script", lambda *_: (sys.executable, "-c", "pass"))
     monkeypatch.setattr(sys, "argv", ["everything.py", "cpu", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match=r"failed: -c raise SystemExit\(3\); -c while True: pass"):
