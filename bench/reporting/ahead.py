@@ -16,7 +16,7 @@ _POCKETFFT = (
     "both are float32 rounding: pocketfft's transform is off by 1.2e-7 of the spectrum, MKL's, which torch calls, by "
     "1.3e-7, and the worst of 100,000 values differs from noise to noise"
 )
-_ORDER = "float32 rounding of sums in another order: each is closer on some signals"
+_ORDER = "most likely float32 rounding of sums in another order (not traced); each is closer on some signals"
 REASONS: dict[tuple[str, str, str], str] = {
     ("features", "librosa", CLOSER): _DOUBLE,
     ("features", "scipy", CLOSER): _POCKETFFT,
