@@ -19,24 +19,21 @@ from onnxscript import ir
 from cumel.esc50.verify import librosa_log_mel
 from cumel.export.frontend import LOG_MEL, WAVEFORM, standalone
 from cumel.export.routes import FEATURES
-from cumel.kernels import PRESETS, FeatureConfig, log_mel, mel_image
-from cumel.kernels.reference import FLAT_DB
+from cumel.kernels import PRESETS, FeatureConfig, log_mel, mel_image, reference
 
-from peers import LogMel, others, packages, without_tf32
+from peers import TIMED, LogMel, librosas_log_mel, others, packages, without_tf32
 from tested import (
     KINDS,
     Emulated,
     Oracle,
     compile_many,
     kernels,
-    librosa_db,
-    librosa_mel,
+    librosa_input,
     signal,
 )
-from timing import machine, write_rows
+from timing import demand, machine, write_rows
 
 SECONDS = 5.0
-NAMES = ("esc50", "librosa", "whisper", "panns")
 
 
 class Output(NamedTuple):
@@ -49,25 +46,9 @@ class Output(NamedTuple):
 Backend = Callable[[np.ndarray], Output]  # of one clip [n_samples], float32 or int16
 
 
-def stretched(db: np.ndarray) -> np.ndarray:
-    """Stretch decibels over 0..255 and truncate, in their own precision."""
-    span = np.ptp(db)
-    return (255 * (db - db.min()) / span if span >= FLAT_DB else np.zeros_like(db)).astype(np.uint8)
-
-
 def as_float(y: np.ndarray) -> np.ndarray:
     """Scale int16, which only ours read as it is."""
     return y / np.float32(32768) if y.dtype == np.int16 else y
-
-
-def librosas(cfg: FeatureConfig) -> Backend:
-    """Build librosa in float32."""
-
-    def compute(y: np.ndarray) -> Output:
-        db = librosa_log_mel(as_float(y), cfg)
-        return Output(db, stretched(db))
-
-    return compute
 
 
 def in_torch(of_clips: LogMel, device: str) -> Backend:
@@ -75,7 +56,7 @@ def in_torch(of_clips: LogMel, device: str) -> Backend:
 
     def compute(y: np.ndarray) -> Output:
         db = of_clips(torch.from_numpy(as_float(y))[None].to(device))[0].cpu().numpy()
-        return Output(db, stretched(db))
+        return Output(db, reference.stretch(db))
 
     return compute
 
@@ -115,7 +96,7 @@ def backends(cfg: FeatureConfig, device: str) -> dict[str, Backend]:
         "cumel CUDA source, emulated": emulation(cfg),
         "cumel in ONNX": in_onnx(cfg),
     }
-    return {"librosa float32": librosas(cfg), **theirs, **ours}
+    return {"librosa float32": in_torch(librosas_log_mel(cfg), device), **theirs, **ours}
 
 
 def row(backend: str, preset: str, kind: str, got: Output, expected: np.ndarray) -> dict[str, Any]:
@@ -130,7 +111,7 @@ def row(backend: str, preset: str, kind: str, got: Output, expected: np.ndarray)
         "max_db": float(error.max()),
         "mean_db": float(error.mean()),
         "worst_at": f"band {band}, frame {frame}, {depth:.0f} dB below the maximum" if error.max() != 0 else "",
-        "exact_uint8": float((got.image == stretched(expected)).mean()),
+        "exact_uint8": float((got.image == reference.stretch(expected)).mean()),
     }
 
 
@@ -154,7 +135,7 @@ def compare_preset(preset: str, device: str) -> tuple[list[dict[str, Any]], list
     built = backends(cfg, device)
     for kind in KINDS:
         y = signal(kind, round(SECONDS * cfg.sr), cfg.sr)
-        oracle, expected = Oracle(y, cfg), librosa_db(librosa_mel(y, cfg), cfg)
+        oracle, expected = Oracle(y, cfg), librosa_log_mel(librosa_input(y), cfg)
         for name, compute in built.items():
             got = compute(y)
             rows.append(row(name, preset, kind, got, expected))
@@ -177,11 +158,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     device = parser.parse_args().device
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("no CUDA device: nothing to measure")
+    demand(device)
     without_tf32()
     rows, broken = [], []
-    for preset in NAMES:
+    for preset in TIMED:
         more, too_far = compare_preset(preset, device)
         rows += more
         broken += too_far

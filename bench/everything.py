@@ -10,9 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
+
+from timing import demand
 
 BENCH = Path(__file__).resolve().parent
 BUDGET = 480  # seconds, of all steps on a GPU: what has not begun by then is left out, and said
@@ -73,8 +74,7 @@ def main() -> None:
     parser.add_argument("device", choices=sorted(STEPS))
     parser.add_argument("--out", type=Path, help="folder for rows, plots and page; bench/ itself when absent")
     options = parser.parse_args()
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("no CUDA device: nothing to measure")
+    demand(options.device)
     environment, report = {k: v for k, v in os.environ.items() if k not in REMOVED}, script("report")
     if options.out is not None:
         results = options.out.resolve() / "results"

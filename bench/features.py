@@ -19,11 +19,10 @@ from torch import Tensor
 from cumel.esc50.verify import librosa_log_mel
 from cumel.kernels import PRESETS, FeatureConfig, log_mel, mel_image, plan, reference
 
-from peers import librosas_log_mel, others, packages, without_tf32
-from timing import Times, compare, copy_rate, machine, peak_mb, write_rows
+from peers import TIMED, librosas_log_mel, others, packages, without_tf32
+from timing import Times, compare, copy_rate, demand, machine, peak_mb, write_rows
 
 SECONDS = 5
-TIMED = ("esc50", "librosa", "whisper", "panns")
 BATCHES = {"cpu": (1, 16, 256), "cuda": (1, 16, 256, 4096)}
 CACHED = 2**28  # bytes of a batch: less may stay in a GPU's L2 cache, and no roof of memory is over it
 LIMITS = {torch.float32: 1e-3, torch.float16: 0.05, torch.uint8: 1.0}  # dB, of an image levels; noise
@@ -217,8 +216,7 @@ def main() -> None:
     parser.add_argument("--batches", nargs="*", type=int)
     options = parser.parse_args()
     device = options.device
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("no CUDA device: nothing to measure")
+    demand(device)
     without_tf32()
     torch.set_num_threads(options.threads)
     threadpool_limits(options.threads)  # librosa's BLAS

@@ -17,7 +17,7 @@ from cumel.kernels.frontend import Clips
 from cumel.kernels.plan import Stage
 
 from peers import packages
-from timing import compare, machine, write_rows
+from timing import compare, demand, machine, write_rows
 
 CFG = PRESETS["esc50"]
 N_CLIPS = 512  # of 5 s: 450 MB of float32, more than an L2 cache holds
@@ -70,8 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check-only", action="store_true", help="run every kernel once on small shapes, time nothing")
     options = parser.parse_args()
-    if not torch.cuda.is_available():
-        raise SystemExit("no CUDA device: nothing to measure")
+    demand("cuda")
     if options.check_only:
         return every_kernel()
     rng = torch.Generator("cuda").manual_seed(0)

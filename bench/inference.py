@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable
 from importlib.metadata import packages_distributions
 
-import librosa
 import numpy as np
 import onnxruntime
 import torch
@@ -16,6 +15,7 @@ from onnxscript import ir
 from torch import Tensor, nn
 
 from cumel.esc50.recipes import RECIPES, Recipe
+from cumel.esc50.verify import librosa_log_mel
 from cumel.export.check_frontend import signals
 from cumel.export.frontend import prepend, standalone
 from cumel.export.network import Classifier, to_onnx
@@ -63,12 +63,6 @@ def session(model: ir.Model) -> Callable[[np.ndarray], np.ndarray]:
     return lambda y: loaded.run(None, {name: y})[0]
 
 
-def reference(y: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
-    """Librosa's decibels, in float64."""
-    mel = librosa.feature.melspectrogram(y=y.astype(np.float64), dtype=np.float64, **cfg.librosa_mel())
-    return librosa.power_to_db(mel, ref=cfg.ref, amin=cfg.amin, top_db=cfg.top_db)
-
-
 def where() -> dict[str, str]:
     """Describe the machine, with whichever ONNX Runtime it has."""
     runtime = packages_distributions()["onnxruntime"][0]
@@ -84,7 +78,7 @@ def parity() -> None:
         run = session(model)
         row = {"preset": preset, "nodes": len(model.graph), "kib": len(ir.to_proto(model).SerializeToString()) / 1024}
         for name, y in signals(n_samples, cfg.sr).items():
-            expected = reference(y, cfg)
+            expected = librosa_log_mel(y.astype(np.float64), cfg)
             floor = expected.max() - DEPTH
             error = np.abs(np.maximum(run(y[None])[0, 0], floor) - np.maximum(expected, floor))
             row[f"{name}_db"] = float(error.max())
@@ -126,7 +120,7 @@ def frontends(preset: str, rounds: int) -> list[dict]:
     runs = {name: session(model) for name, model in models.items()}
     runs["torch.stft eager"] = lambda y: eager(torch.from_numpy(y)).numpy()
     runs["cumel on the CPU"] = lambda y: log_mel(y, cfg)[:, None]
-    expected = reference(y[0], cfg)
+    expected = librosa_log_mel(y[0].astype(np.float64), cfg)
     for name, run in runs.items():
         error = np.abs(run(y)[0, 0] - expected).max()
         if not error <= 1e-3:

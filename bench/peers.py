@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import scipy.fft
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
@@ -17,6 +16,7 @@ from cumel.kernels import FeatureConfig
 from cumel.kernels.filterbank import mel_matrix, window
 
 LogMel = Callable[[Tensor], Tensor]  # [n_clips, n_samples] to [n_clips, n_mels, n_frames]
+TIMED = ("esc50", "librosa", "whisper", "panns")  # presets
 AT_ONCE = 256  # clips: more at once and what peers keep between their steps would not fit
 
 
@@ -35,19 +35,25 @@ def librosas_log_mel(cfg: FeatureConfig) -> LogMel:
     return lambda y: torch.from_numpy(np.stack([librosa_log_mel(one, cfg) for one in y.numpy()]))
 
 
-def scipy_log_mel(cfg: FeatureConfig) -> LogMel:
-    """Build what one would write in NumPy and SciPy: frames by strides, an FFT on all cores, a matrix product."""
-    taper, weights = (table.astype(np.float32) for table in (window(cfg), mel_matrix(cfg)))
+def by_strides(cfg: FeatureConfig, xp: Any, rfft: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Build what one would write in NumPy or CuPy (`xp`): frames by strides, an FFT, a matrix product, decibels."""
+    taper, weights = (xp.asarray(table.astype(np.float32)) for table in (window(cfg), mel_matrix(cfg)))
 
-    def compute(y: Tensor) -> Tensor:
-        padded = np.pad(y.numpy(), ((0, 0), (cfg.padding, cfg.padding)), mode=cfg.pad_mode)
-        frames = sliding_window_view(padded, cfg.n_fft, axis=1)[:, :: cfg.hop_length]
-        spectra = scipy.fft.rfft(frames * taper, workers=torch.get_num_threads())
+    def compute(y: Any) -> Any:
+        padded = xp.pad(y, ((0, 0), (cfg.padding, cfg.padding)), mode=cfg.pad_mode)
+        frames = xp.lib.stride_tricks.sliding_window_view(padded, cfg.n_fft, axis=1)[:, :: cfg.hop_length]
+        spectra = rfft(frames * taper)
         mel = weights @ (spectra.real**2 + spectra.imag**2).transpose(0, 2, 1)
-        db = 10 * np.log10(np.maximum(mel, np.float32(cfg.amin)))
-        return torch.from_numpy(limited(db, db.max(axis=(1, 2), keepdims=True), cfg, np.maximum))
+        db = 10 * xp.log10(xp.maximum(mel, xp.float32(cfg.amin)))
+        return limited(db, db.max(axis=(1, 2), keepdims=True), cfg, xp.maximum)
 
     return compute
+
+
+def scipy_log_mel(cfg: FeatureConfig) -> LogMel:
+    """Build the version of NumPy and SciPy, whose FFT takes all cores."""
+    compute = by_strides(cfg, np, lambda frames: scipy.fft.rfft(frames, workers=torch.get_num_threads()))
+    return lambda y: torch.from_numpy(compute(y.numpy()))
 
 
 def torchaudio_log_mel(cfg: FeatureConfig, device: str | torch.device) -> LogMel:
@@ -119,20 +125,11 @@ def dali_log_mel(cfg: FeatureConfig, device: str, n_clips: int) -> LogMel:
 
 
 def cupy_log_mel(cfg: FeatureConfig) -> LogMel:
-    """Build what one would write in CuPy: frames by strides, cuFFT, a product with the mel matrix, decibels."""
+    """Build CuPy's version, with cuFFT."""
     import cupy as cp
 
-    taper, weights = (cp.asarray(table.astype(np.float32)) for table in (window(cfg), mel_matrix(cfg)))
-
-    def compute(y: Tensor) -> Tensor:
-        padded = cp.pad(cp.from_dlpack(y), ((0, 0), (cfg.padding, cfg.padding)), mode=cfg.pad_mode)
-        frames = cp.lib.stride_tricks.sliding_window_view(padded, cfg.n_fft, axis=1)[:, :: cfg.hop_length]
-        spectra = cp.fft.rfft(frames * taper, axis=2)
-        mel = weights @ (spectra.real**2 + spectra.imag**2).transpose(0, 2, 1)
-        db = 10 * cp.log10(cp.maximum(mel, cp.float32(cfg.amin)))
-        return torch.from_dlpack(limited(db, db.max(axis=(1, 2), keepdims=True), cfg, cp.maximum))
-
-    return compute
+    compute = by_strides(cfg, cp, cp.fft.rfft)
+    return lambda y: torch.from_dlpack(compute(cp.from_dlpack(y)))
 
 
 def limited(db: Any, highest: Any, cfg: FeatureConfig, maximum: Callable[..., Any]) -> Any:

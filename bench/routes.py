@@ -24,7 +24,7 @@ from cumel.export.providers import lacking
 from cumel.export.to_onnx import export
 
 from peers import without_tf32
-from timing import SLICE, compare, machine, write_rows
+from timing import SLICE, compare, demand, machine, write_rows
 
 TOLERANCE = 1e-4  # of a probability; 3e-7 here
 SHARPER = 100.0  # the last layer's weights: an untrained network says the same of everything, which would prove nothing
@@ -167,8 +167,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes a minute")
     options = parser.parse_args()
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("no CUDA device: nothing to measure")
+    demand(options.device)
     without_tf32()  # as ONNX Runtime here
     recipe = RECIPES[options.recipe]
     torch.manual_seed(0)

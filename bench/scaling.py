@@ -20,7 +20,7 @@ from cumel.esc50.verify import librosa_log_mel
 from cumel.kernels import PRESETS, FeatureConfig, log_mel
 
 from peers import LogMel, in_parts, librosas_log_mel, packages, torchaudio_log_mel, without_tf32
-from timing import Times, compare, machine, peak_mb, write_rows
+from timing import Times, compare, demand, machine, peak_mb, write_rows
 
 CFG = PRESETS["esc50"]
 CLIP_S = 5
@@ -123,8 +123,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of the CPU, but on the axis of threads")
     options = parser.parse_args()
     device = options.device
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("no CUDA device: nothing to measure")
+    demand(device)
     without_tf32()
     where, rows = machine(device, packages(device)), []
     with torch.inference_mode():

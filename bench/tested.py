@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from emulated import Emulated, kernels
-from signals import KINDS, Oracle, librosa_db, librosa_mel, signal
+from signals import KINDS, Oracle, librosa_input, signal
 from simt.emulator import compile_many
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "Oracle",
     "compile_many",
     "kernels",
-    "librosa_db",
-    "librosa_mel",
+    "librosa_input",
     "signal",
 ]

@@ -159,6 +159,12 @@ def _status(name: str) -> int:
     return int(line.split()[1])
 
 
+def demand(device: str) -> None:
+    """Exit where a CUDA device is asked for and there is none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("no CUDA device: nothing to measure")
+
+
 def copy_rate(device: str = "cpu", *, pinned: bool = False) -> float:
     """Return bytes per second of a large copy: within the device, what it reads and writes; or from pinned memory."""
     target = torch.ones(COPIED // 4, device=device)

@@ -114,21 +114,20 @@ def measure(recipe: Recipe, device: torch.device, n_steps: int, world: World) ->
             together.append(seconds)
             making.append(made / seconds)
             local += [alone] if world.size > 1 else []
-    median = float(np.median(together))
-    communication = 1 - float(np.median(local)) / median if local else 0.0
-    epoch = CLIPS / recipe.batch_size * median
+    times = Times([np.array(together)])
+    communication = 1 - float(np.median(local)) / times.median if local else 0.0
     return {
         "op": f"training step, recipe {recipe.name}, model {recipe.model}",
         "device_used": describe(device),
         "precision": recipe.precision if fast_bf16(device) else "fp32",
         "processes": f"{world.size} {world.engine}" if world.size > 1 else "1",
         "batch": recipe.batch_size,
-        **Times([np.array(together)]).columns("seconds_per_step", 1.0),
-        "clips_per_s": recipe.batch_size / median,
+        **times.columns("seconds_per_step", 1.0),
+        "clips_per_s": recipe.batch_size / times.median,
         "communication": communication,
         "making_the_batch": float(np.median(making)),
         "gpu_busy": trainer.busy_share(n_steps),
-        "epoch_s": epoch,
+        "epoch_s": CLIPS / recipe.batch_size * times.median,
         "documents_epoch_s": DOCUMENT[device.type] if recipe.name == "document" else None,
     }
 

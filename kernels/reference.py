@@ -52,6 +52,10 @@ def mfcc(y: ArrayLike, cfg: FeatureConfig) -> NDArray[np.float64]:
 
 def mel_image(y: ArrayLike, cfg: FeatureConfig) -> NDArray[np.uint8]:
     """`log_mel` stretched over 0..255 and truncated [n_mels, n_frames]; a constant clip is all zeros."""
-    db = log_mel(y, cfg)
+    return stretch(log_mel(y, cfg))
+
+
+def stretch(db: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Stretch decibels over 0..255 and truncate, in their own precision; what is constant becomes all zeros."""
     span = db.max() - db.min()
     return np.zeros(db.shape, np.uint8) if span < FLAT_DB else (255.0 * (db - db.min()) / span).astype(np.uint8)

@@ -59,7 +59,7 @@ def unique(rows: Iterable[Row], column: str) -> list[str]:
 def number(row: Row, column: str) -> float | None:
     """Return a cell as a number, None where it is empty."""
     cell = row.get(column, "")
-    if cell in ("", "None"):
+    if not cell:
         return None
     try:
         return float(cell)

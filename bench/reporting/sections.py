@@ -26,7 +26,7 @@ def ordered(results: Path) -> list[Topic]:
 
 
 def write_page(results: Path, out: Path, reasons: Mapping[tuple[str, str, str], str] = REASONS) -> Path:
-    """Write index.html and its pictures as PNG files; then exit where a peer is ahead without a reason."""
+    """Write index.html and its pictures as PNG files, and return its name; a missing reason is said there."""
     topics = ordered(results)
     if not topics:
         raise SystemExit(f"{results}: no csv files; run the benchmarks first")
@@ -72,8 +72,8 @@ def _where(device: str, rows: list[Row]) -> str:
 
 def _table(columns: Iterable[str], rows: list[Row]) -> str:
     """Return every column that says something of these rows, numbers as they were written."""
-    names = [name for name in columns if name not in PLACE and any(row[name] not in ("", "None") for row in rows)]
-    cells = [["" if row[name] == "None" else row[name] for name in names] for row in rows]
+    names = [name for name in columns if name not in PLACE and any(row[name] for row in rows)]
+    cells = [[row[name] for name in names] for row in rows]
     words = {i for i, name in enumerate(names) if not all(_is_number(row[name]) for row in rows)}
     own = {i for i, row in enumerate(rows) if row.get("peer", row.get("backend", "")).startswith("cumel")}
     return table([name.replace("_", " ") for name in names], cells, words, own)
@@ -81,7 +81,7 @@ def _table(columns: Iterable[str], rows: list[Row]) -> str:
 
 def _is_number(cell: str) -> bool:
     try:
-        return cell in ("", "None") or not math.isnan(float(cell))
+        return not cell or not math.isnan(float(cell))
     except ValueError:
         return False
 
