@@ -22,7 +22,8 @@ LIBROSA, TORCHAUDIO, OURS = "librosa", "torchaudio", "cumel"
 
 def features(peer: str, ms: float, max_db: float, place: dict[str, str] = CPU, **changed: str) -> dict[str, str]:
     numbers = {"ms_per_clip": ms, "p20_ms": 0.9 * ms, "p80_ms": 1.1 * ms, "repeats": 9, "clips_per_s": 1e3 / ms}
-    ratios = {"x_real_time": 5e3 / ms, "speed_of_librosa": 12 / ms, "speed_of_torchaudio": 8 / ms, "max_db": max_db}
+    paired = {f"same_batch_speed_of_{rival}": 99.0 for rival in (LIBROSA, TORCHAUDIO)}
+    ratios = {"x_real_time": 5e3 / ms, **paired, "max_db": max_db}
     rest = {"mean_db": max_db / 9, "GB_per_s": 0.5, "of_copy_rate": "", "peak_mb": 100}
     key = {"preset": "esc50", "peer": peer, "source": "float32", "threads": 1, "batch": 1}
     row = {**key, **numbers, **ratios, **rest, **changed, **place}
@@ -89,6 +90,68 @@ def test_the_readme_is_up_to_date() -> None:
 
 def test_the_readme_shows_every_table() -> None:
     assert {name for _, name in MARKER.findall((ROOT / "README.md").read_text())} == set(TABLES)
+
+
+def cells(table: str) -> list[dict[str, str]]:
+    """Read a table of the README, a dictionary for each line."""
+    text = (ROOT / "README.md").read_text()
+    lines = text.split(BEGIN.format(table))[1].split(END.format(table))[0].strip().splitlines()
+    names, _, *rows = (
+        [cell.strip(" `*") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if "|" in line
+    )
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def printed(cell: str) -> float:
+    """Read the first number of a cell."""
+    return float(re.match(r"[\d.,]+", cell)[0].replace(",", ""))
+
+
+MS = "ms per clip (p20-p80)"
+RATIOS = {  # table, columns equal in rows that are compared, time or rate, column of the ratio, row it is taken to
+    "features librosa": ("features", ("preset", "threads"), MS, "speed of librosa", "librosa"),
+    "features torchaudio": ("features", ("preset", "threads"), MS, "speed of torchaudio", "torchaudio"),
+    "extract librosa": ("extract", (), "files/s", "speed of librosa", "librosa"),
+    "extract bound": ("extract", (), "files/s", "of the bound", "bound"),
+    "inference": ("inference", ("part",), "ms per clip", "of the first", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RATIOS)
+def test_a_printed_ratio_is_that_of_the_printed_rows(case: str) -> None:
+    table, keys, measure, column, rival = RATIOS[case]
+    rows = cells(table)
+    compared = 0
+    for row in rows:
+        peer = next(name for name in ("peer", "by", "") if name in row)
+        same = [other for other in rows if all(other[key] == row[key] for key in keys)]
+        base = next((other for other in same if other[peer].startswith(rival)), None)
+        assert (row[column] == "") == (base is None), row
+        if base is not None:
+            theirs, ours = printed(base[measure]), printed(row[measure])
+            expected = ours / theirs if measure == "files/s" or column == "of the first" else theirs / ours
+            share = 100 if "%" in row[column] else 1
+            assert printed(row[column]) == pytest.approx(expected * share, rel=0.012, abs=0.6 * (share == 100)), row
+            compared += 1
+    assert compared > len(rows) / 2
+
+
+def test_times_real_time_are_those_of_the_printed_milliseconds() -> None:
+    for row in cells("features"):
+        assert printed(row["x real time"]) == pytest.approx(5e3 / printed(row[MS]), rel=0.006), row
+
+
+def test_a_ratio_is_of_the_fastest_batches(results: Path) -> None:
+    rows = [
+        features(LIBROSA, 12, 4e-4),
+        features(TORCHAUDIO, 4, 3e-4),
+        features(TORCHAUDIO, 16, 3e-4, batch="16"),
+        features(OURS, 3, 2e-4),
+        features(OURS, 2, 2e-4, batch="16"),
+    ]
+    write(results, "features", rows)
+    text = render("<!-- bench:features -->\n<!-- /bench:features -->", results)
+    assert "| **cumel** | 16 | 2.00 (1.80-2.20) | 2,500 | 6.00 x | 2.00 x |" in text
 
 
 def test_what_was_written_passes(root: Path, results: Path) -> None:
