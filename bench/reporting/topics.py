@@ -23,8 +23,8 @@ ABOUT = {
         ("preset", "peer", "source", "threads", "batch"),
         f"Clips of 5 s to log-mel decibels, by bench/features.py. {TIMED} {BANDS} Errors are against librosa in "
         "float64; GB/s counts samples in and features out, and its share is of the device's own measured copy rate. "
-        "The `same batch` speeds are paired: medians over rounds of the ratio to the peer at this batch, or at one clip "
-        "where it takes no more. 0 threads: a GPU.",
+        "The `same batch` speeds are paired: medians over rounds of the ratio to the peer at this batch, or at one "
+        "clip where it takes no more. 0 threads: a GPU.",
     ),
     "scaling": About(
         "How cost grows",
