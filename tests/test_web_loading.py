@@ -176,6 +176,7 @@ def test_files_of_two_writings_are_not_kept_together(browser: Browser, folder: P
     (folder / "style.css").write_text((folder / "style.css").read_text() + "body { color: red; }")
     with serving(folder) as (address, asked):
         Page(browser, address, site.recipe)
+        browser.wait_for("'kept' in document.documentElement.dataset")  # it was registered
         settle(browser, "navigator.serviceWorker.getRegistration().then((found) => !found)")
         assert "/sw.js" in asked
         assert browser.evaluate("caches.keys()") == []
