@@ -139,8 +139,8 @@ def main() -> None:
             "files": len(paths),
             **seconds.columns("ms_per_file", 1e3 / len(paths)),
             "files_per_s": len(paths) / seconds.median,
-            "speed_of_librosa": times[PEER].ratio(seconds),
-            "of_bound": bound.ratio(seconds),
+            "paired_speed_of_librosa": times[PEER].ratio(seconds),
+            "paired_of_bound": bound.ratio(seconds),
             "max_db": worst,
         }
         for peer, seconds in [*times.items(), (name, bound)]
@@ -148,9 +148,12 @@ def main() -> None:
     write_rows("extract", rows, machine(str(device)))
     mine, least = rows[list(times).index(OURS)], OF_BOUND[device.type]
     print(f"demanded: {FASTER} x librosa on two cores, {least:.0%} of the bound")
-    met = mine["speed_of_librosa"] >= FASTER and mine["of_bound"] >= least
+    met = mine["paired_speed_of_librosa"] >= FASTER and mine["paired_of_bound"] >= least
     verdict = "met" if met else "missed"
-    print(f"{verdict}: {mine['speed_of_librosa']:.2f} x librosa, {mine['of_bound']:.0%} of the bound")
+    print(
+        f"{verdict}: {mine['paired_speed_of_librosa']:.2f} x librosa, {mine['paired_of_bound']:.0%} of the bound, "
+        "medians over rounds of each round's ratio"
+    )
 
 
 if __name__ == "__main__":

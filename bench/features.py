@@ -189,7 +189,7 @@ def row(
         **times[way.name].columns("ms_per_clip", 1e3 / way.n_clips),
         "clips_per_s": 1 / seconds,
         "x_real_time": SECONDS / seconds,
-        **{f"speed_of_{peer}": speed(way, peer, list(found), times) for peer in ("librosa", "torchaudio")},
+        **{f"same_batch_speed_of_{peer}": speed(way, peer, list(found), times) for peer in ("librosa", "torchaudio")},
         "max_db": None if image else float(errors.max()),
         "mean_db": None if image else float(errors.mean()),
         "GB_per_s": n_bytes / seconds / 1e9,

@@ -97,7 +97,7 @@ def timed(topic: str, calls: dict[str, Callable[[], object]], sizes: dict[str, i
             "op": topic,
             "peer": name,
             **seconds.columns("ms_per_clip", 1e3),
-            f"of_{first}": seconds.ratio(times[first]),
+            f"paired_of_{first}": seconds.ratio(times[first]),
             "kib": sizes.get(name, 0) / 1024,
         }
         for name, seconds in times.items()
@@ -175,8 +175,8 @@ def main() -> None:
     with torch.inference_mode():
         rows = [row for preset in ("esc50", "compact") for row in frontends(preset, options.rounds)]
         write_rows("inference_frontend", rows, where())
-        if not rows[1]["of_STFT op"] <= BAR:
-            print(f"front end: {rows[1]['of_STFT op']:.2f} of the time of the STFT operator, {BAR} is the bar")
+        if not rows[1]["paired_of_STFT op"] <= BAR:
+            print(f"front end: {rows[1]['paired_of_STFT op']:.2f} of the time of the STFT operator, {BAR} is the bar")
         rows = [row for name in options.recipes for row in end_to_end(name, options.rounds)]
         write_rows("inference", rows, where())
 

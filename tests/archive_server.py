@@ -84,6 +84,7 @@ class Site:
     url: str
     etag: str | None = '"first"'
     modified: str | None = None
+    ranges: str | None = "bytes"  # what it announces
     replies: list[Reply] = field(default_factory=list)  # to the first requests; to all others a correct one
     log: list[Exchange] = field(default_factory=list)
 
@@ -126,6 +127,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers = {
             "ETag": None if reply.terse else site.etag,
             "Last-Modified": site.modified,
+            "Accept-Ranges": site.ranges,
             "Location": reply.location,
             "Content-Range": None if reply.status else spans.get(exchange.status),
             "Content-Length": str(len(body)) if reply.framing == "length" else None,

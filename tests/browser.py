@@ -37,6 +37,7 @@ FLAGS = (
 PIPES = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
+WATCHED = [{"type": "service_worker", "exclude": True}, {}]  # one that waits for us holds up the page it is to serve
 PATIENCE = 60  # seconds for one answer; the slowest takes 3
 
 
@@ -81,7 +82,8 @@ class Browser:
     def _watch(self, session: str) -> None:
         for domain in ("Network", "Runtime", "Log"):
             self._send(f"{domain}.enable", session)
-        self._send("Target.setAutoAttach", session, autoAttach=True, flatten=True, waitForDebuggerOnStart=True)
+        options = {"autoAttach": True, "flatten": True, "waitForDebuggerOnStart": True, "filter": WATCHED}
+        self._send("Target.setAutoAttach", session, **options)
         self._send("Runtime.runIfWaitingForDebugger", session)
 
     def _send(self, method: str, session: str | None, **parameters: Any) -> int:

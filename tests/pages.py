@@ -45,8 +45,8 @@ class Page:
     def __init__(self, browser: Browser, address: str, recipe: Recipe) -> None:
         self.browser, self.address, self.recipe = browser, address, recipe
         browser.open(f"{address}/")
-        browser.wait_for("'ready' in document.documentElement.dataset || document.querySelector('#status.error')")
-        assert self.status == ""
+        browser.wait_for("'ready' in document.documentElement.dataset || document.querySelector('.error')")
+        assert (self.status, self.text("#loading")) == ("", "")
         browser.evaluate(LISTEN)
 
     def text(self, selector: str) -> str:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from cumel.esc50 import transfer
-from cumel.esc50.download import LICENSE_NOTICE, download, is_complete
+from cumel.esc50.download import ESC50_SHA256, LICENSE_NOTICE, STAGING, download, is_complete
 from cumel.kernels.errors import CumelError
 
 from archive_server import CLIPS, N_CLIPS, TOP, Exchange, Reply, dataset, flip, pack, serve
 
 BREAK = 100_000  # bytes of the archive, after which the server hangs up
-PART = "esc50.zip.part"
+PART = "esc50.zip.cumel-part"
 
 fetch = partial(download, n_clips=N_CLIPS, backoff=0.001)
 
@@ -65,6 +65,7 @@ def test_a_lost_clip_comes_back_from_the_archive(root, site):
     (root / "audio" / CLIPS[2]).unlink()
     assert not is_complete(root, N_CLIPS)
     fetch(root, site.url)
+    assert (root / "audio" / f"{CLIPS[1]}.kept").read_bytes() == b"cut off"
     assert_whole(root)
     assert len(site.log) == 1
 
@@ -158,7 +159,7 @@ def test_a_disk_that_fills_up_while_unpacking(root, site, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(zipfile.ZipFile, "extract", extract)
-        with pytest.raises(CumelError, match="No space left on device; free some space and run again, it resumes"):
+        with pytest.raises(CumelError, match=r"No space left on device; free some space and run again$"):
             fetch(root, site.url)
     assert [path.name for path in root.iterdir()] == ["esc50.zip"]
     fetch(root, site.url)
@@ -169,7 +170,7 @@ def test_a_disk_that_fills_up_while_unpacking(root, site, monkeypatch):
 def test_a_disk_that_fills_up_in_the_transfer_is_not_retried(root, site):
     root.mkdir(parents=True)
     (root / PART).symlink_to("/dev/full")
-    with pytest.raises(CumelError, match="No space left on device; free some space and run again, it resumes"):
+    with pytest.raises(CumelError, match=r"No space left on device; free some space and run again$"):
         fetch(root, site.url)
     assert len(site.log) == 1
 
@@ -199,7 +200,7 @@ def test_an_interrupted_run_never_looks_whole(root, site, monkeypatch, owner, st
         with pytest.raises(KeyboardInterrupt):
             fetch(root, site.url)
     assert not (root / "meta" / "esc50.csv").exists()
-    assert not (root / "esc50.unpacking").exists()
+    assert not list(root.glob(f"{STAGING}*"))
     n_moved = sum(path.is_file() for path in root.rglob("*")) - 1  # the archive
     assert n_moved == (n_done if step == "replace" else 0)
     fetch(root, site.url)
@@ -208,20 +209,71 @@ def test_an_interrupted_run_never_looks_whole(root, site, monkeypatch, owner, st
 
 
 def test_the_remains_of_a_killed_run_are_cleared(root, site):
-    (root / "esc50.unpacking" / TOP / "audio").mkdir(parents=True)
-    (root / "esc50.unpacking" / "other").touch()
+    (root / f"{STAGING}abc" / TOP / "audio").mkdir(parents=True)
+    (root / f"{STAGING}abc" / "other").touch()
     fetch(root, site.url)
     assert_whole(root)
 
 
-def test_the_users_own_files_stay(root, site):
-    (root / "audio").mkdir(parents=True)
-    own = [root / "README.md", root / "audio" / "own.wav", root / "notes.txt"]
-    for path in own:
+OWN = ["README.md", "audio/own.wav", "notes.txt", "esc50.zip.part", "esc50.unpacking/a.wav", "meta/own.csv"]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_users_own_files_stay(root, site, times, caplog):
+    for name in [*OWN, f"audio/{CLIPS[0]}"]:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
+    for _ in range(times):
+        fetch(root, site.url)
+        assert is_complete(root, N_CLIPS)
+        assert [(root / name).read_text() for name in OWN] == ["mine"] * len(OWN)
+        assert (root / "audio" / f"{CLIPS[0]}.kept").read_text() == "mine"
+        assert (root / "audio" / CLIPS[0]).read_bytes() == dataset()[f"{TOP}audio/{CLIPS[0]}"]
+        (root / "audio" / CLIPS[1]).unlink()
+    assert caplog.text.count("differs from ESC-50's, and is kept as") == 1
+
+
+def test_what_is_kept_takes_no_name_that_is_taken(root, site):
+    (root / "audio").mkdir(parents=True)
+    for name in (CLIPS[0], f"{CLIPS[0]}.kept", f"{CLIPS[0]}.kept2"):
+        (root / "audio" / name).write_text(name)
     fetch(root, site.url)
-    assert is_complete(root, N_CLIPS)
-    assert [path.read_text() for path in own] == ["mine"] * 3
+    kept = [(root / "audio" / f"{CLIPS[0]}{ending}").read_text() for ending in (".kept", ".kept2", ".kept3")]
+    assert kept == [f"{CLIPS[0]}.kept", f"{CLIPS[0]}.kept2", CLIPS[0]]
+
+
+@pytest.mark.parametrize("n_named", [1, N_CLIPS])
+def test_another_datasets_table_stays(root, site, n_named):
+    (root / "meta").mkdir(parents=True)
+    table = "\n".join(["filename,fold,target,category", *(f"own{i}.wav,1,0,dog" for i in range(n_named))])
+    (root / "meta" / "esc50.csv").write_text(table)
+    with pytest.raises(CumelError, match=r"meta/esc50\.csv: is not ESC-50's table, and stays; choose another ROOT"):
+        fetch(root, site.url)
+    assert (root / "meta" / "esc50.csv").read_text() == table
+    assert not (root / "audio").exists()
+    assert len(site.log) == (n_named == N_CLIPS), "a table of another size is seen before anything is fetched"
+
+
+@pytest.mark.parametrize("content", [b"<html>sign in</html>", flip(pack(dataset())), pack({})])
+def test_an_archive_that_was_there_before_is_never_removed(root, site, content):
+    root.mkdir(parents=True)
+    (root / "esc50.zip").write_bytes(content)
+    with pytest.raises(
+        CumelError, match="this run did not fetch it, so it stays; move it away, and run again"
+    ) as caught:
+        fetch(root, site.url)
+    assert "\n" not in str(caught.value)
+    assert (root / "esc50.zip").read_bytes() == content
+    assert site.log == []
+
+
+def test_the_default_archive_has_a_pinned_checksum(root, site, monkeypatch):
+    monkeypatch.setattr("cumel.esc50.download.ESC50_URL", site.url)
+    with pytest.raises(CumelError, match=rf"where {ESC50_SHA256} is expected \(if it was packed anew, --sha256 none"):
+        fetch(root, site.url)
+    fetch(root, site.url, sha256="none")
+    assert_whole(root)
 
 
 def test_an_archive_without_a_top_folder(root, site):

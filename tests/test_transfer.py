@@ -1,6 +1,8 @@
 """`fetch` from a server on this machine that misbehaves to order."""
 
+import http.client
 import random
+import urllib.request
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +13,7 @@ from cumel.kernels.errors import CumelError
 
 from archive_server import Exchange, Reply, serve
 
+PART = "esc50.zip.cumel-part"
 CONTENT, CHANGED = (random.Random(seed).randbytes(150_000) for seed in range(2))
 BREAK = 100_000  # bytes of the body, after which the server hangs up: past one read of the client, short of the end
 DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
@@ -37,7 +40,7 @@ def broken(target, site):
     site.replies = [Reply(break_after=BREAK)]
     with pytest.raises(CumelError, match="run again later, it resumes"):
         fetch(site.url, target, retries=0)
-    assert target.with_name("esc50.zip.part").read_bytes() == CONTENT[:BREAK]
+    assert target.with_name(PART).read_bytes() == CONTENT[:BREAK]
     assert not target.exists()
     site.log.clear()
     return target
@@ -128,7 +131,7 @@ def test_changed_content_starts_over(broken, site, if_range, statuses):
 
 
 def test_a_complete_part_needs_no_byte_more(broken, site):
-    broken.with_name("esc50.zip.part").write_bytes(CONTENT)
+    broken.with_name(PART).write_bytes(CONTENT)
     fetch(site.url, broken)
     assert_whole(broken)
     assert site.log == [Exchange(f"bytes={len(CONTENT)}-", '"first"', 416, 0)]
@@ -163,14 +166,17 @@ def test_silence_is_retried(target, site, monkeypatch):
 @pytest.mark.parametrize(
     ("reply", "fault"),
     [
-        (Reply(status=503), "HTTP 503 Service Unavailable"),
-        (Reply(ranges=False, break_after=BREAK), f"the connection ended at byte {BREAK} of {len(CONTENT)}"),
+        (Reply(status=503), "HTTP 503 Service Unavailable, tried 4 times; run again later"),
+        (
+            Reply(ranges=False, break_after=BREAK),
+            f"the connection ended at byte {BREAK} of {len(CONTENT)}, tried 4 times; run again later, it starts over.*",
+        ),
     ],
     ids=["no byte", "the same bytes each time"],
 )
 def test_it_gives_up_after_the_retries(target, site, reply, fault):
     site.replies = [reply] * 10
-    with pytest.raises(CumelError, match=rf"/master\.zip: {fault}, tried 4 times; run again later, it resumes$"):
+    with pytest.raises(CumelError, match=rf"/master\.zip: {fault}$"):
         fetch(site.url, target, retries=3)
     assert len(site.log) == 4
 
@@ -188,6 +194,62 @@ def test_the_wait_doubles(target, site, monkeypatch):
     site.replies = [Reply(status=503)] * 4
     fetch(site.url, target, backoff=0.5)
     assert waits == [0.5, 1.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "run again later, it resumes$"),
+        ({"etag": None}, "it starts over: the server sends no rest alone$"),
+        ({"etag": 'W/"weak"'}, "it starts over: the server sends no rest alone$"),
+        ({"etag": None, "modified": DATE}, "run again later, it resumes$"),
+        ({"ranges": None}, "it starts over: the server sends no rest alone$"),
+        ({"ranges": "none"}, "it starts over: the server sends no rest alone$"),
+    ],
+    ids=["etag", "no validator", "weak etag", "date", "no ranges announced", "no ranges"],
+)
+def test_only_what_the_server_announced_is_promised(target, site, changed, said):
+    for name, value in changed.items():
+        setattr(site, name, value)
+    site.replies = [Reply(break_after=BREAK)]
+    with pytest.raises(CumelError, match=said):
+        fetch(site.url, target, retries=0)
+    fetch(site.url, target)
+    assert_whole(target)
+
+
+@pytest.fixture
+def https(monkeypatch):
+    """Let https addresses reach the server, which speaks plain http."""
+
+    def https_open(self, request):
+        return self.do_open(http.client.HTTPConnection, request)
+
+    monkeypatch.setattr(urllib.request.HTTPSHandler, "https_open", https_open)
+
+
+@pytest.mark.usefixtures("https")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("scheme", ["http", "HTTP", "ftp"])
+def test_https_never_becomes_anything_else(target, site, status, scheme):
+    elsewhere = site.url.replace("http", scheme, 1)
+    site.replies = [Reply(status=status, location=elsewhere)]
+    with pytest.raises(
+        CumelError, match=rf"redirects from https to (?i:{scheme})://.*; give an address that stays"
+    ) as caught:
+        fetch(site.url.replace("http", "https", 1), target)
+    assert "\n" not in str(caught.value)
+    assert len(site.log) == 1
+    assert not any(target.parent.iterdir())
+
+
+@pytest.mark.usefixtures("https")
+def test_https_may_lead_to_https_and_http_to_https(target, site):
+    secure = site.url.replace("http", "https", 1)
+    for url in (secure, site.url):
+        site.replies = [Reply(status=302, location=secure)]
+        fetch(url, target)
+        assert_whole(target)
 
 
 @pytest.mark.parametrize("status", [404, 416])

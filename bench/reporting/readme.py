@@ -6,41 +6,45 @@ from pathlib import Path
 
 from reporting.cells import bold, latest, measured, table
 from reporting.feature_tables import accuracy_table, ahead_table, features_table, scaling_table
-from reporting.rows import Row, number, times
+from reporting.rows import Row, by, number, ratio, short, times
 
 BEGIN, END = "<!-- bench:{} -->", "<!-- /bench:{} -->"
 MARKER = re.compile(r"<!-- (/?)bench:([^ ]+) -->")
 
 
 def extract_table(results: Path) -> str:
-    """Return files on disk to features on disk."""
-    rows = latest(results, "extract", "files", "files_per_s", "speed_of_librosa", "of_bound")
+    """Return files on disk to features on disk; ratios are of the rows shown."""
+    rows = latest(results, "extract", "files", "files_per_s")
+    speeds = [number(row, "files_per_s") for row in rows]
+    librosa, bound = (
+        next((speed for row, speed in zip(rows, speeds, strict=True) if row["peer"].startswith(name)), None)
+        for name in ("librosa", "bound")
+    )
     lines = [
-        (
-            bold(row["peer"]),
-            f"{number(row, 'files_per_s') or 0:.0f}",
-            times(number(row, "speed_of_librosa")),
-            f"{number(row, 'of_bound') or 0:.0%}",
-        )
-        for row in rows
+        (bold(row["peer"]), f"{speed or 0:.0f}", times(ratio(speed, librosa)), percent(ratio(speed, bound)))
+        for row, speed in zip(rows, speeds, strict=True)
     ]
     shown = table(("", "files/s", "speed of librosa", "of the bound"), lines)
     return f"{shown}\n\n{rows[-1]['files']} WAV clips of 5 s at 44.1 kHz. {measured(rows)}"
 
 
+def percent(value: float | None) -> str:
+    """Write a share."""
+    return "" if value is None else f"{value:.0%}"
+
+
 def inference_table(results: Path) -> str:
-    """Return the exported model's parts and its whole way, beside torch's."""
+    """Return the exported model's parts and its whole way, beside the first row of each part."""
     lines: list[tuple[str, ...]] = []
     rows: list[Row] = []
-    for name, ratio in (("inference_frontend", "of_STFT op"), ("inference", "of_torch eager")):
-        part = latest(results, name, "ms_per_clip", ratio, "kib")
-        for row in part:
-            kib = f"{number(row, 'kib'):,.0f}" if number(row, "kib") else ""
-            time, share = (
-                f"{number(row, column) or 0:{form}}" for column, form in (("ms_per_clip", ".1f"), (ratio, ".2f"))
-            )
-            lines.append((row["op"], bold(row["peer"]), time, share, kib))
-        rows += part
+    for name in ("inference_frontend", "inference"):
+        for group in by(latest(results, name, "ms_per_clip", "kib"), "op").values():
+            first = number(group[0], "ms_per_clip")
+            for row in group:
+                time = number(row, "ms_per_clip")
+                kib = f"{number(row, 'kib'):,.0f}" if number(row, "kib") else ""
+                lines.append((row["op"], bold(row["peer"]), short(time), short(ratio(time, first)), kib))
+            rows += group
     shown = table(("part", "by", "ms per clip", "of the first", "KiB"), lines, words=(0, 1))
     return f"{shown}\n\nOne thread, one clip. {measured(rows)} Compare ratios: each part's rows are of one run."
 

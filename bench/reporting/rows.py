@@ -78,6 +78,11 @@ def short(value: float | None) -> str:
     return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}" if value else "0"
 
 
+def ratio(numerator: float | None, denominator: float | None) -> float | None:
+    """Divide the numbers of two rows that are shown; None where one of them is missing or nothing to divide by."""
+    return None if numerator is None or not denominator else numerator / denominator
+
+
 def times(value: float | None) -> str:
     """Write a ratio."""
     return "" if value is None else f"{short(value)} x"

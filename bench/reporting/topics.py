@@ -6,6 +6,7 @@ TIMED = (
     "Peers are checked against librosa or torch first, then timed in turn, round after round, so that drift hits all."
 )
 BANDS = "Times are medians; the range or whisker goes from the 20th to the 80th percentile."
+PAIRED = "A `paired` ratio is the median over rounds of the ratio within a round, not that of the two medians shown."
 
 
 class About(NamedTuple):
@@ -22,7 +23,8 @@ ABOUT = {
         ("preset", "peer", "source", "threads", "batch"),
         f"Clips of 5 s to log-mel decibels, by bench/features.py. {TIMED} {BANDS} Errors are against librosa in "
         "float64; GB/s counts samples in and features out, and its share is of the device's own measured copy rate. "
-        "0 threads: a GPU.",
+        "The `same batch` speeds are paired: medians over rounds of the ratio to the peer at this batch, or at one "
+        "clip where it takes no more. 0 threads: a GPU.",
     ),
     "scaling": About(
         "How cost grows",
@@ -45,17 +47,17 @@ ABOUT = {
         "Files on disk to features on disk",
         ("op", "peer", "threads"),
         "WAV clips of 5 s at 44.1 kHz, by bench/extract.py, against librosa under joblib on all cores, beside the "
-        f"bound: decoding and features alone, one after the other. {TIMED}",
+        f"bound: decoding and features alone, one after the other. {TIMED} {PAIRED}",
     ),
     "inference_frontend": About(
         "The front end inside the ONNX file",
         ("op", "peer"),
-        f"One clip, one thread, by bench/inference.py. {TIMED}",
+        f"One clip, one thread, by bench/inference.py. {TIMED} {PAIRED}",
     ),
     "inference": About(
         "The exported model",
         ("op", "peer"),
-        f"Waveform to probabilities, one clip, one thread, by bench/inference.py. {TIMED}",
+        f"Waveform to probabilities, one clip, one thread, by bench/inference.py. {TIMED} {PAIRED}",
     ),
     "inference_parity": About(
         "Errors of the front end inside the ONNX file",
@@ -66,7 +68,7 @@ ABOUT = {
         "Clips in memory to probabilities, by both routes",
         ("op", "peer", "threads", "batch"),
         "`graph` has the front end inside the ONNX file, `kernels` runs cumel's own before it; by bench/routes.py. "
-        f"{TIMED} The difference is the largest of a probability from torch eager.",
+        f"{TIMED} {PAIRED} The difference is the largest of a probability from torch eager.",
     ),
     "train": About(
         "Training steps",

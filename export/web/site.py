@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 import shutil
@@ -20,7 +21,7 @@ from .runtime import VERSION, runtime_files
 
 HERE = Path(__file__).parent
 FORMAT = "cumel web 1"
-MODEL, ABOUT = "model.onnx", "model.json"
+MODEL, ABOUT, KEEPER = "model.onnx", "model.json", "sw.js"
 RATES = (8000, 192_000)  # Hz, to which browsers can resample
 STAGE = ".cumel-web.part"  # inside the site, so that what is finished need only be renamed
 
@@ -73,6 +74,7 @@ def write_site(
     content = {**_page(), **_runtime(None if runtime is None else Path(runtime))}
     content[MODEL] = _with_features(model, graph, metadata)
     content[ABOUT] = json.dumps(_about(metadata), indent=1, ensure_ascii=False).encode()
+    content[KEEPER] = _keeper(content)
     with _staged(out) as stage:
         for name, data in content.items():
             path = stage / name
@@ -131,6 +133,14 @@ def _runtime(folder: Path | None) -> dict[str, bytes]:
     """Return the runtime's files under the ending .js: many servers do not know .mjs to be a script."""
     found = {f"runtime/{name.replace('.mjs', '.js')}": data for name, data in runtime_files(folder).items()}
     return {**found, "runtime/LICENSE.txt": (HERE / "onnxruntime-web.LICENSE.txt").read_bytes()}
+
+
+def _keeper(content: dict[str, bytes]) -> bytes:
+    """Return the service worker with what it must know of the other files: their digests, and one of them all."""
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in content.items() if name != KEEPER}
+    script = content[KEEPER]
+    version = hashlib.sha256(json.dumps(digests, sort_keys=True).encode() + script).hexdigest()[:16]
+    return f"const VERSION = {json.dumps(version)};\nconst FILES = {json.dumps(digests, indent=1)};\n".encode() + script
 
 
 def _with_features(path: Path, model: Any, metadata: Metadata) -> bytes:

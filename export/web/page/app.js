@@ -1,7 +1,8 @@
 // The page: a file or a recording in, its pictures and labels out.
-import { Classifier } from "./classifier.js";
 import { decode, MOST_SECONDS } from "./decode.js";
 import { drawMel, drawWaveform } from "./draw.js";
+import { loadPatiently } from "./loading.js";
+import { keep } from "./offline.js";
 import { Player } from "./play.js";
 import { Recorder } from "./record.js";
 import { part } from "./resample.js";
@@ -10,16 +11,19 @@ const TOP = 5;
 const element = Object.fromEntries([...document.querySelectorAll("[id]")].map((found) => [found.id, found]));
 const recorder = new Recorder();
 const player = new Player(element.playhead, (playing) => (element.play.textContent = playing ? "Stop" : "Play"));
-let model; // what model.json says
+let model = null; // what model.json says, once the model is loaded
 let classifier;
+let early = null; // the file that was opened last before the model was loaded
 let clip = null; // {name, y, sr, seconds, whole, ms} of the recording on show
 let heard = null; // what was heard last: the worker's answer, and `from`, at the model's rate as its n
 let latest = 0; // the recording that was opened last: an earlier one that decodes for longer is dropped
 
-function say(text, failed = false) {
-  element.status.textContent = text;
-  element.status.classList.toggle("error", failed);
+function show(line, text, failed) {
+  line.textContent = text;
+  line.classList.toggle("error", failed);
 }
+
+const say = (text, failed = false) => show(element.status, text, failed); // of the recording; the model has its own line
 
 const clock = (seconds) =>
   seconds < 60 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")} min`;
@@ -28,6 +32,10 @@ const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 async function open(file, name = file.name) {
   const turn = ++latest;
+  if (!model) {
+    early = file;
+    return say(`${name} is heard as soon as the model is loaded.`);
+  }
   player.stop();
   say(`Decoding ${name} …`);
   try {
@@ -38,7 +46,7 @@ async function open(file, name = file.name) {
     clip = { name, ...decoded, ms: performance.now() - started };
   } catch (error) {
     if (turn === latest) say(error.message, true);
-    return;
+    return undefined;
   }
   say("");
   element.drop.classList.add("small");
@@ -53,7 +61,7 @@ async function open(file, name = file.name) {
   element.wave.classList.toggle("movable", movable);
   element.start.max = movable ? Math.ceil(10 * (clip.seconds - model.seconds)) / 10 : 0; // whole steps
   element.start.value = 0;
-  await listen();
+  return listen();
 }
 
 // The same limits as `cumel predict` has.
@@ -79,7 +87,9 @@ function range(from) {
 // Classify the part of the clip that the slider points at.
 async function listen() {
   const from = pointed();
-  element.span.textContent = `${clock(from / model.sr)} to ${clock(from / model.sr + model.seconds)}`;
+  const span = `${clock(from / model.sr)} to ${clock(from / model.sr + model.seconds)}`;
+  element.span.textContent = span;
+  element.start.setAttribute("aria-valuetext", span);
   element.answer.classList.add("stale");
   const [first, end] = range(from);
   drawWaveform(element.wave, clip.y, first, end);
@@ -188,24 +198,29 @@ function listenForTheWindow() {
   element.play.onclick = () => player.toggle(clip.y, clip.sr, ...range(pointed()));
 }
 
+function offerNewer(accept) {
+  element.newer.hidden = false;
+  element.reload.onclick = accept;
+}
+
 async function start() {
   element.unserved.remove();
   element.drop.hidden = false;
-  say("Loading the model …");
-  const response = await fetch("model.json", { cache: "no-cache" });
-  if (!response.ok) throw new Error(`model.json: ${response.status} ${response.statusText}`);
-  model = await response.json();
-  element["record-text"].textContent = `Record ${model.seconds} s`;
-  element.facts.textContent = model.facts.join(" · ");
-  classifier = new Classifier();
   listenForFiles();
   listenForTheWindow();
+  ({ about: model, classifier } = await loadPatiently((text, failed) => show(element.loading, text, failed), element.retry));
+  element["record-text"].textContent = `Record ${model.seconds} s`;
+  element.facts.textContent = model.facts.join(" · ");
   element.record.onclick = record;
-  await classifier.ready;
+  element.record.disabled = false;
   new ResizeObserver(redraw).observe(element.result);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  if (!clip) say("");
   document.documentElement.dataset.ready = "";
+  if (early) open(early);
+  keep(() => clip !== null, offerNewer).then(
+    () => (document.documentElement.dataset.kept = ""),
+    (error) => console.info(`This page is not kept for use without a network: ${error.message}`),
+  );
 }
 
-start().catch((error) => say(`The model cannot be loaded (${error.message}). Write the site again with cumel web.`, true));
+start();

@@ -12,11 +12,15 @@ export class Classifier {
     const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
     this.#worker = new Worker(address, { type: "module" });
     this.ready = new Promise((resolve, reject) => {
-      this.#worker.onerror = (event) => reject(new Error(event.message || "worker.js cannot be loaded"));
+      this.#worker.onerror = (event) => {
+        const error = new Error(event.message || "worker.js cannot be loaded");
+        reject(error);
+        this.#running?.reject(error);
+      };
       this.#worker.onmessage = ({ data }) => {
         if (data.id !== undefined) return this.#answer(data);
         URL.revokeObjectURL(address);
-        return data.ready ? resolve() : reject(new Error(data.error));
+        return data.ready ? resolve() : reject(Object.assign(new Error(data.error), { kind: data.kind }));
       };
     });
   }
@@ -28,6 +32,10 @@ export class Classifier {
       this.#waiting = { request, resolve, reject };
       if (!this.#running) this.#next();
     });
+  }
+
+  end() {
+    this.#worker.terminate();
   }
 
   #next() {

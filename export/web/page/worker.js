@@ -1,5 +1,6 @@
 // The model, on a thread of its own. In: {id, part, sr, target}, after `part` of resample.js. Out: {id, probabilities,
 // features, n, ms: {resample, model}}, n the samples that the model was given, or {id, error}.
+import { fetched } from "./fetched.js";
 import { resample } from "./resample.js";
 import * as ort from "./runtime/ort.wasm.min.js";
 
@@ -11,8 +12,7 @@ ort.env.wasm.wasmPaths = {
 ort.env.logLevel = "error";
 
 async function load() {
-  const response = await fetch(new URL("model.onnx", import.meta.url), { cache: "no-cache" });
-  if (!response.ok) throw new Error(`model.onnx: ${response.status} ${response.statusText}`);
+  const response = await fetched("model.onnx");
   return ort.InferenceSession.create(await response.arrayBuffer(), { executionProviders: ["wasm"] });
 }
 
@@ -28,7 +28,7 @@ async function run(session, { part, sr, target }) {
 const session = load();
 session.then(
   () => postMessage({ ready: true }),
-  (error) => postMessage({ ready: false, error: error.message }),
+  (error) => postMessage({ ready: false, error: error.message, kind: error.kind }),
 );
 onmessage = async ({ data: { id, ...request } }) => {
   try {

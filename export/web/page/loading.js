@@ -1,0 +1,43 @@
+// The model from the site's files: loads it, says what went wrong, and tries again when it is asked to.
+import { Classifier } from "./classifier.js";
+import { fetched } from "./fetched.js";
+
+const remedies = {
+  missing: "Write the site again with cumel web, then try again.",
+  unreachable: "Check the connection, then try again.",
+  other: "Try again; if it stays so, write the site again with cumel web.",
+};
+
+// Resolves to {about, classifier}: what model.json says, and the model, ready to run.
+async function load() {
+  const about = await (await fetched("model.json")).json();
+  const classifier = new Classifier();
+  try {
+    await classifier.ready;
+  } catch (error) {
+    classifier.end();
+    throw error;
+  }
+  return { about, classifier };
+}
+
+// Resolves to what `load` does, however often that takes: after a failure the button, or a connection that comes back,
+// starts it again. `say` is given a line, and whether it is a failure.
+export async function loadPatiently(say, button) {
+  for (;;) {
+    say("Loading the model …", false);
+    try {
+      const loaded = await load();
+      say("", false);
+      return loaded;
+    } catch (error) {
+      say(`The model cannot be loaded (${error.message}). ${remedies[error.kind] ?? remedies.other}`, true);
+    }
+    button.hidden = false;
+    await new Promise((resolve) => {
+      button.onclick = resolve;
+      addEventListener("online", resolve, { once: true });
+    });
+    button.hidden = true;
+  }
+}
