@@ -68,6 +68,7 @@ WHOLE: dict[str, Build] = {
     "all tags, zeros between": lambda made: joined(made) + bytes(9) + ape(70) + bytes(5) + ID3V1 + bytes(30),
     "in a WAV": lambda made: in_wav(joined(made)),
     "in a WAV from a pipe": lambda made: in_wav(joined(made), size=0xFFFFFFFF),
+    "in a WAV that was never finished": lambda made: in_wav(joined(made), size=0),
     "in a WAV, zeros behind": lambda made: in_wav(joined(made) + bytes(700)),
 }
 

@@ -125,11 +125,7 @@ class _Walk:
             raise InputError(
                 f"{self.path}: MPEG audio in free format, which states no bit rate; convert it with mpg123 -w OUT.wav"
             )
-        if self.start > 0 or header >> 21 == 0x7FF:
-            raise InputError(
-                f"{self.path}: holds no frame of audio that could be found; give WAV, FLAC, OGG, MP3 or AIFF"
-            )
-        if self.path.suffix.lower() == ".mp3":
+        if self.start > 0 or header >> 21 == 0x7FF or self.path.suffix.lower() == ".mp3":
             raise soundfile.LibsndfileError(UNRECOGNISED)
 
     def search(self, low: int, high: int) -> int | None:

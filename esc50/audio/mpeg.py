@@ -25,8 +25,10 @@ TAG_REACH = 192  # bytes of a frame in which a length tag says all it has to say
 DECODER_DELAY = 529  # samples, in which LAME's delay and padding are counted on
 HAS_FRAMES, HAS_BYTES, HAS_TOC, HAS_QUALITY = 1, 2, 4, 8  # flags of a Xing tag
 MOST_TAGS = 1000  # in front
+MOST_CHUNKS = 1 << 16  # of a WAV, before the audio
 OTHERS = (b"RF64", b"FORM", b"OggS", b"fLaC", b".snd", b"caff", b"riff", b"\x1aE\xdf\xa3", b"\0\0\1\xba")
-MPEG_IN_WAV = (0x50, 0x55)  # format tags: layers I and II, layer III
+MPEG_IN_WAV = (b"\x50\0", b"\x55\0")  # format tags: layers I and II, layer III
+EXTENSIBLE = b"\xfe\xff"  # a format tag behind which the true one lies
 LYRICS_REACH = 5100 + 11 + 9  # bytes that a Lyrics3 v1 tag may have
 
 
@@ -153,20 +155,28 @@ def bounds(file: BinaryIO) -> tuple[int, int] | None:
         return None
     start = 0
     for _ in range(MOST_TAGS):
-        start += tag_size(file, start)
+        n = tag_size(file, start)
+        if not n:
+            break
+        start += n
     return start, before_tags(file, start, n_bytes)
 
 
 def _bounds_in_wav(file: BinaryIO, n_bytes: int) -> tuple[int, int] | None:
     at, is_mpeg = 12, False
-    while at + 8 <= n_bytes:
+    for _ in range(MOST_CHUNKS):
+        if at + 8 > n_bytes:
+            break
         file.seek(at)
         name, size = file.read(4), int.from_bytes(file.read(4), "little")
         at += 8
         if name == b"fmt ":
-            is_mpeg = int.from_bytes(file.read(2), "little") in MPEG_IN_WAV
-        if name == b"data" or not (is_mpeg or name != b"fmt "):
-            return (at, min(at + size, n_bytes)) if is_mpeg else None
+            fmt = file.read(26)
+            is_mpeg = (fmt[24:] if fmt[:2] == EXTENSIBLE else fmt[:2]) in MPEG_IN_WAV
+        if name == b"data" and is_mpeg:
+            return at, min(at + size, n_bytes) if size else n_bytes
+        if name in (b"data", b"fmt ") and not is_mpeg:
+            break
         at += size + size % 2
     return None
 
