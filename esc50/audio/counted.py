@@ -18,7 +18,7 @@ from .mp3 import Mp3
 
 GRANULE = 576  # samples, of which layer III decodes none or all
 SEEN_BEFORE, SEEN_BEHIND = 8, 64  # samples around the beginning of a granule
-FADED = 1e-7
+FADED = 1e-7  # of full scale: no more than that becomes zeros by itself
 ENDLESS = 1 << 40  # bytes, by which libsndfile's guess of the length is never too short
 
 
@@ -37,8 +37,8 @@ class Counted(Forward):
         super().__init__(file, closefd=False)
         self._path = path
         self._n_samples = self._left = mp3.n_samples
-        self._skip = 0 if mp3.tag is not None else mp3.skipped  # which libsndfile does by the tag
-        self._decoded = mp3.skipped  # number of the next sample
+        self._added = self._decoded = mp3.skipped  # number of the next sample that the decoder gives
+        self._skip = 0 if mp3.tag is not None else mp3.skipped  # by a tag libsndfile does so itself
         self._last: NDArray | None = None  # samples before it
         self._granule = GRANULE if mpeg.layer(mp3.header) == 3 else None
 
@@ -77,7 +77,7 @@ class Counted(Forward):
         before = np.abs(y[at[:, None] + np.arange(-SEEN_BEFORE, 0)]).max(axis=(1, 2), initial=0)
         broken = at[before > FADED]
         if broken.size:
-            where = (first + int(broken[0])) / self.samplerate
+            where = max(0, first + int(broken[0]) - self._added) / self.samplerate
             raise InputError(
                 f"{self._path}: damaged at {where:.3f} s: a frame there does not decode; fetch or record it again"
             )
@@ -154,7 +154,10 @@ def open_counted(path: Path, mp3: Mp3, held: ExitStack) -> soundfile.SoundFile:
     libsndfile opens the file itself where it can: it then decodes without asking for Python's lock.
     """
     if mp3.tag is not None:
-        return held.enter_context(Counted(path, _at(path, mp3.tag, held), mp3))
+        sound = held.enter_context(Counted(path, _at(path, mp3.tag, held), mp3))
+        if sound.guess() == sound.frames:
+            return sound
+        mp3 = mp3._replace(tag=None)
     alone = mp3.skipped + mp3.n_samples == mpeg.n_samples(mp3.header)  # a frame with none behind it is not accepted
     if len(mp3.stretches) == 1 and not mp3.changed and not alone:
         sound = held.enter_context(Counted(path, _at(path, mp3.stretches[0][0], held), mp3))

@@ -122,9 +122,8 @@ class _Walk:
         if self.start + mpeg.size(header) > max(self.end, self.start + 4):
             raise self.cut()
         if mpeg.is_free(header):
-            raise InputError(
-                f"{self.path}: MPEG audio in free format, which states no bit rate; convert it with mpg123 -w OUT.wav"
-            )
+            what = "MPEG audio in free format, which states no bit rate"
+            raise InputError(f"{self.path}: {what}; convert it with mpg123 -w OUT.wav IN")
         if self.start > 0 or header >> 21 == 0x7FF or self.path.suffix.lower() == ".mp3":
             raise soundfile.LibsndfileError(UNRECOGNISED)
 
@@ -250,7 +249,7 @@ class _Walk:
         """Return whether it is so near to the file's size that libmpg123 writes no warning to stderr."""
         if tag.n_bytes is None:
             return True
-        self.file.seek(self.n_bytes - 128)
+        self.file.seek(max(0, self.n_bytes - 128))
         n = self.n_bytes - at - (128 if self.file.read(3) == b"TAG" else 0)
         return abs(n - tag.n_bytes) <= WARNED * n
 
