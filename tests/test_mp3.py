@@ -109,6 +109,15 @@ def test_what_lies_between_frames_is_passed_over(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_the_last_frames_behind_other_bytes_are_read(tmp_path: Path, made: Made, n: int) -> None:
+    raw = b"".join(made.frames[:-n]) + JUNK[:500] + b"".join(made.frames[-n:])
+    assert len(read(tmp_path / "a.mp3", raw)) == len(read(tmp_path / "a.mp3", raw + ape(300) + ID3V1)) == made.n
+    np.testing.assert_array_equal(
+        read(tmp_path / "a.mp3", made.tag + raw)[: -SETTLED * N_FRAME], made.y[: -SETTLED * N_FRAME]
+    )
+
+
 TAGGED: dict[str, Build] = {
     "as it was": lambda made: made.tag + joined(made),
     "without a count": lambda made: retagged(made, flags=14) + joined(made),

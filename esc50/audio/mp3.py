@@ -18,6 +18,7 @@ from .side_info import first_broken
 
 WINDOW = 1 << 20  # bytes that are looked at together, and that may lie before the first frame
 IN_A_ROW = 3  # frames that are no chance, wherever they lie
+LARGEST = 2881  # bytes of a frame
 MOST_GAPS = 10_000  # between frames
 HEADER = re.compile(rb"\xff[\xe2-\xff][\x10-\xef]")  # how a frame begins
 UNRECOGNISED = 1  # libsndfile's code for a format it does not know
@@ -137,6 +138,14 @@ class _Walk:
             low += max(1, len(part) - 2)
         return None
 
+    def last(self, low: int, like: int) -> int | None:
+        """Find a single frame that ends with the file."""
+        for match in HEADER.finditer(self.bytes_at(low, self.end - low)):
+            header = self.header(low + match.start())
+            if mpeg.alike(header, like) and low + match.start() + mpeg.size(header) == self.end:
+                return low + match.start()
+        return None
+
     def in_a_row(self, at: int, n: int) -> bool:
         """Return whether `n` frames follow one another here, or two up to the end."""
         header = self.header(at)
@@ -206,6 +215,7 @@ class _Walk:
             raise self.foreign(at)
         low = run.last + 4 if run.n and at == run.end else at
         found = self.search(low, self.end)
+        found = self.last(max(at, self.end - LARGEST), like) if found is None else found
         if found is None:
             return None, False
         if not mpeg.alike(self.header(found), like):
