@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from cumel.esc50.audio import load, resample
-from cumel.esc50.audio.mp3 import unstated_frames
+from cumel.esc50.audio.mp3 import examine
 from cumel.esc50.store import Store
 from cumel.kernels import log_mel
 
@@ -32,7 +32,8 @@ FORMATS = [
     ("mp3", "MPEG_LAYER_III", 1),
 ]
 HEADER_BYTES = 100
-MP3_FRAME = 576  # samples, at 8 kHz
+GAP = 480 + 2 * 576  # samples behind a gap in an MP3: the decoder alone forgets there, and of MPEG-2 decodes two wrong
+SILENCED = 1e-6  # what the decoder alone makes of a frame of MPEG-2 that lacks what was before it
 SIZES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\1\0\0\0", b"\0\0\0\1")
 
 Rng = np.random.Generator
@@ -104,14 +105,25 @@ def mutants(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check_samples(path: Path, y: np.ndarray) -> None:
-    """Check that soundfile alone reads the same; of an MP3 that lost its length it may read less."""
-    with soundfile.SoundFile(path) as sound:  # `soundfile.read` seeks first, and rounds a damaged MP3 differently
-        alone = sound.read(dtype="float32", always_2d=True)
+    """Check that soundfile alone reads the same; of an MP3 whose tag is not right it may read less."""
+    try:
+        with soundfile.SoundFile(path) as sound:  # `soundfile.read` seeks first, and rounds a damaged MP3 differently
+            alone = sound.read(dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError:
+        assert path.suffix == ".mp3"
+        alone = np.empty((0, 1), np.float32)
     alone = alone.mean(axis=1) if alone.shape[1] > 1 else alone[:, 0]
     with path.open("rb") as file:
-        frames = unstated_frames(path, file, path.stat().st_size) if path.suffix == ".mp3" else None
-    assert len(y) == len(alone) if frames is None else len(y) == frames.n * MP3_FRAME >= len(alone)
-    np.testing.assert_array_equal(y[: len(alone)], alone, err_msg=path.name)
+        mp3 = examine(path, file) if path.suffix == ".mp3" else None
+    if mp3 is None or mp3.tag is not None:
+        np.testing.assert_array_equal(y, alone, err_msg=path.name)
+        return
+    assert len(y) == mp3.n_samples
+    differ = []
+    for skipped in {0, mp3.skipped}:  # which of them the decoder leaves out depends on what is left of the tag
+        n = max(0, min(len(y), len(alone) - skipped))
+        differ.append(np.count_nonzero(np.abs(y[:n] - alone[skipped : skipped + n]) > SILENCED))
+    assert min(differ) <= GAP * (len(mp3.stretches) - 1), path.name
 
 
 def test_a_mutant_is_an_error_or_what_its_bytes_decode_to(mutants: Path, tmp_path: Path) -> None:

@@ -1,155 +1,281 @@
-"""MP3 that does not say how long it is, for want of a Xing header: libsndfile then guesses, and reads no further.
+"""How long is an MP3? Its frames are counted, and what a tag states is judged by that.
 
-So its frames are counted here, and it is read with such a header in front, as encoders write it.
-Frame headers: ISO/IEC 11172-3, 2.4.1.3, and 13818-3 for the lower rates.
+libsndfile believes a Xing tag, and without one guesses from the file's size; it reads no further than that.
 """
 
 from __future__ import annotations
 
-import io
-import struct
-from functools import lru_cache
+import os
+import re
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
+
+import soundfile
 
 from ...kernels import InputError
+from . import mpeg
+from .side_info import first_broken
 
-MPEG_1, LAYER_3 = 3, 1  # as headers number them
-KBPS = {
-    True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # of MPEG-1
-    False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),  # of MPEG-2 and 2.5
-}
-HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
-SHARED = 0xFFFE0C00  # bits of a header that are every frame's: sync, version, layer, rate
-LENGTHS = (b"Xing", b"Info", b"VBRI")  # tags that state how many frames there are
-TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # that may follow the audio
-LONGEST_TAG = 11
-MOST_TAGS = 1000  # at the beginning, that are looked at
-DELAY = 529  # samples that a decoder adds at the beginning
-SILENCE = 4608  # samples: whole frames, and whole turns of the decoder's filter bank, so that it rounds the same
+WINDOW = 1 << 20  # bytes that are looked at together, and that may lie before the first frame
+IN_A_ROW = 3  # frames that are no chance, wherever they lie
+LARGEST = 2881  # bytes of a frame
+MOST_GAPS = 10_000  # between frames
+HEADER = re.compile(rb"\xff[\xe2-\xff][\x10-\xef]")  # how a frame begins
+UNRECOGNISED = 1  # libsndfile's code for a format it does not know
+WARNED = 0.01  # of a file, that a Xing tag's bytes may differ: libmpg123 then writes to stderr
 
 
-class Frames(NamedTuple):
-    """An MP3's audio."""
+class Mp3(NamedTuple):
+    """What a file's frames amount to."""
 
-    first: int  # byte at which it begins
-    end: int
-    n: int  # frames
-    header: int  # of the first
+    header: int  # of the first frame
+    n_samples: int  # of a channel
+    skipped: int  # that the decoder gives before them
+    stretches: tuple[tuple[int, int], ...]  # bytes, from and to, that are frames and nothing else
+    changed: dict[int, bytes]  # by place, what to read there: frames lack what lay before a gap
+    tag: int | None  # byte of a Xing tag by which libsndfile reads the same
 
 
-def unstated_frames(path: Path, file: BinaryIO, n_bytes: int) -> Frames | None:
-    """Count the frames of an MP3 that does not state its length; None for any other file.
+def examine(path: Path, file: BinaryIO) -> Mp3 | None:
+    """Count the frames of MPEG audio of layer I, II or III, alone or in a WAV; None for any other file.
 
     Raises
     ------
     InputError
-        When its last frame is cut.
+        When it holds fewer frames than it states, the last one is cut, or a second recording follows.
     """
-    first = _after_id3(file)
-    header = _header(file, first)
-    file.seek(first)
-    frame = file.read(_size(header))
-    if not frame or any(tag in frame[:48] for tag in LENGTHS):
+    bounds = mpeg.bounds(file)
+    return None if bounds is None else _Walk(path, file, *bounds).examine()
+
+
+class _Run(NamedTuple):
+    """Frames that follow one another."""
+
+    n: int
+    last: int  # byte at which the last one begins
+    end: int
+
+
+class _Walk:
+    """From frame to frame, through a window."""
+
+    def __init__(self, path: Path, file: BinaryIO, start: int, end: int) -> None:
+        self.path, self.file, self.start, self.end = path, file, start, end
+        self.n_bytes = os.fstat(file.fileno()).st_size
+        self.low, self.window, self.is_cut = 0, b"", False
+        self.held = 0  # bytes of audio before the next frame, of which it may hold a part
+
+    def bytes_at(self, at: int, n: int) -> bytes:
+        """Return `n` bytes, fewer at the end."""
+        n = max(0, min(n, self.end - at))
+        if not self.low <= at <= at + n <= self.low + len(self.window):
+            self.file.seek(at)
+            self.low, self.window = at, self.file.read(max(n, min(WINDOW, self.end - at), 0))
+        return self.window[at - self.low : at - self.low + n]
+
+    def header(self, at: int) -> int:
+        """Return the four bytes at a place; 0 where there are fewer."""
+        four = self.bytes_at(at, 4)
+        return int.from_bytes(four, "big") if len(four) == 4 else 0
+
+    def examine(self) -> Mp3 | None:
+        """Count the frames, and compare."""
+        found = self.first()
+        if found is None:
+            return self.nothing()
+        header, tag = self.header(found), mpeg.length_tag(self.bytes_at(found, mpeg.TAG_REACH))
+        first = found + mpeg.size(header) if tag else found
+        n, stretches, changed = 0, [], {}
+        at, resynced = first, False
+        while at is not None and at < self.end:
+            run = self.run(at, header, first)
+            if run.n:
+                if resynced or not (stretches or mpeg.is_mpeg_1(header)):  # MPEG-1 begins so by itself
+                    changed |= self.lacking(at, run.end)
+                stretches.append((at, run.end))
+                n += run.n
+            if len(stretches) > MOST_GAPS:
+                raise self.damaged(run.end, "its frames lie in too many pieces")
+            at, resynced = (None, False) if self.is_cut else self.following(run, header)
+        if self.is_cut and tag is None:
+            raise self.cut()
+        if not n:
+            raise InputError(f"{self.path}: holds no samples; record it again, or leave it out")
+        if tag is None:
+            return Mp3(header, n * mpeg.n_samples(header), 0, tuple(stretches), changed, None)
+        samples, skipped = self.judged(tag, n, header, found, gaps=len(stretches) > 1)
+        whole = tag.n_frames == n and len(stretches) == 1 and stretches[0][0] == first
+        by_tag = whole and tag.is_xing and skipped > 0 and not changed and self.is_close(tag, found)
+        return Mp3(header, samples, skipped, tuple(stretches), changed, found if by_tag else None)
+
+    def first(self) -> int | None:
+        """Find the first frame."""
+        size = mpeg.size(self.header(self.start))
+        if size and (self.start + size == self.end or self.in_a_row(self.start, 2)):
+            return self.start
+        return self.search(self.start, min(self.end, self.start + WINDOW))
+
+    def nothing(self) -> None:
+        """Refuse a file without frames that libsndfile would take for an MP3, by its first bytes or its name."""
+        header = self.header(self.start)
+        if self.bytes_at(self.start, 4).startswith((b"RIFF", *mpeg.OTHERS)):
+            return
+        if self.start + mpeg.size(header) > max(self.end, self.start + 4):
+            raise self.cut()
+        if mpeg.is_free(header):
+            what = "MPEG audio in free format, which states no bit rate"
+            raise InputError(f"{self.path}: {what}; convert it with mpg123 -w OUT.wav IN")
+        if self.start > 0 or header >> 21 == 0x7FF or self.path.suffix.lower() == ".mp3":
+            raise soundfile.LibsndfileError(UNRECOGNISED)
+
+    def search(self, low: int, high: int) -> int | None:
+        """Find the first of `IN_A_ROW` frames."""
+        while low < high:
+            part = self.bytes_at(low, min(WINDOW, high - low))
+            for match in HEADER.finditer(part):
+                if self.in_a_row(low + match.start(), IN_A_ROW):
+                    return low + match.start()
+            low += max(1, len(part) - 2)
         return None
-    at, n = first, 0
-    while at + 4 <= n_bytes:
-        found = _header(file, at)
-        if not _size(found) or (found ^ header) & SHARED:
-            file.seek(at)
-            if file.read(LONGEST_TAG).startswith(TAGS):
-                break
-            return None  # no MP3, or a damaged one: the decoder finds its way, or says so
-        at += _size(found)
-        n += 1
-    if at > n_bytes or n_bytes - at in (1, 2, 3):
-        raise InputError(f"{path}: truncated: its last frame is cut; fetch or record it again")
-    return Frames(first, at, n, header)
 
+    def last(self, low: int, like: int) -> int | None:
+        """Find a single frame that ends with the file."""
+        for match in HEADER.finditer(self.bytes_at(low, self.end - low)):
+            header = self.header(low + match.start())
+            if mpeg.alike(header, like) and low + match.start() + mpeg.size(header) == self.end:
+                return low + match.start()
+        return None
 
-class WithLength(io.RawIOBase):
-    """An MP3's audio for libsndfile, behind a frame that states its length."""
+    def in_a_row(self, at: int, n: int) -> bool:
+        """Return whether `n` frames follow one another here, or two up to the end."""
+        header = self.header(at)
+        for before in range(n):
+            found = self.header(at)
+            if not mpeg.size(found) or not mpeg.alike(found, header):
+                return before >= 2 and at == self.end
+            at += mpeg.size(found)
+        return True
 
-    def __init__(self, path: Path, frames: Frames) -> None:
-        self._file = path.open("rb")
-        self._head = _stating(frames)
-        self._shift = len(self._head) - frames.first
-        self._size = frames.end + self._shift
-        self._at = 0
+    def run(self, at: int, like: int, first: int) -> _Run:
+        """Count the frames that follow one another; one that is cut is not counted."""
+        sizes: dict[bytes, int] = {}
+        n, size, last = 0, 1, at
+        while size and at + 4 <= self.end:
+            part = self.bytes_at(at, WINDOW)
+            begins, begun = [], 0
+            most = len(part) - (4 if at + len(part) == self.end else mpeg.TAG_REACH)
+            while begun <= most:
+                four = part[begun : begun + 4]
+                size = sizes.get(four, -1)
+                if size < 0:
+                    header = int.from_bytes(four, "big")
+                    size = sizes[four] = mpeg.size(header) if mpeg.alike(header, like) else 0
+                if not size:
+                    break
+                begins.append(begun)
+                begun += size
+            if at + begun > self.end:
+                self.is_cut, size, begun = True, 0, begins.pop()
+            if begins:
+                self.check(part, begins, begun, at, like, first)
+                last = at + begins[-1]
+            at, n = at + begun, n + len(begins)
+        rest = self.bytes_at(at, 4)
+        self.is_cut |= 0 < len(rest) < 4 and like.to_bytes(4, "big").startswith(rest[:2])
+        return _Run(n, last, at)
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a byte."""
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
+    def check(self, part: bytes, begins: list[int], end: int, at: int, like: int, first: int) -> None:
+        """Look at the frames of a window, which lies at `at`: none is broken, none begins another recording."""
+        if mpeg.layer(like) != 3:
+            return
+        number, self.held = first_broken(part, begins, end, self.held)
+        if number is not None:
+            raise self.damaged(at + begins[number], "the frame there contradicts itself")
+        for name, inside in ((b"Xing", 4 + mpeg.side_size(like)), (b"Info", 4 + mpeg.side_size(like)), (b"VBRI", 36)):
+            found = part.find(name, 0, end)
+            while found >= 0:
+                low = found - inside
+                frame = part[max(0, low) : max(0, low) + mpeg.TAG_REACH]
+                header = int.from_bytes(frame[:4], "big")
+                if at + low > first and mpeg.size(header) and mpeg.alike(header, like) and mpeg.length_tag(frame):
+                    raise self.another(at + low)
+                found = part.find(name, found + 1, end)
 
-    def tell(self) -> int:
-        """Return the byte it is at."""
-        return self._at
+    def following(self, run: _Run, like: int) -> tuple[int | None, bool]:
+        """Find the next frame behind tags, or other bytes; returns whether it were others."""
+        at = run.end
+        while n := mpeg.tag_size(self.file, at):
+            at += n
+        header = self.header(at)
+        size = mpeg.size(header)
+        if size and mpeg.alike(header, like) and at > run.end:
+            return at, False
+        behind = self.header(at + size)
+        if size and not mpeg.alike(header, like) and mpeg.size(behind) and not mpeg.alike(behind, like):
+            raise self.foreign(at)
+        low = run.last + 4 if run.n and at == run.end else at
+        found = self.search(low, self.end)
+        found = self.last(max(at, self.end - LARGEST), like) if found is None else found
+        if found is None:
+            return None, False
+        if not mpeg.alike(self.header(found), like):
+            raise self.foreign(found)
+        if found < run.end:
+            raise self.damaged(run.last, "the frame there is not whole")
+        self.held = 0
+        return found, True
 
-    def read(self, size: int = -1) -> bytes:
-        """Read at most `size` bytes; fewer where the two parts meet, and at the end."""
-        size = min(size if size >= 0 else self._size, self._size - self._at)
-        if self._at < len(self._head):
-            part = self._head[self._at : self._at + size]
-        else:
-            self._file.seek(self._at - self._shift)
-            part = self._file.read(max(0, size))
-        self._at += len(part)
-        return part
+    def lacking(self, at: int, end: int) -> dict[int, bytes]:
+        """Return how the frames begin that refer to audio before a gap, made silent."""
+        changed: dict[int, bytes] = {}
+        held = 0  # bytes of audio since the gap
+        while at < end and mpeg.layer(header := self.header(at)) == 3 and held < mpeg.reservoir(header):
+            n = mpeg.before_audio(header)
+            beginning = self.bytes_at(at, n)
+            if mpeg.refers_back(beginning) > held:
+                changed[at] = mpeg.silenced(beginning, held)
+            held += mpeg.size(header) - n
+            at += mpeg.size(header)
+        return changed
 
-    def readinto(self, buffer: Any) -> int:
-        """Fill a buffer."""
-        n = 0
-        while n < len(buffer) and (part := self.read(len(buffer) - n)):
-            buffer[n : n + len(part)] = part
-            n += len(part)
-        return n
+    def judged(self, tag: mpeg.LengthTag, n: int, header: int, at: int, *, gaps: bool) -> tuple[int, int]:
+        """Return the samples, and those before them; an `InputError` when fewer frames are there than promised."""
+        per_frame = mpeg.n_samples(header)
+        decoded = n * per_frame - tag.skipped
+        promised = max(n, tag.n_frames) * per_frame - tag.skipped - tag.padding
+        if decoded < promised:  # what is missing at the end may be padding alone
+            if gaps:
+                raise self.damaged(at, f"{tag.n_frames} frames are promised there, {n} can be found")
+            if self.is_cut or not tag.n_bytes or at + tag.n_bytes > self.n_bytes:
+                raise InputError(
+                    f"{self.path}: truncated: {max(0, decoded)} of {promised} samples decode; fetch or record it again"
+                )
+            promised = decoded - tag.padding  # its bytes are all there: it counts its own frame, too
+        if tag.n_frames and n > tag.n_frames:  # its padding lies elsewhere
+            promised = decoded
+        return (promised, tag.skipped) if promised > 0 else (n * per_frame, 0)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-        super().close()
+    def is_close(self, tag: mpeg.LengthTag, at: int) -> bool:
+        """Return whether it is so near to the file's size that libmpg123 writes no warning to stderr."""
+        if tag.n_bytes is None:
+            return True
+        self.file.seek(max(0, self.n_bytes - 128))
+        n = self.n_bytes - at - (128 if self.file.read(3) == b"TAG" else 0)
+        return abs(n - tag.n_bytes) <= WARNED * n
 
+    def cut(self) -> InputError:
+        """Say that the last frame is not whole."""
+        return InputError(f"{self.path}: truncated: its last frame is cut; fetch or record it again")
 
-def _after_id3(file: BinaryIO) -> int:
-    """Return where the audio begins: behind the ID3v2 tags, whose sizes have seven bits a byte."""
-    at = 0
-    for _ in range(MOST_TAGS):
-        file.seek(at)
-        head = file.read(10)
-        if len(head) < 10 or head[:3] != b"ID3":
-            break
-        at += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-    return at
+    def damaged(self, at: int, what: str) -> InputError:
+        """Say what is wrong with the frames at a byte."""
+        return InputError(f"{self.path}: damaged at byte {at}: {what}; fetch or record it again")
 
+    def another(self, at: int) -> InputError:
+        """Say that another recording begins at a byte."""
+        return InputError(f"{self.path}: holds recordings one after another, the second from byte {at}; split them")
 
-def _header(file: BinaryIO, at: int) -> int:
-    file.seek(at)
-    return int.from_bytes(file.read(4).ljust(4, b"\0"), "big")
-
-
-@lru_cache(maxsize=4096)
-def _size(header: int) -> int:
-    """Return the bytes of a layer III frame; 0 where there is none, or it has no fixed size."""
-    version, layer, kbps, hz = header >> 19 & 3, header >> 17 & 3, header >> 12 & 15, header >> 10 & 3
-    if header >> 21 != 0x7FF or version == 1 or layer != LAYER_3 or kbps in (0, 15) or hz == 3:
-        return 0
-    rate = KBPS[version == MPEG_1][kbps] * 1000
-    return (144 if version == MPEG_1 else 72) * rate // HZ[version][hz] + (header >> 9 & 1)
-
-
-def _stating(frames: Frames) -> bytes:
-    """Return frames of the audio's kind: a Xing header that states the length, and `SILENCE`.
-
-    With such a header a decoder drops `DELAY` samples and what LAME's part of it says; here that is the silence.
-    """
-    mpeg_1, in_mono = frames.header >> 19 & 3 == MPEG_1, frames.header >> 6 & 3 == 3
-    header = (frames.header & ~0xF200) | 0x19000  # of a rate that leaves room for it; without checksum and padding
-    side = (17 if in_mono else 32) if mpeg_1 else (9 if in_mono else 17)
-    silence = struct.pack(">I", header).ljust(_size(header), b"\0")
-    n_silent = SILENCE // (1152 if mpeg_1 else 576)
-    ends = SILENCE - DELAY << 12 | DELAY  # 12 bits each: to drop at the beginning, and at the end
-    xing = b"Xing" + struct.pack(">II", 1, frames.n + n_silent)
-    lame = b"LAME3.100".ljust(21, b"\0") + ends.to_bytes(3, "big")
-    tagged = silence[: 4 + side] + xing + lame
-    return tagged + silence[len(tagged) :] + silence * n_silent
+    def foreign(self, at: int) -> InputError:
+        """Say that frames follow which no decoder state joins to those before."""
+        what = "on its frames have another rate, layer or number of channels"
+        return InputError(f"{self.path}: from byte {at} {what}; split it there")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 
 from ...kernels import InputError
 from .container import check_regular, check_whole
-from .mp3 import WithLength, unstated_frames
+from .counted import Forward, open_counted
+from .mp3 import UNRECOGNISED, examine
 
 LOWEST_RATE, HIGHEST_RATE = 500, 2_000_000  # Hz; beyond lie damaged headers
-UNRECOGNISED, BAD_FILE, INTERNAL = 1, 7, (24, 29, 39)  # libsndfile's codes; a file that is no MP3 gets BAD_FILE
+BAD_FILE, INTERNAL = 7, (24, 29, 39)  # libsndfile's codes; a file that is no MP3 gets BAD_FILE
 EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 
 Samples = NDArray[np.float32]
@@ -59,13 +61,6 @@ def load(path: Path | str, sr: int | None = None) -> tuple[Samples, int]:
     return (y, native) if sr is None or sr == native else (resample(y, native, sr), sr)
 
 
-class _Forward(soundfile.SoundFile):
-    """Read from the beginning on: `read` else seeks to where it is, and an MP3's next samples round differently."""
-
-    def seekable(self) -> bool:
-        return False
-
-
 @contextmanager
 def opened(path: Path) -> Iterator[soundfile.SoundFile]:
     """Open a recording for reading; what goes wrong with it, here or in the block, is an `InputError` that names it."""
@@ -73,10 +68,10 @@ def opened(path: Path) -> Iterator[soundfile.SoundFile]:
         check_regular(path)
         with path.open("rb") as file:
             check_whole(path, file)
-            frames = unstated_frames(path, file, os.fstat(file.fileno()).st_size)
+            mp3 = examine(path, file)
         with ExitStack() as held:
-            name = os.fsencode(path) if frames is None else held.enter_context(WithLength(path, frames))
-            sound = held.enter_context(_Forward(name))  # pyright: ignore[reportArgumentType] (not all names are UTF-8)
+            name: Any = os.fsencode(path)  # not all names are UTF-8
+            sound = open_counted(path, mp3, held) if mp3 else held.enter_context(Forward(name))
             if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
                 raise InputError(f"{path}: its header claims {sound.samplerate} Hz; repair it, or leave it out")
             yield sound

@@ -1,0 +1,173 @@
+"""An MP3 whose frames were counted, for libsndfile: it decodes, and what it takes for the length does not matter."""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_left, bisect_right
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from ...kernels import InputError
+from . import mpeg
+from .mp3 import Mp3
+
+GRANULE = 576  # samples, of which layer III decodes none or all
+SEEN_BEFORE, SEEN_BEHIND = 8, 64  # samples around the beginning of a granule
+FADED = 1e-7  # of full scale: no more than that becomes zeros by itself
+ENDLESS = 1 << 40  # bytes, by which libsndfile's guess of the length is never too short
+
+
+class Forward(soundfile.SoundFile):
+    """Read from the beginning on: `read` else seeks to where it is, and an MP3's next samples round differently."""
+
+    def seekable(self) -> bool:
+        """Return False."""
+        return False
+
+
+class Counted(Forward):
+    """Read as many samples as there are; an `InputError` for a frame that does not decode."""
+
+    def __init__(self, path: Path, file: Any, mp3: Mp3) -> None:
+        super().__init__(file, closefd=False)
+        self._path = path
+        self._n_samples = self._left = mp3.n_samples
+        self._added = self._decoded = mp3.skipped  # number of the next sample that the decoder gives
+        self._skip = 0 if mp3.tag is not None else mp3.skipped  # by a tag libsndfile does so itself
+        self._last: NDArray | None = None  # samples before it
+        self._granule = GRANULE if mpeg.layer(mp3.header) == 3 else None
+
+    @property
+    def frames(self) -> int:
+        """Samples of a channel."""
+        return self._n_samples
+
+    def guess(self) -> int:
+        """Return how many samples libsndfile would read."""
+        return super().frames - self._skip
+
+    def read(
+        self, frames: int = -1, dtype: Any = "float64", always_2d: bool = False, fill_value: Any = None, out: Any = None
+    ) -> Any:
+        """Read at most `frames` samples."""
+        if self._skip:
+            super().read(self._skip, dtype)
+            self._skip = 0
+        y = super().read(min(frames, self._left), dtype, always_2d, fill_value, out)
+        self._left -= len(y)
+        if self._granule:
+            self._check(y, self._granule)
+        return y
+
+    def _check(self, y: NDArray, granule: int) -> None:
+        """Look for granules of zeros, each behind samples that do not fade into them: libmpg123 leaves them so."""
+        first, y = self._decoded, y if y.ndim == 2 else y[:, None]
+        self._decoded += len(y)
+        if self._last is not None:
+            y, first = np.concatenate([self._last, y]), first - len(self._last)
+        self._last = y[-SEEN_BEFORE - SEEN_BEHIND :]
+        at = np.arange(-(-(first + SEEN_BEFORE) // granule) * granule - first, len(y) - SEEN_BEHIND + 1, granule)
+        for behind in (1, SEEN_BEHIND):
+            at = at[~y[at[:, None] + np.arange(behind)].any(axis=(1, 2))]
+        before = np.abs(y[at[:, None] + np.arange(-SEEN_BEFORE, 0)]).max(axis=(1, 2), initial=0)
+        broken = at[before > FADED]
+        if broken.size:
+            where = max(0, first + int(broken[0]) - self._added) / self.samplerate
+            raise InputError(
+                f"{self._path}: damaged at {where:.3f} s: a frame there does not decode; fetch or record it again"
+            )
+
+
+class Frames(io.RawIOBase):
+    """Nothing but an MP3's frames; behind them silent ones, for the decoder looks ahead."""
+
+    def __init__(self, path: Path, mp3: Mp3) -> None:
+        self._file = path.open("rb")
+        self._starts: list[int] = []  # of each part, here
+        self._parts: list[tuple[int, bytes]] = []  # byte in the file; or the bytes themselves
+        self._at = self._end = 0
+        changed = sorted(mp3.changed)
+        for low, high in mp3.stretches:
+            for at in changed[bisect_left(changed, low) : bisect_left(changed, high)]:
+                self._append(low, b"", at - low)
+                self._append(at, mp3.changed[at], len(mp3.changed[at]))
+                low = at + len(mp3.changed[at])
+            self._append(low, b"", high - low)
+        self._silence = mpeg.silent(mp3.header)
+
+    def _append(self, at: int, changed: bytes, n: int) -> None:
+        if n:
+            self._starts.append(self._end)
+            self._parts.append((at, changed))
+            self._end += n
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a byte."""
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: ENDLESS}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """Return the byte it is at."""
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer."""
+        n = 0
+        while n < len(buffer):
+            part = self._read(len(buffer) - n)
+            buffer[n : n + len(part)] = part
+            n += len(part)
+        return n
+
+    def _read(self, n: int) -> bytes:
+        """Read at most `n` bytes, of one part."""
+        if self._at >= self._end:
+            skipped = (self._at - self._end) % len(self._silence)
+            read = self._silence[skipped : skipped + n]
+        else:
+            number = bisect_right(self._starts, self._at) - 1
+            skipped = self._at - self._starts[number]
+            at, changed = self._parts[number]
+            if changed:
+                read = changed[skipped : skipped + n]
+            else:
+                end = self._starts[number + 1] if number + 1 < len(self._starts) else self._end
+                self._file.seek(at + skipped)
+                read = self._file.read(min(n, end - self._at))
+        self._at += len(read)
+        return read
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+def open_counted(path: Path, mp3: Mp3, held: ExitStack) -> soundfile.SoundFile:
+    """Open for reading, until `held` closes.
+
+    libsndfile opens the file itself where it can: it then decodes without asking for Python's lock.
+    """
+    if mp3.tag is not None:
+        sound = held.enter_context(Counted(path, _at(path, mp3.tag, held), mp3))
+        if sound.guess() == sound.frames:
+            return sound
+        mp3 = mp3._replace(tag=None)
+    alone = mp3.skipped + mp3.n_samples == mpeg.n_samples(mp3.header)  # a frame with none behind it is not accepted
+    if len(mp3.stretches) == 1 and not mp3.changed and not alone:
+        sound = held.enter_context(Counted(path, _at(path, mp3.stretches[0][0], held), mp3))
+        if sound.guess() >= sound.frames:
+            return sound
+    return held.enter_context(Counted(path, held.enter_context(Frames(path, mp3)), mp3))
+
+
+def _at(path: Path, at: int, held: ExitStack) -> int:
+    """Open a file at a byte; returns its descriptor."""
+    file = held.enter_context(path.open("rb", buffering=0))
+    file.seek(at)
+    return file.fileno()
