@@ -64,7 +64,7 @@ def _each_length(
 
 
 def _stft(clips: Tensor, cfg: FeatureConfig) -> Tensor:
-    y = clips * INT16_SCALE if clips.dtype == torch.int16 else clips
+    y = clips.float() * INT16_SCALE if clips.dtype == torch.int16 else clips
     if cfg.padding and cfg.pad_mode == "reflect":
         y = y[:, mirrored(y.shape[1], -cfg.padding, y.shape[1] + cfg.padding).to(y.device)]
     elif cfg.padding:

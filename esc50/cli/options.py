@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from ...kernels.config import PRESETS, WINDOWS, FeatureConfig
+from ...kernels.config import PRESETS, WHOLE, WINDOWS, FeatureConfig
 from ...kernels.errors import CumelError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
@@ -111,8 +111,8 @@ def _parse(name: str, text: Any) -> Any:
         return None
     if name == "norm" and text in ("slaney", "inf"):
         return text
-    whole = name in ("sr", "n_fft", "hop_length", "win_length", "n_mels", "n_mfcc")
     try:
-        return int(text) if whole else float(text)
+        return int(text) if text.isdecimal() else float(text)
     except ValueError:
-        raise CumelError(f"--{name.replace('_', '-')} {text}: must be a {'whole ' if whole else ''}number") from None
+        whole = "whole " if name in WHOLE else ""
+        raise CumelError(f"--{name.replace('_', '-')} {text}: must be a {whole}number") from None
