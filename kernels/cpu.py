@@ -23,7 +23,7 @@ from .checks import check_finite
 from .config import FeatureConfig
 from .filterbank import mel_rows
 from .reference import FLAT_DB, INT16_SCALE
-from .tensors import dct_weights, mirrored, taper
+from .tensors import dct_weights, mirrored, product, taper
 
 ROUNDED_UP = 1.0000002  # two steps of float32 above 1
 CHUNK_SAMPLES = 200 * 2048  # of overlapping frames: 1.6 MB, about what a core's cache holds
@@ -125,9 +125,9 @@ def cepstra(log_mel: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     dct = dct_weights(cfg, log_mel.device)
     out, width = [], log_mel.shape[2]
     for clip, n_frames in enumerate(map(cfg.n_frames, lengths)):  # in the shape of the clip alone: the same bits
-        parts = [dct @ log_mel[clip, :, :n_frames].contiguous()]
+        parts = [product(dct, log_mel[clip, :, :n_frames].contiguous())]
         if n_frames < width:
-            parts.append((dct @ log_mel[clip, :, n_frames:][:, :1]).expand(-1, width - n_frames))
+            parts.append(product(dct, log_mel[clip, :, n_frames:][:, :1]).expand(-1, width - n_frames))
         out.append(torch.cat(parts, dim=1))
     return torch.stack(out)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +51,35 @@ def mirrored(n_samples: int, first: int, last: int) -> Tensor:
     period = 2 * (n_samples - 1)
     index = torch.arange(first, last, device="cpu").remainder_(period)
     return torch.minimum(index, period - index)
+
+
+class _Product(torch.autograd.Function):
+    """A constant matrix times features: `backward` may run under autocast, and half precision costs whole decibels."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(matrix: Tensor, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return matrix @ features
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004
+        ctx.save_for_backward(inputs[0])
+        ctx.save_for_forward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return None, _Product.apply(ctx.saved_tensors[0].mT, gradient)
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, tangent: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _Product.apply(ctx.saved_tensors[0], tangent)
+
+
+def product(matrix: Tensor, features: Tensor) -> Tensor:
+    """Return ``matrix @ features`` in float32, and its derivatives too, whatever the mode they are asked for in."""
+    return _Product.apply(matrix, features) if followed(features) else matrix @ features
 
 
 def transformed(y: Tensor) -> bool:
