@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from ...kernels.config import PRESETS, WHOLE, WINDOWS, FeatureConfig
 from ...kernels.errors import CumelError
@@ -41,6 +42,42 @@ HELP = {
     "n_mfcc": "Cepstral coefficients.",
     "lifter": "Cepstral liftering; 0 for none.",
 }
+
+
+class ManyValues(TyperCommand):
+    """A command whose list options take any number of values, as in ``--calibration a b c``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat a list option before each of its values; a positional argument may stand behind them."""
+        options = [p for p in self.params if isinstance(p, TyperOption)]
+        many = {name for p in options if p.multiple for name in p.opts}
+        valued = {name for p in options if not p.is_flag for name in p.opts}
+        missing = sum(not isinstance(p, TyperOption) and p.required for p in self.params)
+        spread: list[str] = []
+        taker: str | None = None  # the list option whose values are being read
+        last: list[int] = []  # where the values of the last one stand
+        rest = iter(args)
+        for token in rest:
+            if token == "--":
+                spread += [token, *rest]
+                missing = 0
+            elif token.startswith("-") and token != "-":
+                name, given, _ = token.partition("=")
+                taker = name if name in many else None
+                last = [] if taker else last
+                if taker is None:
+                    spread += [token, *([next(rest, "")] if name in valued and not given else [])]
+                elif given:
+                    spread.append(token)
+            elif taker is not None:
+                last.append(len(spread))
+                spread += [taker, token]
+            else:
+                missing -= 1
+                spread.append(token)
+        for place in last[1:][::-1][: max(0, missing)]:
+            del spread[place]
+        return super().parse_args(ctx, spread)
 
 
 def feature_options(default_preset: str | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
