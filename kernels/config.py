@@ -112,7 +112,7 @@ class FeatureConfig:
         )
         self._need("fmin", self.fmin < self.top_frequency, f"must lie below sr / 2 = {self.sr / 2:g} Hz")
         self._check_norm()
-        named = callable(self.ref) or self.ref == "max"
+        named = callable(self.ref) or (isinstance(self.ref, str) and self.ref == "max")
         self._need("ref", _is_real(self.ref) and self.ref > 0, relative(self.ref) if named else "must be above 0")
         self._need("amin", _is_real(self.amin) and 0 < self.amin <= FLOAT32_MAX, "must be above 0, and fit in float32")
         self._need(

@@ -56,14 +56,17 @@ class ManyValues(TyperCommand):
         spread: list[str] = []
         taker: str | None = None  # the list option whose values are being read
         last: list[int] = []  # where the values of the last one stand
+        idle = False  # it has none yet
         rest = iter(args)
         for token in rest:
             if token == "--":
                 spread += [token, *rest]
                 missing = 0
             elif token.startswith("-") and token != "-":
+                spread += [taker] if taker and idle else []  # the parser says what is wrong
                 name, given, _ = token.partition("=")
                 taker = name if name in many else None
+                idle = not given
                 last = [] if taker else last
                 if taker is None:
                     spread += [token, *([next(rest, "")] if name in valued and not given else [])]
@@ -71,10 +74,12 @@ class ManyValues(TyperCommand):
                     spread.append(token)
             elif taker is not None:
                 last.append(len(spread))
+                idle = False
                 spread += [taker, token]
             else:
                 missing -= 1
                 spread.append(token)
+        spread += [taker] if taker and idle else []
         for place in last[1:][::-1][: max(0, missing)]:
             del spread[place]
         return super().parse_args(ctx, spread)
