@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import Field, fields
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -65,13 +66,11 @@ class ManyValues(TyperCommand):
             elif token.startswith("-") and token != "-":
                 spread += [taker] if taker and idle else []  # the parser says what is wrong
                 name, given, _ = token.partition("=")
-                taker = name if name in many else None
-                idle = not given
+                taker = name if name in many and not given else None
+                idle = taker is not None
                 last = [] if taker else last
                 if taker is None:
-                    spread += [token, *([next(rest, "")] if name in valued and not given else [])]
-                elif given:
-                    spread.append(token)
+                    spread += [token, *(islice(rest, 1) if name in valued and not given else ())]
             elif taker is not None:
                 last.append(len(spread))
                 idle = False
