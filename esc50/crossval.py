@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..kernels import CumelError
 from .checkpoint import NAME, Checkpoint
 from .dataset import Esc50
+from .defaults import defaults
 from .device import describe
 from .evaluate import accuracy, confusion_matrix, per_class
 from .material import Material, prepare
@@ -23,6 +24,7 @@ from .recipes import Recipe
 from .train import SCORES, train
 
 
+@defaults()
 def cross_validate(
     data: Esc50,
     out: Path,

@@ -69,6 +69,22 @@ class Esc50:
         rows = [(clip.path.name, clip.fold, clip.target) for clip in self.clips]
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
+    def notes(self, folds: list[int]) -> list[str]:
+        """Say what keeps a network from learning some classes when each of `folds` is held out, a line each."""
+        table, notes = self.root / "meta" / "esc50.csv", []
+        present = {clip.target for clip in self.clips}
+        empty = [target for target in range(len(self.labels)) if target not in present]
+        if empty:
+            notes.append(
+                f"{table}: no clip has target {_some(empty)}; the network gets an output for each all the same"
+            )
+        for fold in folds:
+            learned = {clip.target for clip in self.clips if clip.fold != fold}
+            unknown = [self.labels[target] for target in sorted(present - learned)]
+            if unknown:
+                notes.append(f"{table}: fold {fold} alone has {_some(unknown)}, which no other fold can teach")
+        return notes
+
     def split(self, fold: int) -> tuple[list[int], list[int]]:
         """Return the indices of the clips outside `fold` (for training) and inside it (for testing)."""
         if fold not in self.folds:
@@ -118,4 +134,12 @@ def _labels(table: Path, clips: tuple[Clip, ...]) -> tuple[str, ...]:
     most = max(1000, len(clips))
     if max(names) >= most:
         raise CumelError(f"{table}: target {max(names)} is too high for {len(clips)} clips; targets count from 0")
+    targets: dict[str, int] = {}
+    for target, name in names.items():
+        if targets.setdefault(name, target) != target:
+            raise CumelError(f"{table}: {name} has two targets, {targets[name]} and {target}; name each class once")
     return tuple(names.get(target, f"class_{target}") for target in range(max(names) + 1))
+
+
+def _some(values: list) -> str:
+    return ", ".join(map(str, values[:3])) + (f" and {len(values) - 3} more" if len(values) > 3 else "")

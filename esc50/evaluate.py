@@ -13,6 +13,7 @@ from ..kernels import CumelError
 from .augment import rolled_views
 from .checkpoint import Checkpoint
 from .dataset import Esc50
+from .defaults import defaults
 from .device import autocast, describe, place
 from .material import Material, prepare
 
@@ -60,6 +61,7 @@ def confusion_matrix(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> N
     return np.bincount(truth * n_classes + scores.argmax(axis=1), minlength=n_classes**2).reshape(n_classes, n_classes)
 
 
+@defaults()
 def evaluate(
     checkpoint: Checkpoint,
     data: Esc50,

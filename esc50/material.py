@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..kernels import CumelError, InputError
 from .audio import fit_length, load_all
 from .dataset import FEATURES, Esc50
+from .defaults import defaults
 from .parallel import SOLO, World
 from .progress import track
 from .recipes import Recipe
@@ -33,6 +34,7 @@ class Material:
         return Material(self.features[clips], None if self.samples is None else self.samples[clips])
 
 
+@defaults()
 def prepare(
     data: Esc50, recipe: Recipe, workers: int, device: torch.device | None = None, world: World = SOLO
 ) -> Material:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,11 +16,22 @@ from numpy.typing import NDArray
 
 from ..kernels import CumelError, FeatureConfig
 from .files import replacing
+from .texts import caption, label
 
 INK, ACCENT = "#1f2933", "#d1495b"
 MAX_CLIPS = 12  # rows of one picture
 
 
+@contextmanager
+def literally() -> Iterator[None]:
+    """Draw texts as they are: a name may hold $ and is no formula, or be of a script that the font lacks."""
+    plain: dict[Any, Any] = {"text.parse_math": False, "text.usetex": False}
+    with mpl.rc_context(plain), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from|Matplotlib currently does not support")
+        yield
+
+
+@literally()
 def plot_clips(clips: list[dict[str, Any]], cfg: FeatureConfig, out: Path) -> Path:
     """Draw a row per clip: waveform, log-mel spectrogram, and the labels where there are any.
 
@@ -34,7 +49,7 @@ def plot_clips(clips: list[dict[str, Any]], cfg: FeatureConfig, out: Path) -> Pa
     axes = figure.subplots(len(clips), columns, squeeze=False, width_ratios=(1.0, 1.25, 0.8)[:columns])
     for row, clip in zip(axes, clips, strict=True):
         _waveform(row[0], clip["y"], cfg.sr)
-        row[0].set_title(clip["name"], loc="left", fontsize=10, color=INK)
+        row[0].set_title(caption(clip["name"]), loc="left", fontsize=10, color=INK)
         image = _spectrogram(row[1], clip["log_mel"], cfg)
         figure.colorbar(image, ax=row[1], format="%+d dB", pad=0.01)
         if columns == 3:
@@ -76,7 +91,7 @@ def _spectrogram(axis: Axes, log_mel: NDArray, cfg: FeatureConfig) -> Any:
 
 
 def _top(axis: Axes, top: list[dict[str, Any]]) -> None:
-    names = [row["label"] for row in top]
+    names = [label(row["label"]) for row in top]
     values = [row["probability"] for row in top]
     axis.barh(range(len(top)), values, color=[ACCENT] + [INK] * (len(top) - 1), height=0.6)
     for place, value in enumerate(values):
@@ -87,6 +102,7 @@ def _top(axis: Axes, top: list[dict[str, Any]]) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
+@literally()
 def plot_confusion(confusion: NDArray[np.int64], labels: tuple[str, ...], out: Path) -> Path:
     """Draw a confusion matrix [n_classes, n_classes] (rows: truth), each row as shares of its clips."""
     size = max(4.0, 0.19 * len(labels) + 2.0)
@@ -94,13 +110,15 @@ def plot_confusion(confusion: NDArray[np.int64], labels: tuple[str, ...], out: P
     axis = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = axis.imshow(shares, cmap="Reds", vmin=0, vmax=1)
-    axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=6)
-    axis.set_yticks(range(len(labels)), labels, fontsize=6)
+    names = list(map(label, labels))
+    axis.set_xticks(range(len(labels)), names, rotation=90, fontsize=6)
+    axis.set_yticks(range(len(labels)), names, fontsize=6)
     axis.set(xlabel="predicted", ylabel="true")
     figure.colorbar(image, ax=axis, label="share of the class's clips", shrink=0.8)
     return save(figure, out)
 
 
+@literally()
 def plot_learning(runs: dict[str, list[dict[str, Any]]], out: Path) -> Path:
     """Draw loss and held-out accuracy per epoch of some runs: the history of each, by the run's name."""
     figure = Figure(figsize=(7, 3), layout="constrained", facecolor="white")
@@ -111,7 +129,11 @@ def plot_learning(runs: dict[str, list[dict[str, Any]]], out: Path) -> Path:
             rows = [row for row in history if row[key] is not None]
             marker = "." if len(rows) < 30 else None
             axis.plot(
-                [row["epoch"] for row in rows], [row[key] for row in rows], color=color, marker=marker, label=name
+                [row["epoch"] for row in rows],
+                [row[key] for row in rows],
+                color=color,
+                marker=marker,
+                label=caption(name),
             )
         axis.set_title(title, loc="left", fontsize=10, color=INK)
         axis.set(xlabel="epoch")

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ..kernels import PRESETS, CumelError, FeatureConfig
+from .defaults import defaults
 from .models import MODELS
 
 CHOICES = {
@@ -98,6 +99,7 @@ class Recipe:
         """Whether augmented batches are shorter than a clip: the document's flatten layer fits one length only."""
         return MODELS[self.model].any_length
 
+    @defaults()
     def build(self, n_classes: int, mean: float = 0.0, std: float = 1.0) -> nn.Module:
         """Make the network, its weights drawn from torch's global generator."""
         return MODELS[self.model].build(self.input_shape, n_classes, mean, std)

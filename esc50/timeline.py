@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
-from .plots import ACCENT, INK, save
+from .plots import ACCENT, INK, literally, save
+from .texts import caption, label
 
 MOST_TRACKS = 6  # recordings in one picture
 MOST_LABELS = 12  # of each
@@ -47,6 +48,7 @@ class Track:
         self.probabilities.append(probabilities)
 
 
+@literally()
 def plot_timelines(tracks: Sequence[Track], labels: Sequence[str], out: Path) -> Path:
     """Draw each recording's level and the labels that stand out in it, over time.
 
@@ -104,7 +106,7 @@ def _level(axis: Axes, name: str, columns: _Columns) -> None:
     edges = columns.edges
     axis.stairs(columns.level, edges, baseline=FLOOR_DB, fill=True, color=INK, alpha=0.85)
     axis.set(xlim=(edges[0], edges[-1]), ylim=(FLOOR_DB, 0), yticks=(FLOOR_DB, 0), ylabel="dB")
-    axis.set_title(name, loc="left", fontsize=11, color=INK)
+    axis.set_title(caption(name), loc="left", fontsize=11, color=INK)
     axis.tick_params(labelbottom=False, bottom=False, labelsize=8)
     axis.spines[["top", "right", "bottom"]].set_visible(False)
 
@@ -112,7 +114,7 @@ def _level(axis: Axes, name: str, columns: _Columns) -> None:
 def _heat(axis: Axes, columns: _Columns, rows: list[int], labels: Sequence[str]) -> Any:
     edges, scores = columns.edges, columns.scores[:, rows].T
     image = axis.pcolormesh(edges, np.arange(len(rows) + 1), scores, cmap=SHADES, vmin=0, vmax=1, rasterized=True)
-    axis.set_yticks(np.arange(len(rows)) + 0.5, [labels[i] for i in rows], fontsize=9)
+    axis.set_yticks(np.arange(len(rows)) + 0.5, [label(labels[i]) for i in rows], fontsize=9)
     axis.hlines(np.arange(1, len(rows)), edges[0], edges[-1], color="#e4e7eb", lw=0.6)
     axis.invert_yaxis()
     axis.set(xlim=(edges[0], edges[-1]))

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ..kernels import CumelError
 from .checkpoint import NAME, Checkpoint, to_continue
 from .dataset import Esc50
+from .defaults import defaults
 from .device import autocast, describe, fast_bf16, place
 from .evaluate import accuracy, probabilities
 from .feed import Feed
@@ -32,6 +33,7 @@ UNMIXED = 0.05  # share of the epochs, at the end, that see whole unmixed clips
 SAVE_SECONDS = 20.0  # between two checkpoints; the last epoch's is always written
 
 
+@defaults()
 def train(
     data: Esc50,
     out: Path,

@@ -12,6 +12,7 @@ import torch
 
 from ..kernels import CumelError, FeatureConfig, InputError, log_mel
 from .audio import load_all
+from .defaults import defaults
 from .device import describe
 from .progress import bar
 
@@ -20,6 +21,7 @@ MAX_DB = 1e-2
 MEAN_DB = 1e-4
 
 
+@defaults()
 def verify(paths: list[Path], cfg: FeatureConfig, device: torch.device, workers: int = 2) -> dict[str, Any]:
     """Compare the log-mel spectrogram of each recording with librosa's.
 

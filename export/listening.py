@@ -74,16 +74,10 @@ def _first(path: Path, recipe: Recipe) -> Heard:
         y, header = beginning(path, recipe.features.sr, recipe.n_samples)
         seconds = header.n_samples / header.sr
         check_sound(str(path), y, recipe.features)
-        if not y.any():
-            where = (
-                f" of the first {recipe.seconds:g} s, which is what the model hears,"
-                if seconds > recipe.seconds
-                else ""
-            )
-            raise InputError(f"{path}: every sample{where} is zero: there is nothing to classify")
     except InputError as error:
         return Heard(str(path), first=True, error=str(error))
-    return Heard(str(path), 0.0, len(y) / recipe.features.sr, seconds, header.sr, y, first=True)
+    end = len(y) / recipe.features.sr
+    return Heard(str(path), 0.0, end, seconds, header.sr, y, silent=not y.any(), first=True)
 
 
 def _of_file(path: Path, recipe: Recipe, hop_seconds: float) -> Iterator[Heard]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..esc50.audio import Samples
 from ..esc50.dataset import FEATURES as COMPUTE
+from ..esc50.defaults import defaults
 from ..esc50.recipes import Recipe
 from ..kernels import CumelError
 from .metadata import Metadata
@@ -65,6 +66,7 @@ class Model:
         return self.session.report() | {"route": self.route, "route_reason": self.reason}
 
 
+@defaults()
 def load_model(
     path: Path | str,
     *,

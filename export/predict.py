@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..esc50.audio import fit_length
+from ..esc50.defaults import defaults
 from ..kernels import CumelError, FeatureConfig
 from .listening import Heard, listen
 from .model import Model, load_model
@@ -107,6 +108,7 @@ def check_call(
         raise CumelError(f"{model.path}: was trained on {'; '.join(differing)}; leave the feature options out")
 
 
+@defaults()
 def predict(
     model: Model,
     paths: Sequence[Path | str],

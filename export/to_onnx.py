@@ -15,6 +15,7 @@ from onnxscript import ir
 from torch import nn
 
 from ..esc50.checkpoint import Checkpoint
+from ..esc50.defaults import defaults
 from ..esc50.files import replacing
 from ..esc50.recipes import Recipe
 from ..kernels import CumelError
@@ -33,6 +34,7 @@ CARD = ".md"  # beside the model, under its name
 MAX_BYTES = 1536 << 20  # of weights; torch's exporter puts more than that into a second file
 
 
+@defaults()
 def export(
     run: Path | str,
     out: Path | str | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import check_samples
+from .checks import check_samples, is_cupy
 from .errors import CumelError
 
-
-def is_cupy(y: object) -> bool:
-    """Tell whether `y` is a CuPy array, without importing CuPy."""
-    return type(y).__module__.split(".")[0] == "cupy" and hasattr(y, "__dlpack__")
+HINTS: dict[type, str] = {  # what is given in place of an array
+    tuple: "; of the samples and rate that libraries read from a file, give the samples",
+    list: "; np.asarray(y, 'float32') makes one of numbers",
+    str: "; cumel.esc50.audio.load reads a recording",
+    os.PathLike: "; cumel.esc50.audio.load reads a recording",
+}
 
 
 @contextmanager
@@ -30,8 +33,14 @@ def as_tensor(y: Any) -> Iterator[Tensor]:
         For anything but a NumPy or CuPy array or a torch tensor, and for what `check_samples` refuses.
     """
     if not isinstance(y, Tensor | np.ndarray) and not is_cupy(y):
-        raise CumelError(f"y: expected a NumPy or CuPy array or a torch tensor, got {type(y).__name__}")
-    check_samples(y.dtype, tuple(y.shape))
+        hint = next((hint for kind, hint in HINTS.items() if isinstance(y, kind)), "")
+        raise CumelError(f"y: expected a NumPy or CuPy array or a torch tensor, got {type(y).__name__}{hint}")
+    if isinstance(y, np.ma.MaskedArray):
+        raise CumelError("y: a masked array hides samples; y.filled(0) makes silence of them")
+    if isinstance(y, Tensor) and (y.is_meta or y.layout != torch.strided):
+        remedy = "the meta device, which holds no numbers" if y.is_meta else f"{y.layout}; y.to_dense() is taken"
+        raise CumelError(f"y: the tensor's samples lie in {remedy}")
+    check_samples(y)
     if isinstance(y, Tensor):
         yield y
     elif isinstance(y, np.ndarray):

@@ -16,7 +16,7 @@ from .checks import check_finite
 from .config import FeatureConfig
 from .cpu import cepstra, image
 from .reference import INT16_SCALE
-from .tensors import mel_weights, mirrored, taper
+from .tensors import mel_weights, mirrored, product, taper
 
 
 def stft(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
@@ -64,7 +64,7 @@ def _each_length(
 
 
 def _stft(clips: Tensor, cfg: FeatureConfig) -> Tensor:
-    y = clips * INT16_SCALE if clips.dtype == torch.int16 else clips
+    y = clips.float() * INT16_SCALE if clips.dtype == torch.int16 else clips
     if cfg.padding and cfg.pad_mode == "reflect":
         y = y[:, mirrored(y.shape[1], -cfg.padding, y.shape[1] + cfg.padding).to(y.device)]
     elif cfg.padding:
@@ -73,7 +73,7 @@ def _stft(clips: Tensor, cfg: FeatureConfig) -> Tensor:
 
 
 def _mel(clips: Tensor, cfg: FeatureConfig) -> Tensor:
-    return mel_weights(cfg, clips.device) @ strength(_stft(clips, cfg), cfg)
+    return product(mel_weights(cfg, clips.device), strength(_stft(clips, cfg), cfg))
 
 
 def strength(spectrum: Tensor, cfg: FeatureConfig) -> Tensor:

@@ -6,10 +6,10 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from numbers import Integral
 from typing import Any, Literal
 
 from .errors import CumelError
+from .values import own, relative, shown
 
 # Coefficients of sum_i (-1)^i a_i cos(2 pi i n / N); Harris 1978 and Nuttall 1981, as in scipy.signal.windows.
 WINDOWS: dict[str, tuple[float, ...]] = {
@@ -22,11 +22,18 @@ WINDOWS: dict[str, tuple[float, ...]] = {
 }
 
 
+WHOLE = ("sr", "n_fft", "hop_length", "win_length", "n_mels", "n_mfcc")
+REAL = ("power", "fmin", "fmax", "norm", "ref", "amin", "top_db", "lifter")
+FLOAT32_MAX = 3.4e38
+MOST_DB = 1e6
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
     """Parameters of the front end, under librosa's names and with librosa's defaults.
 
-    Frozen and checked on creation, so a config that exists is valid. `dict(cfg.librosa_mel())` holds the very
+    Frozen and checked on creation, so a config that exists is valid. Numbers, texts and truths may come from NumPy,
+    torch or anywhere else; the fields hold Python's own. `dict(cfg.librosa_mel())` holds the very
     arguments that make `librosa.feature.melspectrogram` compute the same thing.
 
     Raises
@@ -68,10 +75,21 @@ class FeatureConfig:
 
     def __post_init__(self) -> None:
         """Check every field, in the order in which a user would fix them."""
+        given = dict(vars(self))
+        for name, value in given.items():
+            object.__setattr__(self, name, own(value, whole=name in WHOLE, real=name in REAL))
+        try:
+            self._check()
+        except _Broken as broken:
+            name, rule = broken.args
+            raise CumelError(f"{name}={shown(given[name])}: {rule}") from None
+
+    def _check(self) -> None:
         for name in ("sr", "n_fft", "hop_length", "n_mels", "n_mfcc"):
             unit = {"sr": "of hertz ", "n_mels": "", "n_mfcc": ""}.get(name, "of samples ")
             self._need(name, _is_int(getattr(self, name), 1), f"must be a whole number {unit}".strip() + ", 1 or more")
-        for name, most in (("sr", 10**7), ("n_fft", 2**22), ("hop_length", 2**31), ("n_mels", 2**16)):
+        limits = (("sr", 10**7), ("n_fft", 2**22), ("hop_length", 2**31), ("n_mels", 2**16), ("n_mfcc", 2**16))
+        for name, most in limits:
             self._need(name, getattr(self, name) <= most, f"must be at most {most}")
         self._need(
             "win_length",
@@ -83,7 +101,8 @@ class FeatureConfig:
         )
         for name in ("center", "htk"):
             self._need(name, isinstance(getattr(self, name), bool), "must be true or false")
-        self._need("pad_mode", self.pad_mode in ("constant", "reflect"), "must be constant or reflect")
+        known = isinstance(self.pad_mode, str) and self.pad_mode in ("constant", "reflect")
+        self._need("pad_mode", known, "must be constant or reflect")
         self._need("power", _is_real(self.power) and self.power in (1, 2), "must be 1 (magnitude) or 2 (power)")
         self._need("fmin", _is_real(self.fmin) and self.fmin >= 0, "must be 0 Hz or more")
         self._need(
@@ -93,22 +112,26 @@ class FeatureConfig:
         )
         self._need("fmin", self.fmin < self.top_frequency, f"must lie below sr / 2 = {self.sr / 2:g} Hz")
         self._check_norm()
-        self._need("ref", _is_real(self.ref) and self.ref > 0, "must be above 0")
-        self._need("amin", _is_real(self.amin) and self.amin > 0, "must be above 0")
+        named = callable(self.ref) or (isinstance(self.ref, str) and self.ref == "max")
+        self._need("ref", _is_real(self.ref) and self.ref > 0, relative(self.ref) if named else "must be above 0")
+        self._need("amin", _is_real(self.amin) and 0 < self.amin <= FLOAT32_MAX, "must be above 0, and fit in float32")
         self._need(
-            "top_db", self.top_db is None or (_is_real(self.top_db) and self.top_db >= 0), "must be 0 dB or more"
+            "top_db",
+            self.top_db is None or (_is_real(self.top_db) and 0 <= self.top_db <= MOST_DB),
+            f"must be 0 dB or more, at most {MOST_DB:g}; None keeps all",
         )
         self._need("lifter", _is_real(self.lifter) and self.lifter >= 0, "must be 0 or more")
 
     def _check_norm(self) -> None:
-        if self.norm == "inf":
+        if isinstance(self.norm, str) and self.norm == "inf":
             object.__setattr__(self, "norm", math.inf)
-        numeric = isinstance(self.norm, int | float) and not isinstance(self.norm, bool) and self.norm > 0
-        self._need("norm", self.norm in (None, "slaney") or numeric, "must be slaney, None, inf or a number above 0")
+        numeric = isinstance(self.norm, float) and self.norm > 0
+        named = self.norm is None or (isinstance(self.norm, str) and self.norm == "slaney")
+        self._need("norm", named or numeric, "must be slaney, None, inf or a number above 0")
 
     def _need(self, name: str, true: bool, rule: str) -> None:
         if not true:
-            raise CumelError(f"{name}={getattr(self, name)!r}: {rule}")
+            raise _Broken(name, rule)
 
     @property
     def top_frequency(self) -> float:
@@ -194,12 +217,16 @@ class FeatureConfig:
         return cls.from_dict(values)
 
 
+class _Broken(Exception):  # noqa: N818
+    """The field that breaks a rule, and the rule."""
+
+
 def _is_int(value: object, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _is_real(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, float) and math.isfinite(value)
 
 
 PRESETS: dict[str, FeatureConfig] = {

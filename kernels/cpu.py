@@ -23,7 +23,7 @@ from .checks import check_finite
 from .config import FeatureConfig
 from .filterbank import mel_rows
 from .reference import FLAT_DB, INT16_SCALE
-from .tensors import dct_weights, mirrored, taper
+from .tensors import dct_weights, mirrored, product, taper
 
 ROUNDED_UP = 1.0000002  # two steps of float32 above 1
 CHUNK_SAMPLES = 200 * 2048  # of overlapping frames: 1.6 MB, about what a core's cache holds
@@ -123,13 +123,13 @@ def mfcc(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
 def cepstra(log_mel: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     """Compute [n_clips, n_mfcc, n_frames] of a log-mel spectrogram [n_clips, n_mels, n_frames], on any device."""
     dct = dct_weights(cfg, log_mel.device)
-    out = log_mel.new_empty(len(log_mel), cfg.n_mfcc, log_mel.shape[2])
+    out, width = [], log_mel.shape[2]
     for clip, n_frames in enumerate(map(cfg.n_frames, lengths)):  # in the shape of the clip alone: the same bits
-        parts = [dct @ log_mel[clip, :, :n_frames].contiguous()]
-        if n_frames < out.shape[2]:
-            parts.append((dct @ log_mel[clip, :, n_frames:][:, :1]).expand(-1, out.shape[2] - n_frames))
-        out[clip] = torch.cat(parts, dim=1)
-    return out
+        parts = [product(dct, log_mel[clip, :, :n_frames].contiguous())]
+        if n_frames < width:
+            parts.append(product(dct, log_mel[clip, :, n_frames:][:, :1]).expand(-1, width - n_frames))
+        out.append(torch.cat(parts, dim=1))
+    return torch.stack(out)
 
 
 def mel_image(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
@@ -139,19 +139,15 @@ def mel_image(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
 
 def image(log_mel: Tensor, n_frames: list[int]) -> Tensor:
     """Stretch each clip of a log-mel spectrogram [n_clips, n_mels, n_frames] over 0..255: uint8, on any device."""
-    out = torch.zeros(log_mel.shape, dtype=torch.uint8, device=log_mel.device)
-    for clip, n in enumerate(n_frames):
-        part = log_mel[clip, :, :n]
-        out[clip, :, :n] = stretch(part, *part.aminmax())
-    return out
+    parts = [clip[:, :n] for clip, n in zip(log_mel, n_frames, strict=True)]
+    stretched = [stretch(part, part.amin(), part.amax()) for part in parts]
+    return torch.stack([F.pad(part, (0, log_mel.shape[2] - part.shape[1])) for part in stretched])
 
 
 def stretch(log_mel: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Stretch decibels between `low` and `high` over 0..255: uint8 of the same shape, 0 where all are the same."""
-    if high - low < FLAT_DB:
-        return torch.zeros(log_mel.shape, dtype=torch.uint8, device=log_mel.device)
     scale = 255.0 / (high - low) * ROUNDED_UP  # so that the maximum reaches 255; as in epilogue.cuh
-    return ((log_mel - low) * scale).to(torch.uint8)
+    return ((log_mel - low) * torch.where(high - low < FLAT_DB, 0.0, scale)).to(torch.uint8)
 
 
 def chunk_frames(cfg: FeatureConfig) -> int:
@@ -163,13 +159,13 @@ def _strength(bins: Tensor, cfg: FeatureConfig) -> Tensor:
     """Magnitude or power [n_bins, n_frames] of a spectrum [n_frames, n_bins], which it overwrites."""
     squares = torch.view_as_real(bins)
     squares.mul_(squares)
-    power = torch.add(squares[..., 0].T, squares[..., 1].T, out=torch.empty(bins.shape[1], bins.shape[0]))
+    power = torch.add(squares[..., 0].T, squares[..., 1].T, out=squares.new_empty(bins.shape[1], bins.shape[0]))
     return power.sqrt_() if cfg.power == 1 else power
 
 
 def _output(y: Tensor, lengths: list[int], n_rows: int, cfg: FeatureConfig, dtype: torch.dtype) -> Tensor:
     make = torch.empty if min(lengths, default=0) == y.shape[1] else torch.zeros  # every frame gets written, or not
-    return make(len(y), n_rows, cfg.n_frames(y.shape[1]), dtype=dtype)
+    return make(len(y), n_rows, cfg.n_frames(y.shape[1]), dtype=dtype, device=y.device)
 
 
 def _frames(clip: Tensor, n_samples: int, start: int, stop: int, cfg: FeatureConfig) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,11 +12,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from . import composite, cpu, cuda
 from .arrays import as_tensor, like
-from .checks import Lengths, clip_lengths
+from .checks import Lengths, check_layout, clip_lengths
 from .config import FeatureConfig
 from .errors import CumelError, UnavailableError
 from .frontend import Clips
 from .stream import Feature, stream
+from .tensors import followed
 
 Array = TypeVar("Array")  # numpy.ndarray, torch.Tensor or cupy.ndarray
 Device = str | torch.device | None
@@ -98,7 +100,10 @@ def log_mel(
     >>> log_mel(y, FeatureConfig(sr=44100)).max().item()
     -100.0
     """
-    name = np.dtype(dtype).name if not isinstance(dtype, torch.dtype) else str(dtype).removeprefix("torch.")
+    name = str(dtype).removeprefix("torch.")
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        with suppress(TypeError):  # what is no dtype is named as it is
+            name = np.dtype(dtype).name
     if name not in ("float32", "float16"):
         raise CumelError(f"dtype={name}: must be float32 or float16")
     return _apply("log_mel", y, cfg, lengths, device, getattr(torch, name))
@@ -133,7 +138,15 @@ def _apply(
     feature: Feature, y: Array, cfg: FeatureConfig, lengths: Lengths, device: Device, dtype: torch.dtype | None = None
 ) -> Array:
     """Check `y`, flatten its batch axes, compute, and give back what came in, where it came from."""
+    if torch.compiler.is_compiling():  # the call breaks the graph: only `LogMel` is an operator of one
+        eager: Any = torch.compiler.disable(_apply)
+        return eager(feature, y, cfg, lengths, device, dtype)
+    if not isinstance(cfg, FeatureConfig):
+        made = {str: 'PRESETS["esc50"]', dict: "FeatureConfig.from_dict(...)"}.get(type(cfg), "FeatureConfig(sr=...)")
+        raise CumelError(f"cfg: expected a FeatureConfig, such as {made}, got {type(cfg).__name__}")
     with as_tensor(y) as samples:
+        if lengths is None:
+            check_layout(tuple(samples.shape), cfg)
         n_samples, packed = clip_lengths(lengths, samples, cfg)
         longest = samples.shape[-1]
         batch = (len(n_samples),) if packed else samples.shape[:-1]
@@ -156,7 +169,7 @@ def _compute(
     dtype: torch.dtype | None,
 ) -> Tensor:
     """Compute on `device` what the clips ``[n_clips, n_samples]``, or ``[n]`` without padding, then have at home."""
-    home, differentiable = clips.device, torch.is_grad_enabled() and clips.requires_grad
+    home, differentiable = clips.device, followed(clips)
     if device.type == "cuda" and not differentiable:
         frontend, batch = cuda.frontend(device), Clips.of(clips.detach().contiguous(), n_samples, cfg)
         if home.type == "cpu":
@@ -174,7 +187,12 @@ def _compute(
 
 def _place(device: Device, home: torch.device) -> torch.device:
     """Return the device to compute on, with its number."""
-    place = home if device is None else torch.device(device)
+    try:
+        place = home if device is None else torch.device(device)
+    except (RuntimeError, TypeError):
+        raise CumelError(f"device={device!r}: must be cpu, cuda or cuda:N") from None
+    if place.type not in ("cpu", "cuda", home.type):
+        raise CumelError(f"device={place}: must be cpu, cuda or cuda:N")
     if place.type != "cuda":
         return place
     count = torch.cuda.device_count()

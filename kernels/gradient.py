@@ -50,7 +50,7 @@ def _spectrum(gradient: Tensor, clips: Tensor, cfg: FeatureConfig) -> Tensor:
     if cfg.top_db is not None:  # what the floor cuts off moves with the maximum; a tie is shared, as in autograd
         db = cfg.db_per_decade * audible.log10()
         peak = db.amax(dim=(1, 2), keepdim=True)
-        cut = (db < peak - cfg.top_db) + 0.5 * (db == peak - cfg.top_db)
+        cut = (db < peak - cfg.top_db).to(db.dtype) + 0.5 * (db == peak - cfg.top_db).to(db.dtype)
         loudest = (db == peak).to(db.dtype)
         moved = (gradient * cut).sum(dim=(1, 2), keepdim=True) / loudest.sum(dim=(1, 2), keepdim=True)
         gradient = gradient * (1.0 - cut) + moved * loudest

@@ -5,14 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .checks import clip_lengths
+from .checks import Lengths, clip_lengths, whole_numbers
 from .config import FeatureConfig
 from .errors import CumelError
-from .features import log_mel
+from .features import Array, log_mel
 from .gradient import log_mel_gradient
+from .tensors import transformed
 
 _config = lru_cache(maxsize=64)(FeatureConfig.from_json)
 
@@ -52,7 +54,22 @@ def _save(ctx: Any, inputs: tuple[Tensor, str, Tensor | None], output: Tensor) -
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
     y, lengths = ctx.saved_tensors
-    return _gradient(gradient, y, ctx.config, lengths), None, None
+    if not torch.is_grad_enabled():
+        return _gradient(gradient, y, ctx.config, lengths), None, None
+    out = log_mel(y, _config(ctx.config), lengths)  # by torch's operators: this gradient is to have one itself
+    return torch.autograd.grad(out, y, gradient, create_graph=True)[0], None, None
+
+
+@_gradient.register_vmap
+def _(
+    info: Any, axes: tuple[int | None, ...], gradient: Tensor, y: Tensor, config: str, lengths: Tensor | None
+) -> tuple[Tensor, int]:
+    """Take another axis for one more of the batch's."""
+    some = [
+        None if one is None else one.expand(info.batch_size, *one.shape) if axis is None else one.movedim(axis, 0)
+        for one, axis in zip((gradient, y, lengths), (*axes[:2], axes[3]), strict=True)
+    ]
+    return _gradient(some[0], some[1], config, some[2]), 0
 
 
 _log_mel.register_autograd(_backward, setup_context=_save)
@@ -61,7 +78,9 @@ _log_mel.register_autograd(_backward, setup_context=_save)
 class LogMel(nn.Module):
     """Log-mel spectrogram as a layer: ``[..., n_samples]`` to ``[..., n_mels, n_frames]`` in dB, as `log_mel`.
 
-    Differentiable in the waveform. The config travels in `state_dict`, and loading another one is an error.
+    Takes what `log_mel` takes, and gives the same kind of array. Differentiable in the waveform, any number of times,
+    backward and forward, and under `torch.func`'s transforms. The config travels in `state_dict`, and loading another
+    one is an error.
 
     Parameters
     ----------
@@ -75,16 +94,21 @@ class LogMel(nn.Module):
 
     def __init__(self, cfg: FeatureConfig) -> None:
         super().__init__()
+        if not isinstance(cfg, FeatureConfig):
+            raise CumelError(f"cfg: expected a FeatureConfig, got {type(cfg).__name__}")
         self.cfg = cfg
         self._config = cfg.to_json()  # what the operator takes; torch.compile sees a constant
 
-    def forward(self, y: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Compute the features of float32 or int16 clips, padded when their `lengths` differ."""
-        if lengths is not None and lengths.shape != y.shape[:-1]:
-            raise CumelError(
-                f"lengths has shape {tuple(lengths.shape)}: give one number per clip, {tuple(y.shape[:-1])}"
-            )
-        return _log_mel(y, self._config, lengths)
+    def forward(self, y: Array, lengths: Lengths = None) -> Array:
+        """Compute the features of float32 or int16 clips; `lengths` as in `log_mel`."""
+        if not isinstance(y, Tensor) or (not torch.compiler.is_compiling() and transformed(y)):
+            return log_mel(y, self.cfg, lengths)
+        if lengths is not None and not isinstance(lengths, Tensor):
+            values = whole_numbers(lengths)
+            lengths = torch.from_numpy(values.astype(np.int64)) if values.dtype.kind in "iu" else lengths
+        if (isinstance(lengths, Tensor) and lengths.shape == y.shape[:-1]) or lengths is None:
+            return _log_mel(y, self._config, lengths)
+        return log_mel(y, self.cfg, lengths)  # one clip right after another, or an error
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the config as JSON types."""

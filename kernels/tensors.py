@@ -1,12 +1,17 @@
-"""A config's constants as float32 tensors, made once per device, and the index of mirrored samples."""
+"""A config's constants as float32 tensors, made once per device; mirrored samples; who follows what is computed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
+from torch.autograd import forward_ad
 
 from .config import FeatureConfig
 from .filterbank import dct_matrix, mel_matrix, window
@@ -31,7 +36,8 @@ def dct_weights(cfg: FeatureConfig, device: torch.device) -> Tensor:
 
 
 def _constant(values: np.ndarray, device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # a tensor made in that mode could not serve autograd later
+    # A tensor made in inference mode could not serve autograd later, nor one made in a transform outlive it.
+    with torch.inference_mode(False), torch._C._DisableFuncTorch():
         return torch.from_numpy(values.astype(np.float32)).to(device)
 
 
@@ -41,7 +47,55 @@ def mirrored(n_samples: int, first: int, last: int) -> Tensor:
     Unlike in `torch.nn.functional.pad`, any clip may be mirrored any number of times, as in NumPy.
     """
     if n_samples == 1:
-        return torch.zeros(last - first, dtype=torch.long)
+        return torch.zeros(last - first, dtype=torch.long, device="cpu")
     period = 2 * (n_samples - 1)
-    index = torch.arange(first, last).remainder_(period)
+    index = torch.arange(first, last, device="cpu").remainder_(period)
     return torch.minimum(index, period - index)
+
+
+class _Product(torch.autograd.Function):
+    """A constant matrix times features: `backward` may run under autocast, and half precision costs whole decibels."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(matrix: Tensor, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return matrix @ features
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004
+        ctx.save_for_backward(inputs[0])
+        ctx.save_for_forward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return None, _Product.apply(ctx.saved_tensors[0].mT, gradient)
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, tangent: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _Product.apply(ctx.saved_tensors[0], tangent)
+
+
+def product(matrix: Tensor, features: Tensor) -> Tensor:
+    """Return ``matrix @ features`` in float32, and its derivatives too, whatever the mode they are asked for in."""
+    return _Product.apply(matrix, features) if followed(features) else matrix @ features
+
+
+def transformed(y: Tensor) -> bool:
+    """Tell whether forward-mode AD or a transform of `torch.func` follows what is done with `y`."""
+    return torch._C._are_functorch_transforms_active() or forward_ad.unpack_dual(y).tangent is not None
+
+
+def followed(y: Tensor) -> bool:
+    """Tell whether anything follows what is done with `y`: then only torch's own operators may do it."""
+    return (torch.is_grad_enabled() and y.requires_grad) or transformed(y)
+
+
+@contextmanager
+def plain(y: Tensor) -> Iterator[Tensor]:
+    """Give the numbers that `y` holds, to be looked at outside of all transforms, with the axes that vmap hides."""
+    while is_functorch_wrapped_tensor(y):
+        y = get_unwrapped(y)
+    with torch._C._DisableFuncTorch():
+        yield y.detach()

@@ -12,7 +12,7 @@ from handmade import HZ, save_waveform
 
 from cumel.esc50.cli import main
 
-from recordings import tiny_recipe, tone, write
+from recordings import tiny_checkpoint, tiny_recipe, tone, write
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +140,19 @@ def test_what_is_wrong_is_said_in_one_line(
         assert given == code, f"{name}: exit code {given}: {err}"
         assert len(lines) == 1, f"{name}: {err!r} {out!r}"
         assert len(err.splitlines()) == 1, f"{name}: {err!r}"
+
+
+@pytest.mark.parametrize("place", ["first", "last", "between"])
+def test_calibration_takes_several_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str) -> None:
+    run = tiny_checkpoint(tmp_path / "run", tiny_recipe())
+    clips = [write(tmp_path / f"{i}.wav", tone()) for i in range(3)]
+    options = ["--out", tmp_path / "m.onnx", "--precision", "int8"]
+    arguments = {
+        "first": [run, *options, "--calibration", *clips],
+        "last": [*options, "--calibration", *clips, run],
+        "between": ["--calibration", *clips[:2], *options, f"--calibration={clips[2]}", run],
+    }[place]
+    code, _, err = ask(capsys, "export", *arguments)
+    assert code == 2
+    assert err.strip() == "cumel: calibration: 3 recordings; give 16 or more of the kind that is to be heard"
+    assert ask(capsys, "export", run, *options, "--calibration")[0] == 2

@@ -19,12 +19,15 @@ from signals import any_config
 NAN, INF = math.nan, math.inf
 WHOLE = "must be a whole number"
 BROKEN = [
-    *(("sr", value, f"{WHOLE} of hertz, 1 or more") for value in (0, -1, 44100.0, "44100", True, None)),
-    *(("n_fft", value, f"{WHOLE} of samples, 1 or more") for value in (0, 2048.0, None)),
+    *(
+        ("sr", value, f"{WHOLE} of hertz, 1 or more")
+        for value in (0, -1, 44100.5, "44100", True, None, INF, NAN, [44100, 44100])
+    ),
+    *(("n_fft", value, f"{WHOLE} of samples, 1 or more") for value in (0, 2048.5, None)),
     *(("hop_length", value, f"{WHOLE} of samples, 1 or more") for value in (0, 0.5, None)),
-    *(("n_mels", value, f"{WHOLE}, 1 or more") for value in (0, 12.0, None)),
-    *(("n_mfcc", value, f"{WHOLE}, 1 or more") for value in (0, 12.0, None)),
-    *(("win_length", value, "must be between 1 and n_fft=2048") for value in (0, 2049, 1024.0)),
+    *(("n_mels", value, f"{WHOLE}, 1 or more") for value in (0, 12.5, None)),
+    *(("n_mfcc", value, f"{WHOLE}, 1 or more") for value in (0, 12.5, None)),
+    *(("win_length", value, "must be between 1 and n_fft=2048") for value in (0, 2049, 1024.5)),
     *(
         ("window", value, "must be one of boxcar, hann, hamming")
         for value in ("kaiser", None, ("kaiser", 4.0), ["hann"])

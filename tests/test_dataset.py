@@ -46,11 +46,32 @@ BROKEN = {
     "not readable as CSV in UTF-8": lambda root: (root / CSV).write_bytes(b"filename,fold\n\xff\xfe,1\n"),
     "target 5000 is too high for 18 clips": lambda root: _edit(root, "wav,1,0", "wav,1,5000"),
     "target 0 is called both": lambda root: _edit(root, "sound_0,False,1", "other,False,1"),
+    "sound_0 has two targets, 0 and 1": lambda root: _edit_all(root, "sound_1", "sound_0"),
+    "must be whole numbers": lambda root: _edit(root, r"wav,1,0", "wav,1,0.5"),
+    "a target of 0 or more": lambda root: _edit(root, r"wav,1,0", "wav,1,-1"),
 }
 
 
 def _edit(root: Path, old: str, new: str) -> None:
     (root / CSV).write_text(re.sub(old, new, (root / CSV).read_text(), count=1))
+
+
+def _edit_all(root: Path, old: str, new: str) -> None:
+    (root / CSV).write_text((root / CSV).read_text().replace(old, new))
+
+
+def test_what_cannot_be_learned_is_said(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path)
+    data = Esc50.read(root)
+    assert data.notes(data.folds) == []
+    _edit_all(root, ",2,sound_2", ",6,sound_2")
+    (gaps,) = Esc50.read(root).notes([1])
+    assert gaps.startswith(f"{root / CSV}: no clip has target 2, 3, 4 and 1 more; ")
+    rows = (root / CSV).read_text().splitlines(keepends=True)
+    (root / CSV).write_text("".join(row for row in rows if "sound_1" not in row or ",1,1,sound_1" in row))
+    assert len(Esc50.read(root).notes([2, 3])) == 1
+    alone = Esc50.read(root).notes([1, 2])[1]
+    assert alone == f"{root / CSV}: fold 1 alone has sound_1, which no other fold can teach"
 
 
 @pytest.mark.parametrize("message", BROKEN)

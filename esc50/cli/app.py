@@ -16,7 +16,7 @@ from . import show
 from .convert import convert
 from .datasets import download, synth
 from .models import export, predict
-from .options import AsJson
+from .options import AsJson, ManyValues
 from .recordings import extract, plot, verify
 from .training import cross_validate, evaluate, train
 from .web import web
@@ -41,8 +41,9 @@ def options(
     """Take the options that stand before a command."""
 
 
-for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate, export, predict, web, plot):
+for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate, predict, web, plot):
     app.command()(command)
+app.command(cls=ManyValues)(export)
 
 
 @app.command()

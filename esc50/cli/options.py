@@ -6,12 +6,14 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import Field, fields
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
-from ...kernels.config import PRESETS, WINDOWS, FeatureConfig
+from ...kernels.config import PRESETS, WHOLE, WINDOWS, FeatureConfig
 from ...kernels.errors import CumelError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
@@ -41,6 +43,45 @@ HELP = {
     "n_mfcc": "Cepstral coefficients.",
     "lifter": "Cepstral liftering; 0 for none.",
 }
+
+
+class ManyValues(TyperCommand):
+    """A command whose list options take any number of values, as in ``--calibration a b c``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat a list option before each of its values; a positional argument may stand behind them."""
+        options = [p for p in self.params if isinstance(p, TyperOption)]
+        many = {name for p in options if p.multiple for name in p.opts}
+        valued = {name for p in options if not p.is_flag for name in p.opts}
+        missing = sum(not isinstance(p, TyperOption) and p.required for p in self.params)
+        spread: list[str] = []
+        taker: str | None = None  # the list option whose values are being read
+        last: list[int] = []  # where the values of the last one stand
+        idle = False  # it has none yet
+        rest = iter(args)
+        for token in rest:
+            if token == "--":
+                spread += [token, *rest]
+                missing = 0
+            elif token.startswith("-") and token != "-":
+                spread += [taker] if taker and idle else []  # the parser says what is wrong
+                name, given, _ = token.partition("=")
+                taker = name if name in many and not given else None
+                idle = taker is not None
+                last = [] if taker else last
+                if taker is None:
+                    spread += [token, *(islice(rest, 1) if name in valued and not given else ())]
+            elif taker is not None:
+                last.append(len(spread))
+                idle = False
+                spread += [taker, token]
+            else:
+                missing -= 1
+                spread.append(token)
+        spread += [taker] if taker and idle else []
+        for place in last[1:][::-1][: max(0, missing)]:
+            del spread[place]
+        return super().parse_args(ctx, spread)
 
 
 def feature_options(default_preset: str | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -111,8 +152,8 @@ def _parse(name: str, text: Any) -> Any:
         return None
     if name == "norm" and text in ("slaney", "inf"):
         return text
-    whole = name in ("sr", "n_fft", "hop_length", "win_length", "n_mels", "n_mfcc")
     try:
-        return int(text) if whole else float(text)
+        return int(text) if text.isdecimal() else float(text)
     except ValueError:
-        raise CumelError(f"--{name.replace('_', '-')} {text}: must be a {'whole ' if whole else ''}number") from None
+        whole = "whole " if name in WHOLE else ""
+        raise CumelError(f"--{name.replace('_', '-')} {text}: must be a {whole}number") from None

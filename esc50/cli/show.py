@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..texts import printable
+
 MOST_ROWS = 20  # of a list on the screen; --json has them all
 
 
@@ -19,19 +21,21 @@ def as_json(report: dict[str, Any]) -> None:
     sys.stdout.write("\n")
 
 
+def notes(lines: list[str]) -> None:
+    """Print what a user should know, and need not mend."""
+    for line in lines:
+        print(f"note: {printable(line)}", file=sys.stderr)
+
+
 def facts(report: dict[str, Any], json_only: bool) -> None:
     """Print a flat report, a line per fact."""
     if json_only:
         return as_json(report)
     for name, value in report.items():
         shown = f"{value:.4g}" if isinstance(value, float) else value
-        Console().print(f"[bold]{name.replace('_', ' ')}[/]  {escape(str(shown))}", soft_wrap=True, highlight=False)
+        line = f"[bold]{name.replace('_', ' ')}[/]  {escape(printable(str(shown)))}"
+        Console(emoji=False).print(line, soft_wrap=True, highlight=False)
     return None
-
-
-def printable(text: str) -> str:
-    """Escape what would steer the terminal: a file's name may hold anything."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
 def _failures(failures: list[dict[str, Any]], n: int | None = None) -> None:
@@ -45,7 +49,7 @@ def _failures(failures: list[dict[str, Any]], n: int | None = None) -> None:
 
 def _console() -> Console:
     """Return the screen, or 160 columns where the output goes into a file or pipe, so that paths stay whole."""
-    return Console(width=None if sys.stdout.isatty() else 160)
+    return Console(emoji=False, width=None if sys.stdout.isatty() else 160)
 
 
 def _table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
@@ -171,6 +175,8 @@ class Predictions:
             self._file = row["file"]
             print(printable(row["file"]), flush=self.windowed)
         if not self.windowed:
+            if row["silent"]:
+                print("  silence")
             for one in row["top"]:
                 print(f"  {one['probability']:6.1%}  {one['label']}")
             return

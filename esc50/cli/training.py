@@ -52,6 +52,7 @@ def train(
     chosen = _recipe(recipe, model=model, epochs=epochs, batch_size=batch_size, lr=lr, precision=precision)
     where = _fitting(chosen, device, choose(local_device(device)))
     dataset = Esc50.read(data)
+    show.notes(dataset.notes([fold]))
     known = _stored(features, dataset, chosen)
     with joined(parallel) as world:
         report = run(
@@ -79,6 +80,7 @@ def evaluate(
 
     dataset = Esc50.read(data)
     checkpoint = Checkpoint.load(run)
+    show.notes(dataset.notes([checkpoint.fold]))
     known = None if features is None else _stored(features, dataset, checkpoint.recipe.replace(augment="none"))
     report, confusion = test(checkpoint, dataset, choose(device), fold=fold, workers=workers, material=known)
     folder = run if run.is_dir() else run.parent
@@ -119,6 +121,7 @@ def cross_validate(
     where = _fitting(chosen, device, choose(device))
     dataset = Esc50.read(data)
     numbers = dataset.folds if folds is None else parse_numbers("--folds", folds)
+    show.notes(dataset.notes(numbers))
     report, confusion = run(
         dataset,
         out,

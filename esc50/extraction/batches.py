@@ -87,7 +87,7 @@ def _begin(batch: list[Result], job: Job) -> Callable[[], list[Result]]:
     on_gpu = job.device.type == "cuda"
     if not clips:
         return lambda: batch
-    samples = torch.empty(sum(map(len, clips)), dtype=clips[0].dtype, pin_memory=on_gpu)
+    samples = torch.empty(sum(map(len, clips)), dtype=clips[0].dtype, device="cpu", pin_memory=on_gpu)
     torch.cat(clips, out=samples)
     try:
         there = samples.to(job.device, non_blocking=True)
@@ -95,7 +95,7 @@ def _begin(batch: list[Result], job: Job) -> Callable[[], list[Result]]:
     except CumelError:  # one of them is too short, or too loud: which?
         return lambda: [_alone(result, job) for result in batch]
     frames = features.transpose(1, 2).contiguous()
-    home = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=on_gpu)
+    home = torch.empty(frames.shape, dtype=frames.dtype, device="cpu", pin_memory=on_gpu)
     home.copy_(frames, non_blocking=True)
     copied = torch.cuda.Event() if on_gpu else None
     if copied is not None:

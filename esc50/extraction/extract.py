@@ -16,6 +16,7 @@ import torch
 
 from ...kernels import CumelError, FeatureConfig
 from ..audio.resampling import resampler_on
+from ..defaults import defaults
 from ..device import describe
 from ..progress import bar
 from ..store import StoreConfig
@@ -35,6 +36,7 @@ HELD_BYTES = 256 << 20  # of recordings and features on their way, besides one r
 PACKAGES = ("cumel", "numpy", "soundfile", "soxr", "torch", "torchaudio")
 
 
+@defaults()
 def extract(
     paths: list[Path],
     out: Path,

@@ -136,7 +136,7 @@ def _second(spill: Spill, job: Job, low: np.float32, high: np.float32) -> Iterat
     cfg = job.cfg
     floor = np.float32(-np.inf) if cfg.top_db is None else high - np.float32(cfg.top_db)
     ref = np.float32(0.0 if cfg.ref == 1.0 else cfg.db_of_ref)
-    ends = torch.tensor([max(low, floor) - ref, high - ref])
+    ends = torch.tensor([max(low, floor) - ref, high - ref], dtype=torch.float32, device="cpu")
     for db in spill:
         np.maximum(db, floor, out=db)
         db -= ref

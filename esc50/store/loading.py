@@ -3,15 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log10
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from ...kernels import FeatureConfig
+from ...kernels.tensors import dct_weights
 from .reader import Store
+
+
+class Recording(tuple[Tensor, str]):
+    """Features [n_rows, n_frames] and path, a pair that knows what its features are."""
+
+    kind: str
+    cfg: FeatureConfig
+
+    def __new__(cls, features: Tensor, path: str, kind: str, cfg: FeatureConfig) -> Recording:
+        """Make the pair."""
+        pair = super().__new__(cls, (features, path))
+        pair.kind, pair.cfg = kind, cfg
+        return pair
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return (*self, self.kind, self.cfg)
+
+
+class Batch(NamedTuple):
+    """Clips of different length, padded with silence."""
+
+    features: Tensor  # [n_clips, n_rows, most_frames]
+    n_frames: Tensor  # [n_clips]
+    paths: list[str]
+
+    @property
+    def mask(self) -> Tensor:
+        """Bool [n_clips, most_frames], true where there is a clip's own frame."""
+        return torch.arange(self.features.shape[2], device=self.n_frames.device) < self.n_frames[:, None]
 
 
 class FeatureDataset(Dataset[tuple[Tensor, str]]):
@@ -37,22 +69,50 @@ class FeatureDataset(Dataset[tuple[Tensor, str]]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, number: int) -> tuple[Tensor, str]:
+    def __getitem__(self, number: int) -> Recording:
         if not -len(self) <= number < len(self):
             raise IndexError(number)
-        row = int(self._rows[number])
-        return torch.from_numpy(self.store[row]), self.store.row(row)["path"]
+        row, config = int(self._rows[number]), self.store.config
+        return Recording(torch.from_numpy(self.store[row]), self.store.row(row)["path"], config.kind, config.features)
 
 
-def pad(batch: Sequence[tuple[Tensor, str]]) -> tuple[Tensor, Tensor, list[str]]:
-    """Collate clips of different length.
+def pad(batch: Sequence[tuple[Tensor, str]]) -> Batch:
+    """Collate clips of different length, each filled up with what its kind of feature has where nothing sounds.
+
+    Decibels are filled with the clip's own floor, ``top_db`` below its maximum, as `log_mel` fills a padded batch; MFCC
+    with those of digital silence; what is linear (mel, STFT) and images with 0. Of pairs that are not a
+    `FeatureDataset`'s own, such as those of another dataset, integers and complex numbers are filled with 0, and others
+    with the clip's least value.
 
     Returns
     -------
-    features : Tensor [n_clips, n_rows, most_frames]
-        Zeros past a clip's end.
-    n_frames : Tensor [n_clips]
-    paths : list of str
+    Batch
+        A tuple of ``features`` [n_clips, n_rows, most_frames], ``n_frames`` [n_clips] and ``paths``; its `mask`
+        [n_clips, most_frames] tells a clip's own frames from the filling.
     """
-    features = pad_sequence([one.T for one, _ in batch], batch_first=True).transpose(1, 2)
-    return features, torch.tensor([one.shape[1] for one, _ in batch]), [path for _, path in batch]
+    clips = [one for one, _ in batch]
+    n_frames = torch.tensor([one.shape[1] for one in clips], dtype=torch.int64, device="cpu")
+    features = clips[0].new_empty(len(clips), clips[0].shape[0], int(n_frames.max()))
+    for out, item, clip in zip(features, batch, clips, strict=True):
+        out[:, : clip.shape[1]] = clip
+        if clip.shape[1] < out.shape[1]:
+            out[:, clip.shape[1] :] = (
+                silence(clip, item.kind, item.cfg) if isinstance(item, Recording) else _least(clip)
+            )
+    return Batch(features, n_frames, [path for _, path in batch])
+
+
+def silence(features: Tensor, kind: str, cfg: FeatureConfig) -> Tensor:
+    """Return the frame [n_rows, 1] that stands for silence behind ``features`` [n_rows, n_frames] of a kind."""
+    if kind not in ("logmel", "mfcc"):
+        return features.new_zeros(features.shape[0], 1)
+    level = cfg.db_per_decade * log10(cfg.least) - cfg.db_of_ref
+    if kind == "logmel":
+        level = level if cfg.top_db is None else max(level, float(features.max()) - cfg.top_db)
+        return features.new_full((features.shape[0], 1), level)
+    quiet = torch.full((cfg.n_mels, 1), level, dtype=torch.float32, device="cpu")
+    return (dct_weights(cfg, quiet.device) @ quiet).to(features.dtype)
+
+
+def _least(features: Tensor) -> Tensor | int:
+    return features.min() if features.is_floating_point() else 0

@@ -1,0 +1,61 @@
+"""Values as users have them, of NumPy, torch or any other kind, as Python's own; and how a message shows them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+LONGEST = 60  # characters of a value in a message
+
+
+def own(value: Any, *, whole: bool = False, real: bool = False) -> Any:
+    """Return Python's own value for a scalar, or an array or tensor of one element; anything else as it is.
+
+    Parameters
+    ----------
+    value : object
+    whole, real : bool
+        Whether a number is to be an int (when it is one), or a float.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> own(np.float64(44100), whole=True), own(np.float32(20), real=True), own(np.str_("hann")), own(np.True_)
+    (44100, 20.0, 'hann', True)
+    """
+    item = getattr(value, "item", None)
+    if callable(item) and not isinstance(value, type):
+        try:
+            value = item()
+        except (TypeError, ValueError, RuntimeError):  # several elements, or none
+            return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal) or not (whole or real):
+        return value
+    number: Any = value
+    try:
+        number = int(number) if whole else float(number)
+    except (OverflowError, ValueError):  # infinite, no number, or beyond float64
+        return value
+    return number if real or number == value else value
+
+
+def shown(value: Any) -> str:
+    """Return a value as one short line."""
+    scalar = own(value)
+    if callable(scalar):
+        return getattr(scalar, "__name__", type(scalar).__name__)
+    text = " ".join(repr(scalar).split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def relative(ref: Any) -> str:
+    """Say what stands for librosa's `ref` where it is a function of the clip, such as np.max."""
+    name = ref if isinstance(ref, str) else getattr(ref, "__name__", "ref")
+    if name in ("max", "amax"):
+        return "must be above 0; for librosa's ref=np.max take db - db.max() of each clip's db = log_mel(y, cfg)"
+    function = f"np.{name}" if getattr(ref, "__module__", None) == "numpy" else "ref"
+    level = f"np.log10(max(cfg.least, {function}(melspectrogram(y, cfg))))"
+    return f"must be above 0; for librosa's ref={function} take log_mel(y, cfg) - cfg.db_per_decade * {level} per clip"
