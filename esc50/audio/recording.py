@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from ...kernels import InputError
 from .container import check_regular, check_whole
+from .foreign import what
 from .mp3 import WithLength, unstated_frames
+from .splice import Spliced
 
 LOWEST_RATE, HIGHEST_RATE = 500, 2_000_000  # Hz; beyond lie damaged headers
 UNRECOGNISED, BAD_FILE, INTERNAL = 1, 7, (24, 29, 39)  # libsndfile's codes; a file that is no MP3 gets BAD_FILE
@@ -72,16 +74,18 @@ def opened(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
         check_regular(path)
         with path.open("rb") as file:
-            check_whole(path, file)
+            splice = check_whole(path, file)
             frames = unstated_frames(path, file, os.fstat(file.fileno()).st_size)
         with ExitStack() as held:
             name = os.fsencode(path) if frames is None else held.enter_context(WithLength(path, frames))
+            if splice is not None:
+                name = held.enter_context(Spliced(path, splice))
             sound = held.enter_context(_Forward(name))  # pyright: ignore[reportArgumentType] (not all names are UTF-8)
             if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
                 raise InputError(f"{path}: its header claims {sound.samplerate} Hz; repair it, or leave it out")
             yield sound
     except soundfile.LibsndfileError as error:
-        raise InputError(f"{path}: {_reason(error)}") from None
+        raise InputError(f"{path}: {_reason(path, error)}") from None
     except InputError:
         raise
     except (MemoryError, ValueError):
@@ -92,12 +96,15 @@ def opened(path: Path) -> Iterator[soundfile.SoundFile]:
         raise InputError(f"{path}: {error.strerror or error}; check the path and its permissions") from None
 
 
-def _reason(error: soundfile.LibsndfileError) -> str:
+def _reason(path: Path, error: soundfile.LibsndfileError) -> str:
     """Say what libsndfile means; some of its words speak of its own insides, or of files that do not exist."""
+    known = what(path)
+    if known is not None:
+        return known
     if error.code in (UNRECOGNISED, BAD_FILE):
         return "not readable as audio (no known format); give WAV, FLAC, OGG, MP3 or AIFF"
     if error.code in INTERNAL:
-        return "damaged (its header contradicts itself); fetch or record it again"
+        return "its header contradicts itself; fetch or record it again"
     reason = error.error_string.removeprefix("Error : ").rstrip(".")
     return f"damaged or unsupported ({reason}); fetch it again, or convert it to WAV or FLAC"
 
