@@ -10,8 +10,9 @@ from typing import BinaryIO, NamedTuple
 from ...kernels import InputError
 
 MOST_CHUNKS = 1 << 16  # that are looked at; zeros read as millions of empty ones
+LONGEST_FILLING, LONGEST_BEGINNING = 8, 4  # bytes
 PRINTABLE = range(32, 127)
-BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b".snd", b"riff", b"caff", b"fLaC", b"OggS")
+BEGINNINGS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b".snd", b"dns.", b"riff", b"caff", b"fLaC", b"OggS")
 
 
 class Layout(NamedTuple):
@@ -49,7 +50,7 @@ def chunks(file: BinaryIO, at: int, n_bytes: int, layout: Layout) -> Iterator[Ch
         yield Chunk(name, at, size)
         if size < 0:
             return
-        at = _after(file, at + size, layout)
+        at = _after(file, at + size, n_bytes, layout)
 
 
 def goes_on(path: Path, file: BinaryIO, n_bytes: int, chunk: Chunk, layout: Layout) -> bool:
@@ -60,10 +61,17 @@ def goes_on(path: Path, file: BinaryIO, n_bytes: int, chunk: Chunk, layout: Layo
     InputError
         When another recording follows.
     """
-    at = _after(file, chunk.first + max(0, chunk.size), layout)
+    at = chunk.first + max(0, chunk.size)
+    if at >= n_bytes:
+        return False
+    file.seek(at)
+    near = file.read(LONGEST_FILLING + LONGEST_BEGINNING)
+    for n in range(LONGEST_FILLING):
+        check_alone(path, near[n:], at + n)
+    at = _after(file, at, n_bytes, layout)
     for following in chunks(file, at, n_bytes, layout):
         check_alone(path, following.name, following.first - layout.header.size)
-        at = _after(file, following.first + max(0, following.size), layout)
+        at = _after(file, following.first + max(0, following.size), n_bytes, layout)
     return not n_bytes <= at < n_bytes + layout.multiple
 
 
@@ -73,10 +81,9 @@ def check_alone(path: Path, head: bytes, at: int) -> None:
         raise InputError(f"{path}: holds recordings one after another, the second from byte {at}; split them")
 
 
-def _after(file: BinaryIO, end: int, layout: Layout) -> int:
+def _after(file: BinaryIO, end: int, n_bytes: int, layout: Layout) -> int:
     """Return where the next chunk begins; some writers leave out the byte that makes a size even."""
-    if layout.multiple == 2 and end % 2:
+    if layout.multiple == 2 and end % 2 and end < n_bytes:
         file.seek(end)
-        following = file.read(1)
-        return end if following and following[0] in PRINTABLE else end + 1
+        return end if file.read(1)[0] in PRINTABLE else end + 1
     return -(-end // layout.multiple) * layout.multiple

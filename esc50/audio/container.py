@@ -59,14 +59,17 @@ def check_whole(path: Path, file: BinaryIO) -> Splice | None:
     file.seek(0)
     head = file.read(12)
     skipped = _after_id3(file) if head[:3] == b"ID3" else 0
-    if skipped:  # before other formats than MP3 too; libsndfile skips it as well
+    if skipped:  # libsndfile skips tags as well, but before 8SVX it hangs
         file = cast(BinaryIO, Spliced(path, Splice(b"", skipped, n_bytes)))
         n_bytes -= skipped
         head = file.read(12)
     check = KINDS.get(head[:4])
-    found = check(path, file, n_bytes, head) if check is not None else None
-    if found is None or not skipped:
+    if check is None:
+        return None
+    found = check(path, file, n_bytes, head)
+    if not skipped:
         return found
+    found = found or Splice(b"", 0, n_bytes)
     return found._replace(first=found.first + skipped, end=found.end + skipped)
 
 

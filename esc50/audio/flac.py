@@ -6,6 +6,7 @@ written to a pipe, which states 0. A frame tells its place, its form and, by two
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -122,6 +123,19 @@ def flac(path: Path, file: BinaryIO, n_bytes: int, _: bytes) -> Splice | None:
     head[TOTAL_AT] = head[TOTAL_AT] & 0xF0 | n >> 32
     head[TOTAL_AT + 1 : TOTAL_AT + 5] = (n & 0xFFFFFFFF).to_bytes(4, "big")
     return Splice(bytes(head), STREAMINFO_END, n_bytes)
+
+
+def last_is_cut(path: Path) -> bool:
+    """Whether a FLAC that does not decode ends within a frame."""
+    with path.open("rb") as file:
+        n_bytes = os.fstat(file.fileno()).st_size
+        found = _metadata(file, n_bytes)
+        if found is None:
+            return False
+        info, first = found
+        file.seek(first)
+        start = _frame(file.read(LONGEST_HEADER), 0)
+        return start is not None and not _last(file, first, n_bytes, info._replace(total=0), start)[1]
 
 
 def _metadata(file: BinaryIO, n_bytes: int) -> tuple[Info, int] | None:

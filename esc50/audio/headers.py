@@ -123,13 +123,8 @@ def _wve(head: bytes) -> tuple[int, int]:
     return 32, int.from_bytes(head[18:22], "big")
 
 
-def _mpc(head: bytes) -> tuple[int, int]:
-    return 42, int.from_bytes(head[30:34], "little") * 2 * (head[21] + 1)
-
-
 STATED: dict[bytes, Callable[[bytes], tuple[int, int] | None]] = {
     b"2BIT": _avr,
     b"NIST_1A\n": _nist,
     b"ALawSoundFil": _wve,
-    b"\1\4": _mpc,
 }

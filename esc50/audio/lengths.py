@@ -59,4 +59,4 @@ def is_unknown(size: int, there: int, bits: int) -> bool:
     if size + ROUNDING >= 1 << bits:
         return True
     left = any(abs(size - unknown) <= ROUNDING for unknown in UNKNOWN) and there < NEARLY * size
-    return left or (size >= 1 << (bits - 2) and there * FAR < size)
+    return left or (size + ROUNDING >= 1 << (bits - 2) and there * FAR < size)

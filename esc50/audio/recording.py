@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ...kernels import InputError
 from .container import check_regular, check_whole
+from .flac import last_is_cut
 from .foreign import what
 from .mp3 import WithLength, unstated_frames
 from .splice import Spliced
@@ -103,6 +104,8 @@ def _reason(path: Path, error: soundfile.LibsndfileError) -> str:
         return known
     if error.code in (UNRECOGNISED, BAD_FILE):
         return "not readable as audio (no known format); give WAV, FLAC, OGG, MP3 or AIFF"
+    if last_is_cut(path):
+        return "truncated: its last frame is cut, or damaged; fetch or record it again"
     if error.code in INTERNAL:
         return "its header contradicts itself; fetch or record it again"
     reason = error.error_string.removeprefix("Error : ").rstrip(".")
