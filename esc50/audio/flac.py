@@ -22,7 +22,7 @@ STREAMINFO_END = 42
 TOTAL_AT = 21  # byte at whose lower half the 36 bits of the total begin
 MOST_BLOCKS = 1 << 16  # of metadata
 LARGEST_BLOCK = (1 << 16) - 1  # samples
-FEWEST_BITS = 4
+FEWEST_BITS, MOST_BITS = 4, 32
 LONGEST_HEADER = 16  # bytes
 BESIDE_SAMPLES = 1 << 12  # bytes of a frame, and zeros behind it
 PIECE = 1 << 16  # bytes that are searched in one go
@@ -72,10 +72,10 @@ class Frame(NamedTuple):
         pairs = (
             ("Hz", info.sr, self.sr),
             ("channels", info.n_channels, self.n_channels),
-            ("bits", info.bits, self.bits),
+            ("bits a sample", info.bits, self.bits),
         )
         return "; ".join(
-            f"{unit} {stated}, but in a frame {own}" for unit, stated, own in pairs if own not in (0, stated)
+            f"{stated} {unit}, but a frame has {own}" for unit, stated, own in pairs if own not in (0, stated)
         )
 
 
@@ -92,12 +92,13 @@ def flac(path: Path, file: BinaryIO, n_bytes: int, _: bytes) -> Splice | None:
         return None
     info, first = found
     if info.bits not in DECODED_BITS and info.bits >= FEWEST_BITS:
-        raise InputError(
-            f"{path}: FLAC of {info.bits} bits a sample, of which libsndfile reads 8, 16 and 24; {convert(path)}"
-        )
+        remedy = convert(path) if info.bits < MOST_BITS else f"decode it with flac 1.4 or later: flac -d {path.name}"
+        raise InputError(f"{path}: FLAC of {info.bits} bits a sample, of which libsndfile reads 8, 16 and 24; {remedy}")
     file.seek(first)
     start = _frame(file.read(LONGEST_HEADER), 0)
     if start is None:
+        if first >= n_bytes and not info.total:
+            raise InputError(f"{path}: holds no samples; record it again, or leave it out")
         return None
     last, is_whole = _last(file, first, n_bytes, info, start)
     _check_alone(path, file, first)

@@ -22,6 +22,7 @@ OGG_OTHERS = {
 }
 UNREAD = "which libsndfile does not read"
 MP3 = 0x55
+DSD = "DSD"
 READ_CODECS = (2, 3, 6, 7, 0x11, 0x31, 0x38, 0x40, MP3)  # of WAV, by libsndfile
 READ_LETTERS = {  # codecs of AIFC and CAF, by libsndfile
     b"FORM": re.compile(
@@ -62,7 +63,7 @@ CODED: tuple[tuple[bytes, str], ...] = (
     (rb"RIFF....AVI ", "AVI"),
     (rb"wvpk", "WavPack"),
     (rb"MAC ", "Monkey's Audio"),
-    (rb"DSD |FRM8", "DSD"),
+    (rb"DSD |FRM8", DSD),
     (rb"#!AMR", "AMR"),
     (rb"tBaK", "TAK"),
     (rb"TTA[12]", "True Audio"),
@@ -90,10 +91,10 @@ OTHERS: tuple[tuple[bytes, str, str], ...] = (
 )
 
 
-def convert(path: Path) -> str:
+def convert(path: Path, options: str = "") -> str:
     """Say how to make a file of it that is read."""
     made = f"{path.stem}-converted.flac" if path.suffix.lower() == ".flac" else f"{path.stem}.flac"
-    return f"convert it: ffmpeg -i {shlex.quote(path.name)} {shlex.quote(made)}"
+    return f"convert it: ffmpeg -i {shlex.quote(path.name)} {options}{shlex.quote(made)}"
 
 
 def what(path: Path) -> str | None:
@@ -108,7 +109,8 @@ def what(path: Path) -> str | None:
         name = _four_letters(file, n_bytes, head) if head[:4] == b"caff" or head[8:12] == b"AIFC" else None
     name = name or ("AAC" if _is_adts(head) else None) or OGG_OTHERS.get(head[AFTER_PAGE])
     name = name or next((name for pattern, name in CODED if re.match(pattern, head, re.DOTALL)), None)
-    return f"{name}, {UNREAD}; {convert(path)}" if name else None
+    options = "-ar 96000 " if name == DSD else ""  # its own rate is beyond FLAC
+    return f"{name}, {UNREAD}; {convert(path, options)}" if name else None
 
 
 def in_ogg(path: Path, head: bytes) -> str | None:

@@ -34,7 +34,7 @@ def ogg(path: Path, file: BinaryIO, n_bytes: int, _: bytes) -> None:
         body = file.read(sum(table))
         if head[:4] == CAPTURE and at + 27 + n_segments + sum(table) > n_bytes:
             raise InputError(f"{path}: truncated: its last page is cut; fetch or record it again")
-        if head[:4] != CAPTURE or _page_checksum(head[:22] + bytes(4) + head[26:] + table + body) != checksum:
+        if head[:4] != CAPTURE or page_checksum(head[:22] + bytes(4) + head[26:] + table + body) != checksum:
             raise InputError(f"{path}: damaged at byte {at}: the page there has changed; fetch or record it again")
         if number != following.get(stream, number):
             raise InputError(f"{path}: damaged at byte {at}: a page is missing before it; fetch or record it again")
@@ -46,7 +46,7 @@ def ogg(path: Path, file: BinaryIO, n_bytes: int, _: bytes) -> None:
         raise InputError(f"{path}: holds recordings one after another, the second from byte {at}; split them")
 
 
-def _page_checksum(page: bytes) -> int:
+def page_checksum(page: bytes) -> int:
     """CRC-32 of an Ogg page, highest bit first, from that of zlib, which is lowest bit first and inverted."""
     lowest_first = zlib.crc32(page.translate(REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int.from_bytes(lowest_first.to_bytes(4, "little").translate(REVERSED), "big")

@@ -16,6 +16,7 @@ from .splice import Splice
 Order = Literal["<", ">"]
 
 PCM, EXTENSIBLE = 1, 0xFFFE  # format tags
+MPEG = (0x50, 0x55)  # that count their own frames
 WAVS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff")
 UNDERSTOOD = (
     b"RIFF",
@@ -114,11 +115,12 @@ def wav(path: Path, file: BinaryIO, n_bytes: int, head: bytes) -> Splice | None:
         chunk, bits = chunk._replace(size=long_size), 64
     more = goes_on(path, file, n_bytes, chunk, layout)
     stated = n_audio(path, n_bytes, chunk.first, chunk.size, bits, goes_on=more)
-    if fmt is None:
+    if fmt is None or fmt.tag in MPEG:
         return None
     first, end = chunk.first, chunk.first + (chunk.size if stated is None else stated)
     kept, container = _kept(path, fmt, first, end), fmt.container
     understood = (is_w64 and not fmt.extensible) or (head[:4] in UNDERSTOOD and long_size in (None, chunk.size))
+    understood = understood and first % 2 == 0  # no odd chunk before it that was not filled up
     if kept is not None:
         fmt = fmt.in_containers_of(len(range(container)[kept]))
         return Splice(_head(path, fmt, (end - first) // container * fmt.container), first, end, container, kept)
