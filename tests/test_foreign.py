@@ -50,10 +50,10 @@ CONVERTED = {
     "a.wma": (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11" + bytes(500), "WMA, WMV or ASF"),
     "a.avi": (b"RIFF\0\1\0\0AVI LIST" + bytes(500), "AVI"),
     "a.wv": (b"wvpk" + bytes(500), "WavPack"),
-    "a.ape": (b"MAC " + bytes(500), "Monkey's Audio"),
+    "a.ape": (b"MAC \x96\x0f\0\0" + bytes(500), "Monkey's Audio"),
     "a.amr": (b"#!AMR\n" + bytes(500), "AMR"),
     "a.aac": (adts(), "AAC"),
-    "a.tta": (b"TTA1" + bytes(500), "True Audio"),
+    "a.tta": (b"TTA1\1\0" + bytes(500), "True Audio"),
     "a.oga": (ogg(b"\x7fFLAC\1\0\0\1fLaC" + bytes(50)), "FLAC in Ogg"),
     "a.spx": (ogg(b"Speex   1.2" + bytes(60)), "Speex in Ogg"),
     "aac.wav": (wav(0xFF), r"WAV of AAC \(format 0x00FF\)"),
@@ -64,7 +64,7 @@ CONVERTED = {
     "two words.m4a": (b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(500), "M4A"),
 }
 OTHERS = {
-    "a.dsf": (b"DSD " + bytes(500), r"DSD, .*ffmpeg -i a\.dsf -ar 96000 a\.flac"),
+    "a.dsf": (b"DSD \x1c" + bytes(500), r"DSD, .*ffmpeg -i a\.dsf -ar 96000 a\.flac"),
     "a.mid": (b"MThd\0\0\0\6" + bytes(50), "MIDI: notes, no samples; play it"),
     "rmi.wav": (b"RIFF\0\0\0\x40RMIDdata" + bytes(50), "MIDI: notes, no samples"),
     "lfs.wav": (
@@ -78,6 +78,7 @@ OTHERS = {
     "npy.wav": (b"\x93NUMPY\1\0" + bytes(100), "an array or a table, not a recording"),
     "odd.wav": (wav(1, 36), "WAV of 36-bit integers, .*write it with 16, 24 or 32 bits"),
     "none.wav": (wav(0x9999), r"WAV of a codec \(format 0x9999\), .*with the program that wrote it"),
+    "mac.wav": (b"MAC addresses of the recorders\n" * 9, r"not readable as audio \(no known format\)"),
     "text.wav": (b"no sound at all\n" * 9, r"not readable as audio \(no known format\)"),
 }
 

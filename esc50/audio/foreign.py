@@ -62,12 +62,12 @@ CODED: tuple[tuple[bytes, str], ...] = (
     (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "WMA, WMV or ASF"),
     (rb"RIFF....AVI ", "AVI"),
     (rb"wvpk", "WavPack"),
-    (rb"MAC ", "Monkey's Audio"),
-    (rb"DSD |FRM8", DSD),
+    (rb"MAC .[\x0b-\x10]", "Monkey's Audio"),
+    (rb"DSD \x1c|FRM8\0", DSD),
     (rb"#!AMR", "AMR"),
     (rb"tBaK", "TAK"),
-    (rb"TTA[12]", "True Audio"),
-    (rb"MP\+|MPCK", "Musepack"),
+    (rb"TTA[12][\1-\3]\0", "True Audio"),
+    (rb"MP\+[^ -~]|MPCK", "Musepack"),
     (rb"\.ra\xfd|\.RMF", "RealAudio"),
     (rb"ajkg", "Shorten"),
     (rb"ADIF", "AAC"),
@@ -77,17 +77,17 @@ CODED: tuple[tuple[bytes, str], ...] = (
     (rb"\x00\x00\x01[\xba\xb3]", "MPEG video"),
     (rb"G.{187}G.{187}G", "an MPEG transport stream"),
     (rb"\.SoX|XoS\.", "SoX's own format"),
-    (rb"STRM", "AST"),
+    (rb"STRM.{4}\0", "AST"),
 )
 # None of these holds samples.
 OTHERS: tuple[tuple[bytes, str, str], ...] = (
     (rb"version https://git-lfs", "a pointer of Git LFS, not the recording itself", "git lfs pull"),
     (rb"\s*<(!DOCTYPE|html|HTML|\?xml)", "a page of HTML or XML, not a recording", "fetch the recording again"),
     (rb"MThd|RIFF....RMID", "MIDI: notes, no samples", "play it with a synthesizer into a file"),
-    (rb"OFR ", "OptimFROG", "convert it to WAV with OptimFROG's own program"),
-    (rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|.{257}ustar", "an archive", "unpack it"),
+    (rb"OFR .\0\0\0", "OptimFROG", "convert it to WAV with OptimFROG's own program"),
+    (rb"PK\x03\x04|\x1f\x8b|BZh[1-9]1AY|\xfd7zXZ|7z\xbc\xaf|Rar!\x1a|.{257}ustar", "an archive", "unpack it"),
     (rb"%PDF|\x89PNG|GIF8|\xff\xd8\xff|RIFF....WEBP|BM.{4}\0{4}", "a picture or a document", "leave it out"),
-    (rb"\x93NUMPY|PAR1|\x89HDF|ARROW1", "an array or a table, not a recording", "leave it out"),
+    (rb"\x93NUMPY|PAR1\x15|\x89HDF|ARROW1\0", "an array or a table, not a recording", "leave it out"),
 )
 
 

@@ -118,13 +118,13 @@ def wav(path: Path, file: BinaryIO, n_bytes: int, head: bytes) -> Splice | None:
     if fmt is None or fmt.tag in MPEG:
         return None
     first, end = chunk.first, chunk.first + (chunk.size if stated is None else stated)
-    kept, container = _kept(path, fmt, first, end), fmt.container
-    understood = (is_w64 and not fmt.extensible) or (head[:4] in UNDERSTOOD and long_size in (None, chunk.size))
-    understood = understood and first % 2 == 0  # no odd chunk before it that was not filled up
+    kept, container = _kept(path, file, fmt, first, end), fmt.container
+    is_known = not fmt.extensible if is_w64 else head[:4] in UNDERSTOOD and long_size in (None, chunk.size)
+    is_filled_up = first % 2 == 0  # as is every odd chunk before it
     if kept is not None:
         fmt = fmt.in_containers_of(len(range(container)[kept]))
         return Splice(_head(path, fmt, (end - first) // container * fmt.container), first, end, container, kept)
-    return None if stated is None and understood else Splice(_head(path, fmt, end - first), first, end)
+    return None if stated is None and is_known and is_filled_up else Splice(_head(path, fmt, end - first), first, end)
 
 
 def _head(path: Path, fmt: Format, n: int) -> bytes:
@@ -140,7 +140,7 @@ def _head(path: Path, fmt: Format, n: int) -> bytes:
     return struct.pack("<4sI4s", b"RF64", MOST_32, b"WAVE") + ds64 + body + struct.pack("<I", MOST_32)
 
 
-def _kept(path: Path, fmt: Format, first: int, end: int) -> slice | None:
+def _kept(path: Path, file: BinaryIO, fmt: Format, first: int, end: int) -> slice | None:
     """Return which bytes of each container to read, where libsndfile would not find the samples there by itself.
 
     They lie in the high bits, with zeros below, as the format's specification says, or (ALSA's S24_LE) in the low
@@ -149,7 +149,7 @@ def _kept(path: Path, fmt: Format, first: int, end: int) -> slice | None:
     container = fmt.container
     if fmt.tag != PCM or container < fmt.width or (fmt.valid >= 8 * container and container == fmt.width):
         return None
-    high, low = _justified(path, fmt, first, end)
+    high, low = _justified(file, fmt, first, end)
     if high == low and fmt.byte_rate == fmt.sr * fmt.n_channels * fmt.width:
         return None  # packed: the size of a block is wrong
     if high and fmt.valid > 8:
@@ -165,25 +165,24 @@ def _kept(path: Path, fmt: Format, first: int, end: int) -> slice | None:
     )
 
 
-def _justified(path: Path, fmt: Format, first: int, end: int) -> tuple[bool, bool]:
+def _justified(file: BinaryIO, fmt: Format, first: int, end: int) -> tuple[bool, bool]:
     """Look whether all samples lie in the high bits of their containers, and whether all lie in the low ones."""
     container, valid = fmt.container, fmt.valid
     if container > 4:
         return False, False
     high = low = True
     at, end = first, end - (end - first) % container
-    with path.open("rb") as file:
-        file.seek(first)
-        while at < end and (high or low):
-            raw = np.frombuffer(file.read(min(end - at, PIECE * container)), np.uint8)
-            raw = raw[: len(raw) // container * container].reshape(-1, container)
-            if not len(raw):
-                break
-            at += raw.size
-            wide = np.zeros((len(raw), 4), np.uint8)
-            wide[:, 4 - container :] = raw if fmt.order == "<" else raw[:, ::-1]
-            y = wide.view("<i4")[:, 0] >> 8 * (4 - container)
-            high = high and not (y & (1 << (8 * container - valid)) - 1).any()
-            unused = y >> valid - 1 if valid < 32 else y  # copies of the sign, or zeros above it
-            low = low and bool(np.isin(unused, (0, 1, -1)).all())
+    file.seek(first)
+    while at < end and (high or low):
+        raw = np.frombuffer(file.read(min(end - at, PIECE * container)), np.uint8)
+        raw = raw[: len(raw) // container * container].reshape(-1, container)
+        if not len(raw):
+            break
+        at += raw.size
+        wide = np.zeros((len(raw), 4), np.uint8)
+        wide[:, 4 - container :] = raw if fmt.order == "<" else raw[:, ::-1]
+        y = wide.view("<i4")[:, 0] >> 8 * (4 - container)
+        high = high and not (y & (1 << (8 * container - valid)) - 1).any()
+        unused = y >> valid - 1 if valid < 32 else y  # copies of the sign, or zeros above it
+        low = low and bool(np.isin(unused, (0, 1, -1)).all())
     return high, low
