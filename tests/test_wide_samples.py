@@ -11,7 +11,7 @@ from cumel.esc50.audio.reading import as_float, stream
 from cumel.kernels import InputError
 
 SR, N = 8000, 999
-INTEGERS = struct.pack("<H", 1) + bytes.fromhex("000000001000800000aa00389b71")
+GUID = bytes.fromhex("000000001000800000aa00389b71")
 WIDE = [(24, 4), (20, 4), (16, 4), (12, 4), (16, 3), (20, 3), (12, 2), (18, 3)]  # bits, bytes
 UNKNOWN = "in no way that is known; write it again with 16, 24 or 32 bits a sample"
 
@@ -25,7 +25,7 @@ def wav(y: np.ndarray, bits: int, n_bytes: int, *, order: str = "<", extensible:
     rate = SR * block
     fmt = struct.pack(order + "HHIIHH", 1, n_channels, SR, rate, block, bits)
     if extensible:
-        fmt = struct.pack("<HHIIHHHHI", 0xFFFE, n_channels, SR, rate, block, 8 * n_bytes, 22, bits, 0) + INTEGERS
+        fmt = struct.pack(order + "HHIIHHHHIH", 0xFFFE, n_channels, SR, rate, block, 8 * n_bytes, 22, bits, 0, 1) + GUID
     chunks = (
         b"WAVEfmt " + struct.pack(order + "I", len(fmt)) + fmt + b"data" + struct.pack(order + "I", len(data)) + data
     )
@@ -45,7 +45,7 @@ def check(path: Path, y: np.ndarray, bits: int) -> None:
     np.testing.assert_array_equal(np.concatenate(blocks), expected)
 
 
-@pytest.mark.parametrize(("order", "extensible"), [("<", False), ("<", True), (">", False)])
+@pytest.mark.parametrize(("order", "extensible"), [("<", False), ("<", True), (">", False), (">", True)])
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize(("bits", "n_bytes"), WIDE)
 def test_samples_in_the_high_bits(
@@ -58,7 +58,7 @@ def test_samples_in_the_high_bits(
 
 
 @pytest.mark.parametrize("above", ["sign", "zeros"])
-@pytest.mark.parametrize(("order", "extensible"), [("<", False), ("<", True), (">", False)])
+@pytest.mark.parametrize(("order", "extensible"), [("<", False), ("<", True), (">", False), (">", True)])
 @pytest.mark.parametrize(("bits", "n_bytes"), WIDE)
 def test_samples_in_the_low_bits(
     tmp_path: Path, bits: int, n_bytes: int, order: str, extensible: bool, above: str

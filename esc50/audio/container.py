@@ -18,7 +18,7 @@ from .ogg import CAPTURE, ogg
 from .splice import Splice, Spliced
 from .wav import WAVS, wav
 
-ID3_HEADER = 10  # bytes
+HEAD, ID3_HEADER = 12, 10  # bytes
 MOST_TAGS = 1000  # at the beginning, that are looked at
 
 Check = Callable[[Path, BinaryIO, int, bytes], Splice | None]
@@ -57,14 +57,14 @@ def check_whole(path: Path, file: BinaryIO) -> Splice | None:
     if n_bytes == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); fetch or record it again")
     file.seek(0)
-    head = file.read(12)
+    head = file.read(HEAD)
     skipped = _after_id3(file) if head[:3] == b"ID3" else 0
     if skipped:  # libsndfile skips tags as well, but before 8SVX it hangs
         file = cast(BinaryIO, Spliced(path, Splice(b"", skipped, n_bytes)))
         n_bytes -= skipped
-        head = file.read(12)
+        head = file.read(HEAD)
     check = KINDS.get(head[:4])
-    if check is None:
+    if check is None or len(head) < HEAD:
         return None
     found = check(path, file, n_bytes, head)
     if not skipped:

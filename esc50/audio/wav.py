@@ -18,11 +18,7 @@ Order = Literal["<", ">"]
 PCM, EXTENSIBLE = 1, 0xFFFE  # format tags
 MPEG = (0x50, 0x55)  # that count their own frames
 WAVS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff")
-UNDERSTOOD = (
-    b"RIFF",
-    b"RIFX",
-    b"RF64",
-)  # by libsndfile; W64 but for extensible formats, whose floats it takes for integers
+UNDERSTOOD = (b"RIFF", b"RIFX", b"RF64")  # by libsndfile, as W64 is
 MOST_32 = (1 << 32) - 1
 LONGEST_FORMAT = 1 << 16
 PIECE = 1 << 20  # containers that are looked at in one go
@@ -51,7 +47,8 @@ class Format(NamedTuple):
         extensible = tag == EXTENSIBLE and len(raw) >= 40
         valid = bits
         if extensible:
-            valid, tag = struct.unpack(order + "H4xH", raw[18:26])
+            valid, tag, other = struct.unpack(order + "H4xHH", raw[18:28])
+            tag = tag or other  # big-endian: of two bytes, as SoX writes it, or of four
         return cls(raw, order, tag, n_channels, byte_rate, sr, block, bits, valid or bits, extensible)
 
     @property
@@ -68,7 +65,7 @@ class Format(NamedTuple):
         """Return the plain format of samples that fill containers of so many bytes."""
         block = self.n_channels * n_bytes
         raw = struct.pack(
-            self.order + "HHIIHH", PCM, self.n_channels, self.sr, self.sr * block & MOST_32, block, 8 * n_bytes
+            self.order + "HHIIHH", self.tag, self.n_channels, self.sr, self.sr * block & MOST_32, block, 8 * n_bytes
         )
         return self._replace(raw=raw, block=block, bits=8 * n_bytes, valid=8 * n_bytes, extensible=False)
 
@@ -119,12 +116,15 @@ def wav(path: Path, file: BinaryIO, n_bytes: int, head: bytes) -> Splice | None:
         return None
     first, end = chunk.first, chunk.first + (chunk.size if stated is None else stated)
     kept, container = _kept(path, file, fmt, first, end), fmt.container
-    is_known = not fmt.extensible if is_w64 else head[:4] in UNDERSTOOD and long_size in (None, chunk.size)
+    if fmt.extensible and (is_w64 or fmt.order == ">"):  # floats are read as integers in W64; none in RIFX
+        is_known, plain = False, fmt.in_containers_of(container)
+    else:
+        is_known, plain = is_w64 or (head[:4] in UNDERSTOOD and long_size in (None, chunk.size)), fmt
     is_filled_up = first % 2 == 0  # as is every odd chunk before it
     if kept is not None:
         fmt = fmt.in_containers_of(len(range(container)[kept]))
         return Splice(_head(path, fmt, (end - first) // container * fmt.container), first, end, container, kept)
-    return None if stated is None and is_known and is_filled_up else Splice(_head(path, fmt, end - first), first, end)
+    return None if stated is None and is_known and is_filled_up else Splice(_head(path, plain, end - first), first, end)
 
 
 def _head(path: Path, fmt: Format, n: int) -> bytes:
