@@ -189,9 +189,9 @@ def _last(file: BinaryIO, first: int, n_bytes: int, info: Info, start: Frame) ->
     low = max(first, end - block * info.n_channels * (info.bits + 1) // 8 - BESIDE_SAMPLES)
     file.seek(low)
     tail, seen = file.read(max(0, end - low)), None
-    for at in _syncs(tail):
+    for at in _syncs(tail, start.is_variable):
         frame = _frame(tail[at : at + LONGEST_HEADER], low + at)
-        if frame is None or frame.is_variable != start.is_variable or frame.number < start.number:
+        if frame is None or frame.number < start.number:
             continue
         if _n_samples(frame, start) == info.total or _crc(tail[at:], CRC_16, 16) == 0:
             return frame, True
@@ -200,12 +200,11 @@ def _last(file: BinaryIO, first: int, n_bytes: int, info: Info, start: Frame) ->
     return seen, False
 
 
-def _syncs(tail: bytes) -> Iterator[int]:
+def _syncs(tail: bytes, is_variable: bool) -> Iterator[int]:
     """Yield where frames may begin, from the end on."""
-    end = len(tail)
-    while (at := max(tail.rfind(b"\xff\xf8", 0, end), tail.rfind(b"\xff\xf9", 0, end))) >= 0:
+    at, sync = len(tail), b"\xff\xf9" if is_variable else b"\xff\xf8"
+    while (at := tail.rfind(sync, 0, at + 1)) >= 0:
         yield at
-        end = at + 1
 
 
 def _n_samples(frame: Frame, start: Frame) -> int:
