@@ -68,7 +68,7 @@ BAD = {
     "empty.wav": (lambda path: path.write_bytes(b""), "the file is empty"),
     "text.wav": (lambda path: path.write_text("hello, I am no sound at all\n"), "not readable as audio"),
     "cut.wav": (_header_lie, "truncated: the header promises 16000 bytes of audio, 15000 are there"),
-    "cut.flac": (_cut_flac, "damaged or unsupported .flac decoder lost sync"),
+    "cut.flac": (_cut_flac, r"truncated: its last frame is cut, after \d+ of 80000 samples"),
     "none.wav": (lambda path: write(path, np.zeros((0,))), "holds no samples"),
     "nan.wav": (
         lambda path: write(path, np.array([0, 0.5, np.nan, 0, np.inf]), subtype="FLOAT"),

@@ -1,22 +1,38 @@
-"""Is an audio file whole? libsndfile reads a truncated or damaged WAV, AIFF or OGG as a shorter one, without a word."""
+"""What a recording is, whether it is whole, and how libsndfile is to be shown it.
+
+By itself libsndfile reads a truncated or damaged file as a shorter one, and some whole ones as something else.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
-import struct
-import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from ...kernels import InputError
+from .flac import flac
+from .headers import STATED, au, caf, form, small, voc
+from .ogg import CAPTURE, ogg
+from .splice import Splice, Spliced
+from .wav import WAVS, wav
 
-UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # what writers to a pipe leave in a WAV header
-MOST_CHUNKS = 1 << 16  # that are looked at; zeros read as millions of empty ones
-CAPTURE = b"OggS"  # begins a page, RFC 3533
-PAGE_HEADER = struct.Struct("<4xxB8xIIIB")  # flags, stream, number, checksum, n_segments
-ENDS = 0x04  # flag: the stream's last page
-REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+HEAD, ID3_HEADER = 12, 10  # bytes
+MOST_TAGS = 1000  # at the beginning, that are looked at
+
+Check = Callable[[Path, BinaryIO, int, bytes], Splice | None]
+
+KINDS: dict[bytes, Check] = {
+    **dict.fromkeys(WAVS, wav),
+    **dict.fromkeys((b".snd", b"dns."), au),
+    **dict.fromkeys((magic[:4] for magic in STATED), small),
+    b"FORM": form,
+    b"caff": caf,
+    b"fLaC": flac,
+    b"Crea": voc,
+    CAPTURE: ogg,
+}
 
 
 def check_regular(path: Path) -> None:
@@ -29,69 +45,41 @@ def check_regular(path: Path) -> None:
         raise InputError(f"{path}: not a regular file; give a recording")
 
 
-def check_whole(path: Path, file: BinaryIO) -> None:
-    """Refuse a file that is empty, or holds less audio than its headers promise, with an `InputError`."""
+def check_whole(path: Path, file: BinaryIO) -> Splice | None:
+    """Return how to read a file whose own header would mislead; None where it may be opened as it is.
+
+    Raises
+    ------
+    InputError
+        When it is empty, holds less audio than its headers promise, or more than one recording.
+    """
     n_bytes = os.fstat(file.fileno()).st_size
     if n_bytes == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); fetch or record it again")
-    head = file.read(12)
-    if head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
-        _check_chunks(path, file, n_bytes, "<4sI", b"data")
-    elif head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC"):
-        _check_chunks(path, file, n_bytes, ">4sI", b"SSND")
-    elif head[:4] == CAPTURE:
-        _check_pages(path, file, n_bytes)
-
-
-def _check_chunks(path: Path, file: BinaryIO, n_bytes: int, header: str, audio: bytes) -> None:
-    """Walk from chunk to chunk up to the one that holds the samples."""
-    at, long_size = 12, None
-    for _ in range(MOST_CHUNKS):
-        if at + 8 > n_bytes:
-            return
-        file.seek(at)
-        name, size = struct.unpack(header, file.read(8))
-        at += 8
-        if name == b"ds64":  # of a WAV beyond 4 GB: sizes that the other headers have no room for
-            long_size = int.from_bytes(file.read(16)[8:], "little")
-        if name == audio:
-            size = long_size if long_size and size in UNKNOWN_SIZES else size
-            if size not in UNKNOWN_SIZES and at + size > n_bytes:
-                raise InputError(
-                    f"{path}: truncated: the header promises {size} bytes of audio, {n_bytes - at} are there; "
-                    "fetch or record it again"
-                )
-            return
-        at += size + size % 2
-
-
-def _check_pages(path: Path, file: BinaryIO, n_bytes: int) -> None:
-    """Walk from page to page: each whole, with its checksum, none missing, each stream ended, no second recording."""
     file.seek(0)
-    following: dict[int, int] = {}  # number of the next page, of each stream that has not ended
+    head = file.read(HEAD)
+    skipped = _after_id3(file) if head[:3] == b"ID3" else 0
+    if skipped:  # libsndfile skips tags as well, but before 8SVX it hangs
+        file = cast(BinaryIO, Spliced(path, Splice(b"", skipped, n_bytes)))
+        n_bytes -= skipped
+        head = file.read(HEAD)
+    check = KINDS.get(head[:4])
+    if check is None or len(head) < HEAD:
+        return None
+    found = check(path, file, n_bytes, head)
+    if not skipped:
+        return found
+    found = found or Splice(b"", 0, n_bytes)
+    return found._replace(first=found.first + skipped, end=found.end + skipped)
+
+
+def _after_id3(file: BinaryIO) -> int:
+    """Return where the audio begins: behind the ID3v2 tags, whose sizes have seven bits a byte."""
     at = 0
-    while following or at == 0:
-        head = file.read(27)
-        if not head or at + 27 > n_bytes:
-            raise InputError(f"{path}: truncated: its last page does not end the stream; fetch or record it again")
-        flags, stream, number, checksum, n_segments = PAGE_HEADER.unpack(head)
-        table = file.read(n_segments)
-        body = file.read(sum(table))
-        if head[:4] == CAPTURE and at + 27 + n_segments + sum(table) > n_bytes:
-            raise InputError(f"{path}: truncated: its last page is cut; fetch or record it again")
-        if head[:4] != CAPTURE or _page_checksum(head[:22] + bytes(4) + head[26:] + table + body) != checksum:
-            raise InputError(f"{path}: damaged at byte {at}: the page there has changed; fetch or record it again")
-        if number != following.get(stream, number):
-            raise InputError(f"{path}: damaged at byte {at}: a page is missing before it; fetch or record it again")
-        following[stream] = number + 1
-        if flags & ENDS:
-            del following[stream]
-        at = file.tell()
-    if file.read(4) == CAPTURE:  # libsndfile would read the first alone
-        raise InputError(f"{path}: holds recordings one after another, the second from byte {at}; split them")
-
-
-def _page_checksum(page: bytes) -> int:
-    """CRC-32 of an Ogg page, highest bit first, from that of zlib, which is lowest bit first and inverted."""
-    lowest_first = zlib.crc32(page.translate(REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int.from_bytes(lowest_first.to_bytes(4, "little").translate(REVERSED), "big")
+    for _ in range(MOST_TAGS):
+        file.seek(at)
+        head = file.read(ID3_HEADER)
+        if len(head) < ID3_HEADER or head[:3] != b"ID3":
+            break
+        at += ID3_HEADER + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+    return at

@@ -133,7 +133,7 @@ def _blocks(path: Path, sr: int, most_seconds: float) -> Iterator[Header | Pcm]:
         dtype, n_read = header.dtype(sr), 0
         size = max(1, int(min(BLOCK_BYTES // 4 // header.n_channels, most_seconds * header.sr)))
         while n_read < header.n_samples:
-            y = _next(sound, size, dtype)
+            y = _next(sound, min(size, header.n_samples - n_read), dtype)  # not what may follow a FLAC
             if not len(y):
                 raise truncated(path, n_read, header.n_samples)
             check_numbers(path, y, n_read)

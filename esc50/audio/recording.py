@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from ...kernels import InputError
 from .container import check_regular, check_whole
 from .counted import Forward, open_counted
+from .flac import last_is_cut
+from .foreign import what
 from .mp3 import UNRECOGNISED, examine
+from .splice import Spliced
 
 LOWEST_RATE, HIGHEST_RATE = 500, 2_000_000  # Hz; beyond lie damaged headers
 BAD_FILE, INTERNAL = 7, (24, 29, 39)  # libsndfile's codes; a file that is no MP3 gets BAD_FILE
@@ -67,16 +70,18 @@ def opened(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
         check_regular(path)
         with path.open("rb") as file:
-            check_whole(path, file)
-            mp3 = examine(path, file)
+            splice = check_whole(path, file)
+            mp3 = examine(path, file) if splice is None else None
         with ExitStack() as held:
             name: Any = os.fsencode(path)  # not all names are UTF-8
+            if splice is not None:
+                name = held.enter_context(Spliced(path, splice))
             sound = open_counted(path, mp3, held) if mp3 else held.enter_context(Forward(name))
             if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
                 raise InputError(f"{path}: its header claims {sound.samplerate} Hz; repair it, or leave it out")
             yield sound
     except soundfile.LibsndfileError as error:
-        raise InputError(f"{path}: {_reason(error)}") from None
+        raise InputError(f"{path}: {_reason(path, error)}") from None
     except InputError:
         raise
     except (MemoryError, ValueError):
@@ -87,12 +92,17 @@ def opened(path: Path) -> Iterator[soundfile.SoundFile]:
         raise InputError(f"{path}: {error.strerror or error}; check the path and its permissions") from None
 
 
-def _reason(error: soundfile.LibsndfileError) -> str:
+def _reason(path: Path, error: soundfile.LibsndfileError) -> str:
     """Say what libsndfile means; some of its words speak of its own insides, or of files that do not exist."""
+    known = what(path)
+    if known is not None:
+        return known
     if error.code in (UNRECOGNISED, BAD_FILE):
         return "not readable as audio (no known format); give WAV, FLAC, OGG, MP3 or AIFF"
+    if last_is_cut(path):
+        return "truncated: its last frame is cut, or damaged; fetch or record it again"
     if error.code in INTERNAL:
-        return "damaged (its header contradicts itself); fetch or record it again"
+        return "its header contradicts itself; fetch or record it again"
     reason = error.error_string.removeprefix("Error : ").rstrip(".")
     return f"damaged or unsupported ({reason}); fetch it again, or convert it to WAV or FLAC"
 
