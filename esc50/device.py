@@ -8,26 +8,29 @@ import torch
 from torch import nn
 
 from ..kernels import CumelError, UnavailableError
+from ..kernels.precision import multiply_exactly
 
 
 def choose(name: str = "auto") -> torch.device:
     """Turn auto, cpu, cuda or cuda:N into a device; auto is the first visible CUDA device, or the CPU.
+
+    With a CUDA device, this process computes nothing in TF32 from then on.
 
     Raises
     ------
     UnavailableError
         When a CUDA device is asked for by name and is not there. It is never replaced by the CPU.
     """
-    if name == "auto":
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    if name == "cpu":
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
+    name = "cuda" if name == "auto" else name
     kind, _, number = name.partition(":")
     if kind != "cuda" or (number and not number.isdecimal()):
         raise CumelError(f"--device {name}: must be auto, cpu, cuda or cuda:N")
     count = torch.cuda.device_count()
     if int(number or 0) >= count:
         raise UnavailableError(f"--device {name}: torch sees {count} CUDA devices; `cumel doctor` says why")
+    multiply_exactly()
     return torch.device("cuda", int(number or 0))
 
 

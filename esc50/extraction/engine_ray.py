@@ -18,9 +18,10 @@ import torch
 from ...kernels import CumelError, FeatureConfig, UnavailableError
 from ..audio.resampling import resampler_on
 from ..extras import need
+from ..faults import device_fault
 from ..progress import bar
 from ..store import Keys
-from .batches import DEVICE_ERRORS, explained, on_device
+from .batches import on_device
 from .compute import begin, failed, take
 from .extract import HELD_BYTES, config_of
 from .job import Job, Result
@@ -237,8 +238,10 @@ class _Extractor:
             with closing(self._results(list(zip(numbers, paths, strict=True)), tries)) as results:
                 done = write_part(part, results, self.job)
             tries.done()
-        except (CumelError, OSError, *DEVICE_ERRORS) as error:  # a full disk or device: the others need not try
-            reason = explained(error, self.job.device) if isinstance(error, DEVICE_ERRORS) else error
+        except Exception as error:  # a full disk or device: the others need not try
+            reason = error if isinstance(error, CumelError | OSError) else device_fault(error, self.job.device)
+            if reason is None:
+                raise
             return pa.Table.from_pylist([{"number": -1, "error": str(reason)}], schema=RETURNED)
         rows = [{name: getattr(result, name) for name in RETURNED.names[1:]} for result in done]
         return pa.Table.from_pylist(
