@@ -63,6 +63,8 @@ def device_fault(error: BaseException, device: object = None) -> CumelError | No
         remedy = "update the driver, or take packages for its CUDA version; `cumel doctor` names both"
     elif NO_CODE.search(reason):
         remedy = "these packages have no code for this GPU; `cumel doctor` says for which they have"
+    elif compiles and not names[0].endswith(".CompileException"):
+        remedy = "torch.compile needs a C compiler and Python's headers, which `cumel doctor` looks for"
     else:
         remedy = "`cumel doctor` tries it out"
     return UnavailableError(f"{where}: {reason}; {remedy}")

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 from ..kernels import CumelError, FeatureConfig, log_mel, reference
+from .compiling import no_extension
 from .driver import FIRST, MISSING, NO_DEVICE, driver_fault, starts, supported_cuda
 from .faults import device_fault
 
 SMALLEST = FeatureConfig(sr=16000, n_fft=256, hop_length=80, n_mels=20)  # of the kernels that are compiled
+OLDEST = (7, 5)  # Turing, whose blocks may have the shared memory that ours take
 CLOSE_DB = 1e-2  # as `cumel verify`
 PACKAGES = {12: "gpu12", 13: "gpu"}  # extras, by CUDA version
 
@@ -30,6 +32,11 @@ def examine_gpu() -> list[Check]:
         if checks[0][1] != "bad" and torch.cuda.is_available():
             for number in range(torch.cuda.device_count()):
                 checks += check_device(number)
+            lacking = no_extension()
+            found = (
+                "a C compiler and Python.h, which it needs" if lacking is None else f"{lacking}; training goes without"
+            )
+            checks.append(("torch.compile", "ok" if lacking is None else "note", found))
         else:
             reason = "this torch is built without CUDA" if torch.version.cuda is None else "torch sees no device"
             checks.append(("cuda", "note", f"{reason}; the CPU path is used"))
@@ -67,6 +74,8 @@ def check_device(number: int, architectures: list[str] | None = None, compute: C
     properties = torch.cuda.get_device_properties(number)
     own = properties.major, properties.minor
     name, text = f"cuda:{number}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, sm_{own[0]}{own[1]}"
+    if own < OLDEST:
+        return [(name, "bad", f"{text}: our kernels, and packages for CUDA 13, need sm_75 or later; use --device cpu")]
     lacking = no_code(own, torch.cuda.get_arch_list() if architectures is None else architectures)
     if lacking is not None:
         return [(name, "bad", f"{text}: torch {torch.__version__} has {lacking}")]
@@ -89,8 +98,7 @@ def no_code(capability: tuple[int, int], architectures: list[str]) -> str | None
         return None
     machine = sorted({own for _, own in known})
     oldest, newest = (f"sm_{major}{minor}" for major, minor in (machine[0], machine[-1]))
-    remedy = "an older torch, as for CUDA 12.6, has code for it" if capability < machine[0] else "take a newer torch"
-    return f"no code for it, only for {oldest} to {newest}; {remedy}"
+    return f"no code for it, only for {oldest} to {newest}; take another torch, or use --device cpu"
 
 
 def try_kernel(device: str, compute: Compute) -> tuple[str, str]:
