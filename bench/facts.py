@@ -118,7 +118,9 @@ def registers() -> str:
 
     found = []
     for n_fft in plan.RADICES:
-        design = plan.fused(PRESETS["esc50"].replace(n_fft=n_fft, hop_length=n_fft // 4), Stage.DECIBEL)
+        design = plan.fused(
+            PRESETS["esc50"].replace(n_fft=n_fft, hop_length=n_fft // 4, n_mels=16, n_mfcc=16), Stage.DECIBEL
+        )
         assert design is not None
         made = cuda._function(design.kernel, torch.device("cuda", 0))
         blocks = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(

@@ -126,6 +126,7 @@ def run(step: Step, limit: float, environment: dict[str, str], log: Path) -> tup
         return f"left out: no {', '.join(name.rpartition(':')[2] for name in missing)}", ""
     with log.open("a+b") as file:
         file.write(f"\n===== {step.name}: {' '.join(step.command)}\n".encode())
+        file.flush()  # before the step writes behind it
         begin = file.tell()
         given = os.environ | environment | step.environment
         process = subprocess.Popen(

@@ -7,8 +7,10 @@ on the emulator, or on the CPU path, so that this script is itself tested.
 
 import argparse
 import csv
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,7 +147,7 @@ def main() -> None:
     parser.add_argument("--backend", choices=sorted(BACKENDS), default="cuda")
     parser.add_argument("--plans", nargs="*", choices=sorted(PLANS), default=list(PLANS))
     parser.add_argument("--features", nargs="*", choices=sorted(FEATURES), default=list(FEATURES))
-    parser.add_argument("--out", type=Path, help="a .csv file for the table")
+    parser.add_argument("--out", type=Path, help="a .csv file for the rows; the screen when absent")
     options = parser.parse_args()
     demand(options.backend)
     began, each = time.monotonic(), list(cases(options.plans, options.features))
@@ -154,10 +156,15 @@ def main() -> None:
     elif options.backend == "emulator":
         compile_many(needed(each))
     print(f"compiled in {time.monotonic() - began:.0f} s", flush=True)
-    rows = list(table(each, BACKENDS[options.backend]()))
-    if options.out is not None:
-        with options.out.open("w", newline="") as file:
-            csv.writer(file).writerows([COLUMNS, *rows])
+    rows = []
+    with ExitStack() as held:
+        file = sys.stdout if options.out is None else held.enter_context(options.out.open("w", newline=""))
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in table(each, BACKENDS[options.backend]()):  # at once: the next case may never end
+            writer.writerow(row)
+            file.flush()
+            rows.append(row)
     bad = [row for row in rows if row[-2] != "ok"]
     print_table(COLUMNS, bad + worst(rows))
     print(f"{options.backend}: {len(rows) - len(bad)} of {len(rows)} cases are right, {time.monotonic() - began:.0f} s")

@@ -1,4 +1,4 @@
-"""Compiles the kernels that the GPU tests use, by several processes, into CuPy's cache: one takes half a second for each."""
+"""Compiles the kernels that the GPU tests use into CuPy's cache, by several processes: one takes half a second."""
 
 import argparse
 import multiprocessing

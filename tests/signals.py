@@ -101,11 +101,27 @@ MFCC_RTOL = 4e-6  # of the largest norm of a frame; 1.2e-6: librosa, chirp
 IMAGE_UNEQUAL = 1e-3  # share of the pixels, or one pixel, that may lie one level off; one: compact, noise, 128 pixels
 
 
-class Oracle:
-    """What `reference` makes of one clip, and checks of what another path made of it."""
+# Times the bounds of the STFT and what is made of it, where cuFFT multiplies by chirps (Bluestein): for an n_fft with a
+# prime factor above 127. The CPU's needs none: its 5.7e-7 above is of such a one. No GPU yet.
+BLUESTEIN, LARGEST_RADIX = 5.0, 127
 
-    def __init__(self, y: np.ndarray, cfg: FeatureConfig) -> None:
-        self.y, self.cfg = y, cfg
+
+def cufft_slack(cfg: FeatureConfig) -> float:
+    """Return BLUESTEIN where cuFFT takes that way for a config, else 1."""
+    n, factor = cfg.n_fft, 2
+    while factor <= min(n, LARGEST_RADIX):
+        if n % factor:
+            factor += 1
+        else:
+            n //= factor
+    return 1.0 if n == 1 else BLUESTEIN
+
+
+class Oracle:
+    """What `reference` makes of one clip, and checks of what another path made of it; `slack` times the bounds."""
+
+    def __init__(self, y: np.ndarray, cfg: FeatureConfig, slack: float = 1.0) -> None:
+        self.y, self.cfg, self.slack = y, cfg, slack
 
     @cached_property
     def stft(self) -> np.ndarray:
@@ -135,20 +151,20 @@ class Oracle:
     def db_tolerance(self) -> np.ndarray:
         """How far each dB above the floor may be off [n_mels, n_frames]."""
         inside = np.maximum(self.mel / np.maximum(self.ceiling, 1e-300), DEPTH ** (self.cfg.power / 2))
-        return DB_STEPS + 20 / np.log(10) * AMPLITUDE * inside ** (-1 / self.cfg.power)
+        return DB_STEPS + 20 / np.log(10) * self.slack * AMPLITUDE * inside ** (-1 / self.cfg.power)
 
     def check_stft(self, actual: np.ndarray) -> None:
-        np.testing.assert_allclose(actual, self.stft, rtol=0, atol=STFT_ATOL * np.abs(self.stft).max())
+        np.testing.assert_allclose(actual, self.stft, rtol=0, atol=self.slack * STFT_ATOL * np.abs(self.stft).max())
 
     def check_spectrogram(self, actual: np.ndarray) -> None:
         """Compare amplitudes, which are off by as much as those of the STFT."""
         amplitude = actual.astype(np.float64) ** (1 / self.cfg.power)
         stft = np.abs(self.stft)
-        np.testing.assert_allclose(amplitude, stft, rtol=0, atol=STFT_ATOL * stft.max())
+        np.testing.assert_allclose(amplitude, stft, rtol=0, atol=self.slack * STFT_ATOL * stft.max())
 
     def check_mel(self, actual: np.ndarray) -> None:
         assert actual.shape == self.mel.shape
-        tolerance = MEL_RTOL * self.mel + MEL_ATOL[int(self.cfg.power)] * self.ceiling
+        tolerance = self.slack * (MEL_RTOL * self.mel + MEL_ATOL[int(self.cfg.power)] * self.ceiling)
         np.testing.assert_array_less(np.abs(actual - self.mel) - tolerance, 1e-300)
 
     def check_log_mel(self, actual: np.ndarray, limit: float = TONAL_DB, expected: np.ndarray | None = None) -> None:
@@ -192,7 +208,7 @@ class Oracle:
 
 
 @cache
-def oracle(name: str, kind: str, length: str) -> Oracle:
+def oracle(name: str, kind: str, length: str, slack: float = 1.0) -> Oracle:
     """Return the oracle of one of CASES."""
     cfg = CONFIGS[name]
-    return Oracle(signal(kind, lengths(cfg)[length], cfg.sr), cfg)
+    return Oracle(signal(kind, lengths(cfg)[length], cfg.sr), cfg, slack)
