@@ -55,14 +55,13 @@ def no_extension() -> str | None:
 
 
 def _no_network(device: torch.device) -> str | None:
-    @torch.compile(dynamic=False)
     def double(x: Tensor) -> Tensor:
         return x + x
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            double(torch.ones(8, device=device))
+            torch.compile(double, dynamic=False)(torch.ones(8, device=device))
         except Exception as error:
             fault = device_fault(error, device)
             if fault is None and not isinstance(error, OSError | subprocess.SubprocessError):

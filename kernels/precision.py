@@ -6,15 +6,19 @@ to 3.6 dB near the floor of a spectrogram. bfloat16, which a recipe names, is an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import TypeVar
 
 import torch
 
+Value = TypeVar("Value")
+Settings = tuple[str | None, bool | None, tuple[str, ...]]  # products and convolutions by older names; by newer ones
+
 _lock = Lock()
 _depth = 0  # of blocks that any thread is in: torch's switches are the process's
-_before: tuple[str, bool | None, tuple[str, ...]] | None = None
+_before: Settings | None = None
 
 
 def _switches() -> tuple[object, ...]:
@@ -47,17 +51,22 @@ def exact_products() -> Iterator[None]:
                 _restore(*_before)
 
 
-def _settings() -> tuple[str, bool | None, tuple[str, ...]]:
-    try:
-        convolutions = torch.backends.cudnn.allow_tf32
-    except RuntimeError:  # set by the newer names, in a way for which the older have no word
-        convolutions = None
+def _settings() -> Settings:
     newer = tuple(switch.fp32_precision for switch in _switches())  # pyright: ignore[reportAttributeAccessIssue]
-    return torch.get_float32_matmul_precision(), convolutions, newer
+    return _asked(torch.get_float32_matmul_precision), _asked(lambda: torch.backends.cudnn.allow_tf32), newer
 
 
-def _restore(products: str, convolutions: bool | None, newer: tuple[str, ...]) -> None:
-    torch.set_float32_matmul_precision(products)
+def _asked(older: Callable[[], Value]) -> Value | None:
+    """Ask by torch's older names; None where the newer ones were used in a way for which those have no word."""
+    try:
+        return older()
+    except RuntimeError:
+        return None
+
+
+def _restore(products: str | None, convolutions: bool | None, newer: tuple[str, ...]) -> None:
+    if products is not None:
+        torch.set_float32_matmul_precision(products)
     if convolutions is not None:
         torch.backends.cudnn.allow_tf32 = convolutions
     for switch, value in zip(_switches(), newer, strict=True):
