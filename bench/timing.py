@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch.utils.benchmark import Timer
 
 SLICE = {"cpu": 0.25, "cuda": 0.1}  # seconds of each peer in each round
 LEAST_CALLS, LEAST_ROUNDS = 50, 3  # both are enough
@@ -93,6 +92,8 @@ def _slice(call: Call, device: str, seconds: float) -> np.ndarray:
             return np.array([first])
         if first > seconds:
             return np.array([_once(call)])
+        from torch.utils.benchmark import Timer  # here: it needs setuptools, and takes seconds
+
         timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
         return np.array(timer.blocked_autorange(min_run_time=seconds).times)
     return _by_events(call, seconds)
