@@ -1,7 +1,7 @@
 """What devices, their libraries and compilers raise, as one line of ours: the one place that knows all of it.
 
 Classes are told by the package that defines them, so that nothing is imported for it; what is a bare RuntimeError, by
-how it begins.
+its words.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TORCH = ("torch.OutOfMemoryError", "torch.AcceleratorError", "torch.cuda.Deferre
 ONNX_RUNTIME = "onnxruntime"
 # How torch's bare errors, and ONNX Runtime's, speak of a device.
 DEVICE = re.compile(
-    r"CUDA (driver |unknown )?error|CUDA failure|CUDA out of memory|"
+    r"CUDA (driver|error|failure|initialization|out of memory|runtime|unknown)|cudaError|Triton Error|"
     r"cu(BLAS|FFT|DNN|SPARSE|SOLVER)[ _](error|failure|status)|(The|Found no) NVIDIA driver|"
     r"No CUDA GPUs|Torch not compiled with CUDA|NVRTC|NCCL error|kernel image|"
     r"Unexpected error from cudaGetDeviceCount",
@@ -26,7 +26,8 @@ DEVICE = re.compile(
 HOST_MEMORY = re.compile(r"DefaultCPUAllocator: (not enough memory|can't allocate memory)")
 MEMORY = re.compile(r"out of memory|failed to allocate memory|memory ?allocation|ALLOC_FAILED", re.IGNORECASE)
 NO_CODE = re.compile(r"no kernel image|invalid value for --gpu-architecture|invalid device function", re.IGNORECASE)
-OLD_DRIVER = re.compile(r"driver.*(too old|insufficient)|unsupported PTX version|UnsupportedPtx", re.IGNORECASE)
+LACKING = re.compile(r"C(\+\+)? compiler|Python\.h|\bg(cc|\+\+)\b")  # what torch.compile needs beside a GPU
+OLD_DRIVER = re.compile(r"driver.*(too old|insufficient)|unsupported (PTX version|toolchain)", re.IGNORECASE)
 
 
 def device_fault(error: BaseException, device: object = None) -> CumelError | None:
@@ -63,7 +64,7 @@ def device_fault(error: BaseException, device: object = None) -> CumelError | No
         remedy = "update the driver, or take packages for its CUDA version; `cumel doctor` names both"
     elif NO_CODE.search(reason):
         remedy = "these packages have no code for this GPU; `cumel doctor` says for which they have"
-    elif compiles and not names[0].endswith(".CompileException"):
+    elif compiles and LACKING.search(str(error)):
         remedy = "torch.compile needs a C compiler and Python's headers, which `cumel doctor` looks for"
     else:
         remedy = "`cumel doctor` tries it out"

@@ -14,7 +14,7 @@ from torch._inductor.exc import InductorError
 from cumel.esc50 import verify
 from cumel.esc50.cli import main
 from cumel.esc50.extraction import batches, compute
-from cumel.esc50.extraction.engine_ray import RETURNED, _Extractor
+from cumel.esc50.extraction.engine_ray import ENDS, RETURNED, _Extractor
 from cumel.esc50.extraction.extract import extract
 from cumel.esc50.extraction.job import KINDS, Job, Result
 from cumel.esc50.faults import device_fault
@@ -103,7 +103,11 @@ FAULTS = {
         "the GPU: log-mel.cu(4): error: no y; ",
     ),
     "Inductor": (InductorError(RuntimeError("Failed to find C compiler."), None), MISSING, "needs a C compiler"),
-    "Triton": (named("triton.compiler.errors", "CompilationError", Exception)("at 1:2"), MISSING, "needs a C compiler"),
+    "Triton": (
+        named("triton.compiler.errors", "CompilationError", Exception)("at 1:2"),
+        MISSING,
+        "at 1:2; `cumel doctor`",
+    ),
     "ONNX Runtime": (
         named("onnxruntime.capi.onnxruntime_pybind11_state", "Fail", Exception)("CUDA failure 700: illegal access"),
         MISSING,
@@ -239,8 +243,10 @@ def compute_clip() -> object:
     return Clip(np.ones(3000, np.float32), TINY.sr)
 
 
-@pytest.mark.parametrize("name", ["CuPy's memory", "a launch"])
-def test_an_actor_answers_with_the_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "number"), [("CuPy's memory", -1), ("a launch", -2)])
+def test_an_actor_answers_with_the_line(
+    name: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import pyarrow as pa
 
     error, _, message = FAULTS[name]
@@ -254,7 +260,8 @@ def test_an_actor_answers_with_the_line(name: str, tmp_path: Path, monkeypatch: 
     actor = _Extractor("logmel", "float32", TINY, "cpu", tmp_path, 0, 1)
     answer = actor(pa.table({"path": [bytes(path)], "number": [0]}))
     assert answer.schema == RETURNED
-    assert answer["number"].to_pylist() == [-1]
+    assert answer["number"].to_pylist() == [number]
+    assert ENDS[number].exit_code == FAULTS[name][1]
     assert message.partition(";")[0].removeprefix("the GPU: ") in answer["error"][0].as_py()
 
 

@@ -76,7 +76,7 @@ def _begin(batch: list[Result], job: Job) -> Callable[[], list[Result]]:
         raise
     except CumelError:  # one of them is too short, or too loud: which?
         return lambda: [_alone(result, job) for result in batch]
-    frames = features.transpose(1, 2).to(getattr(torch, job.stored), memory_format=torch.contiguous_format)
+    frames = features.transpose(1, 2).contiguous().to(getattr(torch, job.stored))
     whole = torch.isfinite(frames).flatten(1).all(dim=1)
     home = [torch.empty(values.shape, dtype=values.dtype, pin_memory=on_gpu) for values in (frames, whole)]
     for target, values in zip(home, (frames, whole), strict=True):
@@ -110,9 +110,8 @@ def _sent(clips: list[Clip], job: Job) -> tuple[Tensor, list[int]]:
         target.copy_(source, non_blocking=True)
     if clips[0].sr == job.cfg.sr:
         return there, lengths
-    return resample_clips(there, clips[0].sr, job.cfg.sr), [
-        resampled_length(n, clips[0].sr, job.cfg.sr) for n in lengths
-    ]
+    there = resample_clips(there, clips[0].sr, job.cfg.sr)
+    return there, [resampled_length(n, clips[0].sr, job.cfg.sr) for n in lengths]
 
 
 def _split(result: Result, frames: np.ndarray, whole: bool, n_samples: int, job: Job) -> Result:

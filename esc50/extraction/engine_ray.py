@@ -34,6 +34,8 @@ from .tries import Tries
 
 BATCH_FILES = 128  # of a batch, and so of a Parquet file
 SECONDS = 10.0  # for a cluster to answer
+FAILED, LACKING = -1, -2  # in place of a number: why no other batch need be tried
+ENDS = {FAILED: CumelError, LACKING: UnavailableError}
 RETURNED = pa.schema(
     [
         ("number", pa.int64()),
@@ -171,7 +173,7 @@ def _results(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_
         for row in _rows(ray, todo, job, n_actors, threads, batch_files) if todo.paths else ():
             number = row.pop("number")
             if number < 0:
-                raise CumelError(f"{row['error']}; {goes_on}")
+                raise ENDS[number](f"{row['error']}; {goes_on}")
             n_done += 1
             yield Result(todo.paths[number], **row)
     except KeyboardInterrupt:
@@ -242,7 +244,8 @@ class _Extractor:
             reason = error if isinstance(error, CumelError | OSError) else device_fault(error, self.job.device)
             if reason is None:
                 raise
-            return pa.Table.from_pylist([{"number": -1, "error": str(reason)}], schema=RETURNED)
+            number = LACKING if isinstance(reason, UnavailableError) else FAILED
+            return pa.Table.from_pylist([{"number": number, "error": str(reason)}], schema=RETURNED)
         rows = [{name: getattr(result, name) for name in RETURNED.names[1:]} for result in done]
         return pa.Table.from_pylist(
             [{"number": number} | row for number, row in zip(numbers, rows, strict=True)], schema=RETURNED
