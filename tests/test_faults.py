@@ -196,7 +196,7 @@ def test_other_errors_are_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyP
         main(["verify", str(write(tmp_path / "a.wav", np.ones(3000))), "--device", "cpu"])
 
 
-@pytest.mark.parametrize("name", ["torch's memory", "CuPy's memory", "CuPy's driver", "NVRTC", "Triton"])
+@pytest.mark.parametrize("name", ["CuPy's memory", "CuPy's driver", "NVRTC"])
 def test_an_extraction_keeps_what_it_has(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the batches of a device, here the CPU as one."""
     error, code, message = FAULTS[name]
