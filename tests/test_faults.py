@@ -12,6 +12,7 @@ import torch
 from torch._inductor.exc import InductorError
 
 from cumel.esc50 import verify
+from cumel.esc50.audio.reading import Clip
 from cumel.esc50.cli import main
 from cumel.esc50.extraction import batches, compute
 from cumel.esc50.extraction.engine_ray import ENDS, RETURNED, _Extractor
@@ -19,7 +20,8 @@ from cumel.esc50.extraction.extract import extract
 from cumel.esc50.extraction.job import KINDS, Job, Result
 from cumel.esc50.faults import device_fault
 from cumel.esc50.store import Store
-from cumel.kernels import CumelError, InputError, UnavailableError, cuda, errors
+from cumel.kernels import CumelError, UnavailableError, cuda, plan
+from cumel.kernels.plan import Stage
 
 from recordings import TINY, write
 
@@ -230,17 +232,11 @@ def test_a_missing_package_is_no_fault_of_a_recording(tmp_path: Path, monkeypatc
 
     monkeypatch.setitem(KINDS, "mfcc", missing)
     job = Job("mfcc", "float32", TINY, CPU, tmp_path)
-    clips = [Result(Path("a.wav"), "/a.wav", 0, 0, clip=compute_clip())]
+    clips = [Result(Path("a.wav"), "/a.wav", 0, 0, clip=Clip(np.ones(3000, np.float32), TINY.sr))]
     with pytest.raises(UnavailableError, match="need CuPy"):
         list(batches.on_device(clips, job))
     with pytest.raises(UnavailableError, match="need CuPy"):
         batches._alone(clips[0], job)
-
-
-def compute_clip() -> object:
-    from cumel.esc50.audio.reading import Clip
-
-    return Clip(np.ones(3000, np.float32), TINY.sr)
 
 
 @pytest.mark.parametrize(("name", "number"), [("CuPy's memory", -1), ("a launch", -2)])
@@ -285,9 +281,6 @@ def test_a_cache_folder_that_cannot_be_written_is_named(filename: str | None, mo
         rf"CuPy cannot write {filename or 'its folder for compiled kernels'} \(Read-only file system\): set CUPY_CACHE"
     )
     monkeypatch.setitem(sys.modules, "cupy", Broken("cupy"))
-    from cumel.kernels import plan
-    from cumel.kernels.plan import Stage
-
     kernel = plan.generic(TINY.replace(n_fft=255), Stage.MEL).cut
     with pytest.raises(UnavailableError, match=said):
         cuda._function.__wrapped__(kernel, CPU)
@@ -295,8 +288,3 @@ def test_a_cache_folder_that_cannot_be_written_is_named(filename: str | None, mo
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
     with pytest.raises(UnavailableError, match=said):
         cuda._cupy()
-
-
-def test_exit_codes_of_our_own_errors() -> None:
-    assert [error.exit_code for error in (CumelError, InputError, UnavailableError)] == [2, 1, 3]
-    assert errors.CumelError is CumelError
