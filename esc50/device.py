@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 
 from ..kernels import CumelError, UnavailableError
 from ..kernels.precision import multiply_exactly
+from .progress import say
 
 
 def choose(name: str = "auto") -> torch.device:
@@ -21,17 +24,27 @@ def choose(name: str = "auto") -> torch.device:
     UnavailableError
         When a CUDA device is asked for by name and is not there. It is never replaced by the CPU.
     """
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+    if name == "cpu" or (name == "auto" and not _asked(torch.cuda.is_available)):
         return torch.device("cpu")
     name = "cuda" if name == "auto" else name
     kind, _, number = name.partition(":")
     if kind != "cuda" or (number and not number.isdecimal()):
         raise CumelError(f"--device {name}: must be auto, cpu, cuda or cuda:N")
-    count = torch.cuda.device_count()
+    count = _asked(torch.cuda.device_count)
     if int(number or 0) >= count:
         raise UnavailableError(f"--device {name}: torch sees {count} CUDA devices; `cumel doctor` says why")
     multiply_exactly()
     return torch.device("cuda", int(number or 0))
+
+
+def _asked(question: Callable[[], int]) -> int:
+    """Ask torch about devices; what it warns of, such as a driver that is too old, is said in one line."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        answer = question()
+    for warning in warned:
+        say(f"cumel: {str(warning.message).partition('. ')[0]}; `cumel doctor` says more")
+    return answer
 
 
 def place(net: nn.Module, device: torch.device) -> nn.Module:

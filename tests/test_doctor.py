@@ -18,6 +18,8 @@ from cumel.esc50.driver import driver_fault, supported_cuda
 from cumel.esc50.gpu import CLOSE_DB, SMALLEST, check_cupy, check_device, check_driver, no_code, try_kernel
 from cumel.kernels import UnavailableError, log_mel
 
+from recordings import tone, write
+
 ROOT = Path(__file__).parents[1]
 DRIVER = """
 int cuInit(unsigned flags) { return flags ? 1 : CODE; }
@@ -79,6 +81,21 @@ def test_the_tests_are_collected_beside_an_old_driver(old_driver: dict[str, str]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=old_driver)
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout
+
+
+@needs_compiler
+def test_an_old_driver_is_one_line_of_a_command(old_driver: dict[str, str], tmp_path: Path) -> None:
+    """And the device that a machine was left to choose is named."""
+    clip = write(tmp_path / "a.wav", tone(), 44100)
+    call = "import sys; from cumel.esc50.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", call, "extract", clip, "--out", tmp_path / "out", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=old_driver)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["device"].startswith("cpu")
+    (line,) = [line for line in done.stderr.splitlines() if "driver" in line]
+    assert line.startswith(
+        "cumel: CUDA initialization: The NVIDIA driver on your system is too old (found version 12080)"
+    )
 
 
 @needs_compiler
