@@ -9,7 +9,7 @@ EDITABLE ?= --editable
 DEMO    ?= demo
 export PYTHONUNBUFFERED := 1
 
-.PHONY: install test test-gpu demo bench bench-gpu lint types check lock clean
+.PHONY: install test test-gpu gpu-first gpu-second demo bench bench-gpu lint types check lock clean
 
 install: $(VENV)/installed
 
@@ -21,13 +21,24 @@ $(VENV)/installed: pyproject.toml constraints.txt
 test: install
 	$(BIN)/pytest
 
-# The tests with those that need a GPU, and every kernel under CUDA's own checkers. These see the edges of torch's
-# memory only without its pool, and know calls of the driver that fail by design.
-SANITIZER ?= compute-sanitizer --report-api-errors no --error-exitcode 1
+# The tests with those that need a GPU, and our kernels under CUDA's own checkers. These see the edges of torch's memory
+# only without its pool, and know calls of the driver that fail by design.
+OURS := $(foreach entry,frontend cut features mfcc,--kernel-regex kne=$(entry))
+SANITIZER ?= compute-sanitizer --report-api-errors no --error-exitcode 1 $(OURS)
 test-gpu: install
+	$(BIN)/python bench/warm.py
 	$(BIN)/pytest --require-gpu
-	PYTORCH_NO_CUDA_MEMORY_CACHING=1 $(SANITIZER) --tool memcheck $(BIN)/python bench/gpu.py --check-only
-	PYTORCH_NO_CUDA_MEMORY_CACHING=1 $(SANITIZER) --tool racecheck $(BIN)/python bench/gpu.py --check-only
+	set -e; for tool in memcheck racecheck synccheck; do \
+	  PYTORCH_NO_CUDA_MEMORY_CACHING=1 $(SANITIZER) --tool $$tool $(BIN)/python bench/gpu.py --check-only; done
+
+# The first nine minutes on a GPU machine that has python3 with torch, CuPy and NumPy, and nothing of ours; without a
+# network. Then what wheels of librosa, soundfile and soxr in wheels/ make possible.
+GPU_PYTHON ?= python3
+FIRST_OUT ?= bench/gpu-first
+gpu-first:
+	$(GPU_PYTHON) bench/first.py --out $(FIRST_OUT)
+gpu-second:
+	$(GPU_PYTHON) bench/first.py --more --out $(FIRST_OUT)/more
 
 # Every benchmark of the CPU, within eight minutes; then the README's tables and bench/report/index.html.
 bench: install

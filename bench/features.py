@@ -9,17 +9,16 @@ import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from cumel.esc50.verify import librosa_log_mel
 from cumel.kernels import PRESETS, FeatureConfig, log_mel, mel_image, plan, reference
 
-from peers import TIMED, librosas_log_mel, others, packages, without_tf32
+from peers import TIMED, librosas_log_mel, others, packages, true_log_mel, without_tf32
 from timing import Times, compare, copy_rate, demand, machine, peak_mb, write_rows
 
 SECONDS = 5
@@ -93,7 +92,7 @@ def ways(cfg: FeatureConfig, pcm: Tensor, device: str) -> Iterator[Way]:
     """Yield every way to compute the features of these clips."""
     y, n = scaled(pcm), len(pcm)
     theirs = others(cfg, device, n)
-    if device == "cpu":  # what the others are compared with, in every run; it knows no batches
+    if device == "cpu" and find_spec("librosa"):  # what the others are compared with; it knows no batches
         yield Way("librosa", "float32", partial(librosas_log_mel(cfg), y[-1:]), 1, 4)
     for name, compute in theirs.items():
         yield Way(name, "float32", partial(compute, y), n, 4)
@@ -101,7 +100,8 @@ def ways(cfg: FeatureConfig, pcm: Tensor, device: str) -> Iterator[Way]:
     yield Way("cumel", "int16", lambda: log_mel(pcm, cfg), n, 2)
     if device == "cpu":
         return
-    yield Way("torchaudio", "int16", lambda: theirs["torchaudio"](scaled(pcm)), n, 2)
+    if "torchaudio" in theirs:
+        yield Way("torchaudio", "int16", lambda: theirs["torchaudio"](scaled(pcm)), n, 2)
     yield Way("cumel around cuFFT", "float32", lambda: around_cufft(y, cfg), n, 4)
     yield Way("cumel, float16 out", "int16", lambda: log_mel(pcm, cfg, dtype="float16"), n, 2, 2)
     yield Way("cumel, image out", "int16", lambda: mel_image(pcm, cfg), n, 2, 1)
@@ -112,18 +112,22 @@ def ways(cfg: FeatureConfig, pcm: Tensor, device: str) -> Iterator[Way]:
         size = samples.element_size()
         take = partial(host.to, "cuda", non_blocking=True)
         source = f"pinned {name}"
-        yield Way("torchaudio", source, lambda take=take: theirs["torchaudio"](scaled(take())), n, size)
+        if "torchaudio" in theirs:
+            yield Way("torchaudio", source, lambda take=take: theirs["torchaudio"](scaled(take())), n, size)
         yield Way("cumel", source, lambda take=take: log_mel(take(), cfg), n, size)
 
 
 class Truth:
-    """What librosa in float64 makes of the first and the last two clips, and the reference where it is an image."""
+    """What librosa in float64 makes of the first and the last two clips, and the reference where it is an image.
+
+    Of both, on a machine without librosa.
+    """
 
     def __init__(self, cfg: FeatureConfig, pcm: Tensor) -> None:
         self.n_clips = len(pcm)
         self.checked = sorted({0, max(len(pcm) - 2, 0), len(pcm) - 1})
         clips = pcm[self.checked].cpu().numpy()
-        self.decibels = np.stack([librosa_log_mel(clip / 32768, cfg) for clip in clips])
+        self.decibels = np.stack([true_log_mel(clip / 32768, cfg) for clip in clips])
         self.image = np.stack([reference.mel_image(clip, cfg) for clip in clips]).astype(np.float64)
 
     def errors(self, out: Tensor) -> np.ndarray:
@@ -131,6 +135,17 @@ class Truth:
         expected = self.image if out.dtype == torch.uint8 else self.decibels
         mine = out[self.checked] if len(out) == self.n_clips else out
         return np.abs(mine.double().cpu().numpy() - expected[-len(mine) :])
+
+
+def too_large(cfg: FeatureConfig, n_clips: int, device: str) -> str | None:
+    """Say that a batch would not fit: its samples, as both kinds, and what two ways keep of their features."""
+    if device == "cpu":
+        return None
+    samples, values = n_clips * SECONDS * cfg.sr, n_clips * cfg.n_mels * cfg.n_frames(SECONDS * cfg.sr)
+    needed, free = 2 * (4 + 2) * samples + 4 * 4 * values + CACHED, torch.cuda.mem_get_info()[0]
+    if needed <= free:
+        return None
+    return f"takes about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB of the device are free: left out"
 
 
 class WrongError(Exception):
@@ -150,6 +165,9 @@ def checked(way: Way, truth: Truth, device: str) -> tuple[np.ndarray, float | No
 def measure(preset: str, n_clips: int, device: str, roofs: dict[str, float]) -> tuple[list[dict[str, Any]], list[str]]:
     """Check every way on a batch, then time them in turn; the rows, and what is wrong with peers that are left out."""
     cfg = PRESETS[preset]
+    lacking = too_large(cfg, n_clips, device)
+    if lacking is not None:
+        return [], [f"{preset}, {n_clips} at once: {lacking}"]
     pcm = make_clips(cfg, n_clips, device)
     truth = Truth(cfg, pcm)
     found, wrong = {}, []
@@ -219,7 +237,10 @@ def main() -> None:
     demand(device)
     without_tf32()
     torch.set_num_threads(options.threads)
-    threadpool_limits(options.threads)  # librosa's BLAS
+    if device == "cpu":
+        from threadpoolctl import threadpool_limits  # a bare GPU machine lacks it
+
+        threadpool_limits(options.threads)  # librosa's BLAS
     where, roofs = machine(device, packages(device)), {"device": copy_rate(device)}
     if device == "cuda":
         roofs["pinned"] = copy_rate(device, pinned=True)
@@ -228,7 +249,8 @@ def main() -> None:
         for preset in options.presets:
             for n_clips in options.batches or BATCHES[device]:
                 rows, wrong = measure(preset, n_clips, device, roofs)
-                write_rows("features", rows, where)  # at once: what comes may fail
+                if rows:
+                    write_rows("features", rows, where)  # at once: what comes may fail
                 left_out += wrong
     if left_out:
         raise SystemExit("\n".join(["left out:", *left_out]))

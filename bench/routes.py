@@ -26,7 +26,9 @@ from cumel.export.to_onnx import export
 from peers import without_tf32
 from timing import SLICE, compare, demand, machine, write_rows
 
-TOLERANCE = 1e-4  # of a probability; 3e-7 here
+# Of a probability; 3e-7 on a CPU. The last layer is SHARPER, so rounding counts a hundredfold, and a GPU may choose
+# another algorithm for a convolution (Winograd's is good to 1e-5 of a value): no GPU yet.
+TOLERANCE = {"cpu": 1e-4, "cuda": 1e-2}
 SHARPER = 100.0  # the last layer's weights: an untrained network says the same of everything, which would prove nothing
 BATCHES = {"cpu": (1, 16, 64), "cuda": (1, 64, 1024)}
 SINGLE = 20  # single clips in a row, whose latencies are taken one by one, in each round
@@ -135,7 +137,7 @@ def measure(
         if batch > 1 and not np.ptp(expected, axis=0).max() > 0.1:
             raise SystemExit("the network gives every clip the same answer, so agreement would prove nothing")
         for name, error in worst.items():
-            if not error <= TOLERANCE:
+            if not error <= TOLERANCE[device]:
                 raise SystemExit(f"{name}, batch {batch}: {error:.1e} from torch: not timed")
         calls = {name: waiting(way, y) for name, way in ways.items()}
         single = latencies(calls, rounds) if batch == 1 else {}

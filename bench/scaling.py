@@ -6,20 +6,19 @@ minute, since they keep the spectra of a whole clip in memory at once.
 
 import argparse
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from cumel.esc50.cores import CORES
-from cumel.esc50.verify import librosa_log_mel
 from cumel.kernels import PRESETS, FeatureConfig, log_mel
 
-from peers import LogMel, in_parts, librosas_log_mel, packages, torchaudio_log_mel, without_tf32
+from peers import LogMel, in_parts, librosas_log_mel, packages, torchaudio_log_mel, true_log_mel, without_tf32
 from timing import Times, compare, demand, machine, peak_mb, write_rows
 
 CFG = PRESETS["esc50"]
@@ -76,8 +75,8 @@ def check(name: str, out: Tensor, y: Tensor, cfg: FeatureConfig) -> None:
     """Compare the first and the last second of the last clip with librosa; stop when either is wrong."""
     n_frames, settled = out.shape[2], -(-cfg.n_fft // cfg.hop_length)  # frames that hear a cut
     begin = min(n_frames, cfg.sr // cfg.hop_length)
-    first = librosa_log_mel(y[-1, : begin * cfg.hop_length].cpu().numpy().astype(float), cfg)
-    last = librosa_log_mel(y[-1, (n_frames - begin) * cfg.hop_length :].cpu().numpy().astype(float), cfg)
+    first = true_log_mel(y[-1, : begin * cfg.hop_length].cpu().numpy().astype(float), cfg)
+    last = true_log_mel(y[-1, (n_frames - begin) * cfg.hop_length :].cpu().numpy().astype(float), cfg)
     mine = out[-1].double().cpu().numpy()
     heard = begin - settled
     for part, expected in ((mine[:, :heard], first[:, :heard]), (mine[:, -heard:], last[:, -heard:])):
@@ -93,7 +92,7 @@ def measure(point: Point, device: str) -> dict[str, tuple[Times, float]]:
     noise = torch.Generator(device).manual_seed(0)
     y = 0.1 * torch.randn(point.n_clips, point.seconds * point.cfg.sr, generator=noise, device=device)
     memory, calls = {}, {}
-    with threadpool_limits(point.threads):
+    with limited_threads(point.threads, device):
         for name, way in ways(point, device).items():
             calls[name] = partial(way, y)
             memory[name], out = peak_mb(calls[name], device)
@@ -101,6 +100,15 @@ def measure(point: Point, device: str) -> dict[str, tuple[Times, float]]:
             del out
         times = compare(calls, device=device, seconds=BRIEF if device == "cpu" else None)
     return {name: (times[name], memory[name]) for name in calls}
+
+
+def limited_threads(n: int, device: str) -> AbstractContextManager[object]:
+    """Limit librosa's BLAS on the CPU, where it is a peer."""
+    if device != "cpu":
+        return nullcontext()
+    from threadpoolctl import threadpool_limits  # a bare GPU machine lacks it
+
+    return threadpool_limits(n)
 
 
 def fit(values: Sequence[float], costs: Sequence[float]) -> tuple[float, float]:

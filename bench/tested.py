@@ -6,16 +6,20 @@ from pathlib import Path
 # The tests are no package that could be installed; after everything else, so that nothing of theirs hides ours.
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from emulated import Emulated, kernels
-from signals import KINDS, Oracle, librosa_input, signal
+from emulated import FEATURES, PLANS, Emulated, kernels, together
+from signals import CONFIGS, KINDS, Oracle, librosa_input, signal
 from simt.emulator import compile_many
 
 __all__ = [
+    "CONFIGS",
+    "FEATURES",
     "KINDS",
+    "PLANS",
     "Emulated",
     "Oracle",
     "compile_many",
     "kernels",
     "librosa_input",
     "signal",
+    "together",
 ]

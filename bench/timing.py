@@ -10,15 +10,12 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
-from torch.utils.benchmark import Timer
 
 SLICE = {"cpu": 0.25, "cuda": 0.1}  # seconds of each peer in each round
 LEAST_CALLS, LEAST_ROUNDS = 50, 3  # both are enough
@@ -95,6 +92,8 @@ def _slice(call: Call, device: str, seconds: float) -> np.ndarray:
             return np.array([first])
         if first > seconds:
             return np.array([_once(call)])
+        from torch.utils.benchmark import Timer  # here: it needs setuptools, and takes seconds
+
         timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
         return np.array(timer.blocked_autorange(min_run_time=seconds).times)
     return _by_events(call, seconds)
@@ -175,14 +174,24 @@ def copy_rate(device: str = "cpu", *, pinned: bool = False) -> float:
 
 def machine(device: str = "cpu", packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Where and when, and with which versions; `device` is "cpu", or a CUDA device's name for torch."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    git = shutil.which("git")  # a bare machine has no such thing
+    command = [str(git), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout if git else ""
     return {
         "device": _processor() if device == "cpu" else torch.cuda.get_device_name(device),
         "driver": "-" if device == "cpu" else _driver(),
-        "versions": ", ".join(f"{name} {version(name)}" for name in packages),
+        "versions": ", ".join(f"{name} {found}" for name in packages if (found := installed(name))),
         "date": dt.date.today().isoformat(),
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": commit.strip() or "unknown",
     }
+
+
+def installed(package: str) -> str | None:
+    """Return a package's version, None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:
@@ -202,11 +211,16 @@ def _driver() -> str:
 def write_rows(topic: str, rows: list[dict[str, Any]], where: dict[str, str] | None = None) -> None:
     """Print the rows, and append them to results/<topic>.csv; all have the keys of the first."""
     where, names = where or machine(), list(rows[0])
-    table = Table(*names, box=None, title=f"{topic}: {where['device']}; {where['versions']}")
-    for row in rows:
-        table.add_row(*map(_text, row.values()))
-    Console(width=160).print(table)
+    print(f"{topic}: {where['device']}; {where['versions']}")
+    print_table(names, [[_text(value) for value in row.values()] for row in rows])
     append_rows(topic, rows, where)
+
+
+def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of text in columns: without rich, which a bare machine lacks."""
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    for row in (names, *rows):
+        print("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
 
 
 def append_rows(topic: str, rows: list[dict[str, Any]], where: dict[str, str]) -> None:

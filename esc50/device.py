@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import nn
 
 from ..kernels import CumelError, UnavailableError
+from ..kernels.precision import multiply_exactly
+from .progress import say
 
 
 def choose(name: str = "auto") -> torch.device:
     """Turn auto, cpu, cuda or cuda:N into a device; auto is the first visible CUDA device, or the CPU.
+
+    With a CUDA device, this process computes nothing in TF32 from then on.
 
     Raises
     ------
     UnavailableError
         When a CUDA device is asked for by name and is not there. It is never replaced by the CPU.
     """
-    if name == "auto":
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    if name == "cpu":
+    if name == "cpu" or (name == "auto" and not _asked(torch.cuda.is_available)):
         return torch.device("cpu")
+    name = "cuda" if name == "auto" else name
     kind, _, number = name.partition(":")
     if kind != "cuda" or (number and not number.isdecimal()):
         raise CumelError(f"--device {name}: must be auto, cpu, cuda or cuda:N")
-    count = torch.cuda.device_count()
+    count = _asked(torch.cuda.device_count)
     if int(number or 0) >= count:
         raise UnavailableError(f"--device {name}: torch sees {count} CUDA devices; `cumel doctor` says why")
+    multiply_exactly()
     return torch.device("cuda", int(number or 0))
+
+
+def _asked(question: Callable[[], int]) -> int:
+    """Ask torch about devices; what it warns of, such as a driver that is too old, is said in one line."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        answer = question()
+    for warning in warned:
+        say(f"cumel: {str(warning.message).partition('. ')[0]}; `cumel doctor` says more")
+    return answer
 
 
 def place(net: nn.Module, device: torch.device) -> nn.Module:

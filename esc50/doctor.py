@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -11,10 +9,10 @@ from typing import Any
 from .cores import CORES
 
 PACKAGES = (
-    "cumel", "torch", "torchaudio", "cupy-cuda13x", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy", "librosa",
-    "soundfile", "soxr", "pyarrow",
+    "cumel", "torch", "torchaudio", "cupy-cuda13x", "cupy-cuda12x", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy",
+    "librosa", "soundfile", "soxr", "pyarrow",
 )  # fmt: skip
-OPTIONAL = ("cupy-cuda13x", "onnxruntime-gpu", "onnxruntime")
+OPTIONAL = ("cupy-cuda13x", "cupy-cuda12x", "onnxruntime-gpu", "onnxruntime")
 
 
 def examine() -> dict[str, Any]:
@@ -39,7 +37,7 @@ def examine() -> dict[str, Any]:
     checks.append(_check("cores", "ok", str(CORES)))
     return {
         "checks": checks,
-        "gpu": any(check["name"].startswith("cuda:") for check in gpu),
+        "gpu": any(check["name"].startswith("cuda:") and check["state"] == "ok" for check in gpu),
         "healthy": all(check["state"] != "bad" for check in checks),
     }
 
@@ -78,30 +76,6 @@ def _sound() -> list[dict[str, str]]:
 
 
 def _gpu() -> list[dict[str, str]]:
-    import torch
+    from .gpu import examine_gpu
 
-    checks = []
-    try:
-        ctypes.CDLL("libcuda.so.1")
-        checks.append(_check("nvidia driver", "ok", "libcuda.so.1 loads"))
-    except OSError:
-        checks.append(
-            _check("nvidia driver", "note", "libcuda.so.1 is missing: no driver, so everything runs on the CPU")
-        )
-    if torch.cuda.is_available():
-        for number in range(torch.cuda.device_count()):
-            properties = torch.cuda.get_device_properties(number)
-            memory = properties.total_memory / 2**30
-            checks.append(
-                _check(
-                    f"cuda:{number}",
-                    "ok",
-                    f"{properties.name}, {memory:.0f} GiB, sm_{properties.major}{properties.minor}",
-                )
-            )
-    else:
-        reason = "this torch is built without CUDA" if torch.version.cuda is None else "torch sees no device"
-        checks.append(_check("cuda", "note", f"{reason}; the CPU path is used"))
-    if importlib.util.find_spec("cupy") is None:
-        checks.append(_check("cupy", "note", "not installed; `pip install cumel[gpu]` on a GPU machine"))
-    return checks
+    return [_check(*found) for found in examine_gpu()]

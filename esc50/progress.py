@@ -47,6 +47,11 @@ def bar(
     yield from _plain(description, total, unit)
 
 
+def say(text: str) -> None:
+    """Tell what the user should know while a job runs."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def _plain(description: str, total: float | None, unit: str) -> Iterator[Callable[..., None]]:
     start = last = time.monotonic()
     done: float = 0.0

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ..kernels import CumelError
 from .checkpoint import NAME, Checkpoint, to_continue
+from .compiling import why_eager
 from .dataset import Esc50
 from .defaults import defaults
 from .device import autocast, describe, fast_bf16, place
@@ -24,7 +25,7 @@ from .files import replacing
 from .material import Material, prepare
 from .models import count_parameters
 from .parallel import SOLO, Replica, World
-from .progress import bar
+from .progress import bar, say
 from .recipes import Recipe
 from .runlog import RunLog
 
@@ -89,6 +90,13 @@ def train(
     identity = {"recipe": recipe, "fold": fold, "seed": seed, "labels": data.labels, "data": data.fingerprint}
     identity["processes"] = world.size
     previous = to_continue(out, resume, identity)
+    eager = why_eager(device)
+    if device.type == "cuda" and world.leads:
+        say(
+            "the network is compiled before its first step: a minute or two"
+            if eager is None
+            else f"not compiled: {eager}"
+        )
     started = time.monotonic()
     if material is None:
         material = prepare(data, recipe, workers, device, world)
@@ -117,7 +125,7 @@ def train(
         if scheduler is not None and previous.scheduler is not None:
             scheduler.load_state_dict(previous.scheduler)
     replica = world.replica(net)
-    if device.type == "cuda":  # on a CPU it was measured slower than eager
+    if eager is None:
         replica.net = torch.compile(replica.net, dynamic=False)  # a batch has one of two sizes
 
     order, steps, saved = torch.Generator(), done * feed.n_batches, time.monotonic()
@@ -196,6 +204,7 @@ def train(
         "seconds": round(time.monotonic() - started, 1),
         "epoch_seconds": float(np.median([row["seconds"] for row in log.history])),
         "device": describe(device),
+        "compiled": eager is None,
         "precision": recipe.precision if fast_bf16(device) else "fp32",
         "processes": f"{world.size} ({world.engine})" if world.size > 1 else 1,
         "checkpoint": str(out / NAME),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import io
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Any
 
+from ..esc50.driver import Load, driver_fault
 from ..kernels import UnavailableError
 
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
@@ -19,8 +19,6 @@ ORDER = {
 }  # TensorRT leaves to CUDA what it has no layer for
 REINSTALL = "pip uninstall onnxruntime, then pip install 'cumel[gpu]'"
 WHEELS = "torch's CUDA wheels bring it: pip install 'cumel[gpu]'"
-
-Load = Callable[[str], Any]
 
 
 def onnxruntime() -> Any:
@@ -48,7 +46,7 @@ def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:
     for name in ORDER[provider]:
         if name not in runtime.get_available_providers():
             return f"this onnxruntime package has no {name} ({REINSTALL})"
-    driver = _driver(load, getattr(runtime, "cuda_version", ""))
+    driver = driver_fault(getattr(runtime, "cuda_version", ""), "onnxruntime", load)
     if driver is not None:
         return driver
     preloaded = False
@@ -64,26 +62,6 @@ def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:
                 load(library)
             except OSError:
                 return f"{what} is missing ({library} cannot be loaded; {remedy})"
-    return None
-
-
-def _driver(load: Load, needed: str) -> str | None:
-    """Say what is wrong with the NVIDIA driver, in its own words where it has some."""
-    try:
-        driver = load("libcuda.so.1")
-    except OSError:
-        return "there is no NVIDIA driver (libcuda.so.1 cannot be loaded)"
-    version = ctypes.c_int()
-    driver.cuDriverGetVersion(ctypes.byref(version))
-    major, minor = version.value // 1000, version.value % 1000 // 10
-    if needed and major < int(needed.split(".")[0]):
-        return f"the NVIDIA driver is too old (it supports CUDA {major}.{minor}, onnxruntime needs {needed}; update it)"
-    code = driver.cuInit(0)
-    if code:
-        words = ctypes.c_char_p()
-        driver.cuGetErrorString(code, ctypes.byref(words))
-        said = (words.value or b"no reason given").decode()
-        return f"the NVIDIA driver finds no usable device (cuInit returns {code}: {said})"
     return None
 
 

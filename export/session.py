@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from ..esc50.faults import device_fault
 from ..kernels import CumelError, UnavailableError
 from .binding import Bound, run_bound
 from .providers import CPU, CUDA, ORDER, PROVIDERS, TENSORRT, lacking, onnxruntime, settings
@@ -153,7 +154,9 @@ class Session:
         except CumelError:
             raise
         except Exception as error:  # its exceptions have no base class of their own
-            raise CumelError(f"{self.path}: fails on an input of {(*batch.shape,)} ({_first_line(error)})") from None
+            raise device_fault(error) or CumelError(
+                f"{self.path}: fails on an input of {(*batch.shape,)} ({_first_line(error)})"
+            ) from None
 
     def bound(self, shape: tuple[int, ...]) -> Bound:
         """Bind the session to memory of one shape on its device; see `Bound`."""
@@ -200,7 +203,7 @@ class Session:
             except Exception as error:  # its exceptions have no base class of their own
                 if strict and ON_CPU in str(error):
                     raise _NodesOnCpuError from None
-                raise CumelError(
+                raise device_fault(error) or CumelError(
                     f"{self.path}: not a usable ONNX model ({_first_line(error)}); export it again"
                 ) from None
 

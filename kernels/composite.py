@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from .checks import check_finite
 from .config import FeatureConfig
 from .cpu import cepstra, image
+from .precision import exact_products
 from .reference import INT16_SCALE
 from .tensors import mel_weights, mirrored, product, taper
 
@@ -73,7 +74,8 @@ def _stft(clips: Tensor, cfg: FeatureConfig) -> Tensor:
 
 
 def _mel(clips: Tensor, cfg: FeatureConfig) -> Tensor:
-    return product(mel_weights(cfg, clips.device), strength(_stft(clips, cfg), cfg))
+    with exact_products():
+        return product(mel_weights(cfg, clips.device), strength(_stft(clips, cfg), cfg))
 
 
 def strength(spectrum: Tensor, cfg: FeatureConfig) -> Tensor:

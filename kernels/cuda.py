@@ -83,7 +83,11 @@ def _by_value(argument: Argument) -> np.generic:
 
 @lru_cache(maxsize=256)
 def _function(kernel: Kernel, device: torch.device) -> Any:  # noqa: ARG001, a function belongs to a device
-    function = _cupy().RawModule(code=kernel.text(), options=OPTIONS).get_function(kernel.entry)
+    module = _cupy().RawModule(code=kernel.text(), options=OPTIONS)
+    try:
+        function = module.get_function(kernel.entry)
+    except OSError as error:
+        raise _no_cache(error) from None
     function.max_dynamic_shared_size_bytes = SHARED_LIMIT
     return function
 
@@ -93,4 +97,13 @@ def _cupy() -> Any:
         import cupy
     except ImportError as error:
         raise UnavailableError(f"features on a CUDA device need CuPy ({error}): pip install 'cumel[gpu]'") from None
+    except OSError as error:  # its import makes the folder
+        raise _no_cache(error) from None
     return cupy
+
+
+def _no_cache(error: OSError) -> UnavailableError:
+    place = error.filename or "its folder for compiled kernels"
+    return UnavailableError(
+        f"CuPy cannot write {place} ({error.strerror or error}): set CUPY_CACHE_DIR to a folder that can be written"
+    )

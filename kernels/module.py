@@ -14,6 +14,7 @@ from .config import FeatureConfig
 from .errors import CumelError
 from .features import Array, log_mel
 from .gradient import log_mel_gradient
+from .precision import exact_products
 from .tensors import transformed
 
 _config = lru_cache(maxsize=64)(FeatureConfig.from_json)
@@ -37,7 +38,7 @@ def _gradient(gradient: Tensor, y: Tensor, config: str, lengths: Tensor | None) 
     cfg = _config(config)
     clips = y.reshape(-1, y.shape[-1])
     flat = gradient.reshape(-1, *gradient.shape[-2:]).float()
-    with torch.autocast(y.device.type, enabled=False):
+    with torch.autocast(y.device.type, enabled=False), exact_products():
         out = log_mel_gradient(flat, clips, clip_lengths(lengths, y, cfg)[0], cfg)
     return out.reshape(y.shape)
 

@@ -3,12 +3,9 @@
 from collections.abc import Callable
 from functools import cache, cached_property
 
-import librosa
 import numpy as np
-from hypothesis import strategies as st
 
 from cumel.kernels import PRESETS, FeatureConfig, reference
-from cumel.kernels.config import WINDOWS
 from cumel.kernels.filterbank import dct_matrix, mel_matrix
 
 NOISY = ("noise", "clicks", "silence", "quiet")
@@ -68,43 +65,6 @@ def signal(kind: str, n_samples: int, sr: int) -> np.ndarray:
     return y.astype(np.float32)
 
 
-def free_fields(n_fft: int, n_mels: int) -> st.SearchStrategy[dict]:
-    """Draw the fields of a config that no kernel is compiled for."""
-    return st.fixed_dictionaries(
-        {
-            "hop_length": st.integers(max(1, n_fft // 16), 2 * n_fft),
-            "win_length": st.none() | st.integers(1, n_fft),
-            "window": st.sampled_from(sorted(WINDOWS)),
-            "center": st.booleans(),
-            "pad_mode": st.sampled_from(["constant", "reflect"]),
-            "norm": st.sampled_from(["slaney", None, 0.5, 1, 2, "inf"]),
-            "ref": st.just(1.0) | st.floats(1e-3, 1e3),
-            "amin": st.sampled_from([1e-10, 1e-5, 10.0]),
-            "top_db": st.none() | st.floats(0, 120),
-            "n_mfcc": st.integers(1, n_mels),
-            "lifter": st.just(0.0) | st.floats(1, 40),
-        }
-    )
-
-
-@st.composite
-def any_config(draw: st.DrawFn) -> FeatureConfig:
-    """Draw a config: any sizes, within which no mel filter is so narrow that it misses every bin."""
-    n_fft = draw(st.integers(16, 1100))
-    sr = draw(st.integers(8000, 48000))
-    n_mels = draw(st.integers(1, max(1, min(40, n_fft // 16))))
-    return FeatureConfig(
-        sr=sr,
-        n_fft=n_fft,
-        power=draw(st.sampled_from([1, 2.0])),
-        n_mels=n_mels,
-        fmin=draw(st.floats(0, 0.1 * sr)),
-        fmax=draw(st.none() | st.floats(0.4 * sr, 0.5 * sr)),
-        htk=draw(st.booleans()),
-        **draw(free_fields(n_fft, n_mels)),
-    )
-
-
 def librosa_input(y: np.ndarray) -> np.ndarray:
     """Return the clip in float64, in which librosa then computes."""
     return y / 32768.0 if y.dtype == np.int16 else y.astype(np.float64)
@@ -112,11 +72,15 @@ def librosa_input(y: np.ndarray) -> np.ndarray:
 
 def librosa_mel(y: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
     """Return librosa's mel spectrogram, with float64 filters as well."""
+    import librosa  # here, so that what compares with the reference needs no librosa
+
     return librosa.feature.melspectrogram(y=librosa_input(y), dtype=np.float64, **cfg.librosa_mel())
 
 
 def librosa_db(mel: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
     """Return librosa's dB; for magnitudes its ref and amin are magnitudes."""
+    import librosa
+
     if cfg.power == 1:
         return librosa.amplitude_to_db(mel.copy(), ref=cfg.ref**0.5, amin=cfg.amin**0.5, top_db=cfg.top_db)
     return librosa.power_to_db(mel, ref=cfg.ref, amin=cfg.amin, top_db=cfg.top_db)
@@ -137,11 +101,27 @@ MFCC_RTOL = 4e-6  # of the largest norm of a frame; 1.2e-6: librosa, chirp
 IMAGE_UNEQUAL = 1e-3  # share of the pixels, or one pixel, that may lie one level off; one: compact, noise, 128 pixels
 
 
-class Oracle:
-    """What `reference` makes of one clip, and checks of what another path made of it."""
+# Times the bounds of the STFT and what is made of it, where cuFFT multiplies by chirps (Bluestein): for an n_fft with a
+# prime factor above 127. The CPU's needs none: its 5.7e-7 above is of such a one. No GPU yet.
+BLUESTEIN, LARGEST_RADIX = 5.0, 127
 
-    def __init__(self, y: np.ndarray, cfg: FeatureConfig) -> None:
-        self.y, self.cfg = y, cfg
+
+def cufft_slack(cfg: FeatureConfig) -> float:
+    """Return BLUESTEIN where cuFFT takes that way for a config, else 1."""
+    n, factor = cfg.n_fft, 2
+    while factor <= min(n, LARGEST_RADIX):
+        if n % factor:
+            factor += 1
+        else:
+            n //= factor
+    return 1.0 if n == 1 else BLUESTEIN
+
+
+class Oracle:
+    """What `reference` makes of one clip, and checks of what another path made of it; `slack` times the bounds."""
+
+    def __init__(self, y: np.ndarray, cfg: FeatureConfig, slack: float = 1.0) -> None:
+        self.y, self.cfg, self.slack = y, cfg, slack
 
     @cached_property
     def stft(self) -> np.ndarray:
@@ -171,20 +151,20 @@ class Oracle:
     def db_tolerance(self) -> np.ndarray:
         """How far each dB above the floor may be off [n_mels, n_frames]."""
         inside = np.maximum(self.mel / np.maximum(self.ceiling, 1e-300), DEPTH ** (self.cfg.power / 2))
-        return DB_STEPS + 20 / np.log(10) * AMPLITUDE * inside ** (-1 / self.cfg.power)
+        return DB_STEPS + 20 / np.log(10) * self.slack * AMPLITUDE * inside ** (-1 / self.cfg.power)
 
     def check_stft(self, actual: np.ndarray) -> None:
-        np.testing.assert_allclose(actual, self.stft, rtol=0, atol=STFT_ATOL * np.abs(self.stft).max())
+        np.testing.assert_allclose(actual, self.stft, rtol=0, atol=self.slack * STFT_ATOL * np.abs(self.stft).max())
 
     def check_spectrogram(self, actual: np.ndarray) -> None:
         """Compare amplitudes, which are off by as much as those of the STFT."""
         amplitude = actual.astype(np.float64) ** (1 / self.cfg.power)
         stft = np.abs(self.stft)
-        np.testing.assert_allclose(amplitude, stft, rtol=0, atol=STFT_ATOL * stft.max())
+        np.testing.assert_allclose(amplitude, stft, rtol=0, atol=self.slack * STFT_ATOL * stft.max())
 
     def check_mel(self, actual: np.ndarray) -> None:
         assert actual.shape == self.mel.shape
-        tolerance = MEL_RTOL * self.mel + MEL_ATOL[int(self.cfg.power)] * self.ceiling
+        tolerance = self.slack * (MEL_RTOL * self.mel + MEL_ATOL[int(self.cfg.power)] * self.ceiling)
         np.testing.assert_array_less(np.abs(actual - self.mel) - tolerance, 1e-300)
 
     def check_log_mel(self, actual: np.ndarray, limit: float = TONAL_DB, expected: np.ndarray | None = None) -> None:
@@ -228,7 +208,7 @@ class Oracle:
 
 
 @cache
-def oracle(name: str, kind: str, length: str) -> Oracle:
+def oracle(name: str, kind: str, length: str, slack: float = 1.0) -> Oracle:
     """Return the oracle of one of CASES."""
     cfg = CONFIGS[name]
-    return Oracle(signal(kind, lengths(cfg)[length], cfg.sr), cfg)
+    return Oracle(signal(kind, lengths(cfg)[length], cfg.sr), cfg, slack)

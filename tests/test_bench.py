@@ -178,3 +178,41 @@ def test_a_gpu_that_is_not_there_is_no_processor(name: str) -> None:
     done = subprocess.run([sys.executable, script, "--device", "cuda"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.strip().endswith("no CUDA device: nothing to measure")
+
+
+def test_a_step_on_a_gpu_ends_when_all_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+    monkeypatch.setattr(everything, "STEPS", {"cuda": [("first",), ("second",), ("third",), ("fourth",)]})
+    monkeypatch.setattr(everything, "script", lambda *_: ("the report",))
+    monkeypatch.setattr(everything, "run", lambda _step, _environment, limit: limits.append(limit) or 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(sys, "argv", ["everything.py", "cuda"])
+    clock = iter([0, 0, 0, 250, 250, 470, 470, 490, 490, 490, 490, 490, 490])
+    monkeypatch.setattr(everything.time, "monotonic", lambda: next(clock))
+    with pytest.raises(SystemExit, match="failed: fourth"):
+        everything.main()
+    assert limits == [300, 230, everything.LEAST, everything.REPORT]
+
+
+def test_a_batch_that_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> torch.Tensor:
+        raise AssertionError("memory was taken")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (8 * 2**30, 12 * 2**30))
+    monkeypatch.setattr(features, "make_clips", never)
+    cfg = PRESETS["esc50"]
+    assert features.too_large(cfg, 256, "cuda") is None
+    assert features.too_large(cfg, 4096, "cpu") is None
+    rows, wrong = features.measure("esc50", 4096, "cuda", {})
+    assert rows == []
+    assert len(wrong) == 1
+    assert wrong[0].startswith("esc50, 4096 at once: takes about 1")
+    assert wrong[0].endswith("GiB, and 8.0 GiB of the device are free: left out")
+
+
+def test_without_librosa_the_reference_stands_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    y = 0.1 * np.random.default_rng(0).standard_normal(WHISPER.sr)
+    expected = peers.true_log_mel(y, WHISPER)
+    monkeypatch.setattr(peers, "find_spec", lambda _: None)
+    np.testing.assert_allclose(peers.true_log_mel(y, WHISPER), expected, rtol=0, atol=1e-9)
+    assert list(peers.others(WHISPER, "cpu", 1)) == []

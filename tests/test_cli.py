@@ -100,7 +100,8 @@ def test_train_evaluate_and_cross_validate(tmp_path: Path, capsys: pytest.Captur
     data, store, run = tmp_path / "data", tmp_path / "store", tmp_path / "run"
     assert main(["synth", str(data), "--classes", "3", "--clips-per-class", "5", "--sr", "16000"]) == 0
     assert main(["extract", str(data / "audio"), "--out", str(store), "--preset", "compact"]) == 0
-    quick = ("--data", data, "--features", store, "--epochs", 1, "--batch-size", 4)
+    cpu = ("--device", "cpu")  # for a GPU, a network would be compiled for minutes
+    quick = ("--data", data, "--features", store, "--epochs", 1, "--batch-size", 4, *cpu)
     code, out, _ = ask(capsys, "train", *quick, "--out", run, "--fold", 2, "--json")
     report = json.loads(out)
     assert (code, report["train_clips"], report["test_clips"], report["epochs"]) == (0, 12, 3, 1)
@@ -112,9 +113,8 @@ def test_train_evaluate_and_cross_validate(tmp_path: Path, capsys: pytest.Captur
     assert f"report: {run / 'report.html'}" in out
     page = (run / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 2
-    code, out, _ = ask(
-        capsys, "cross-validate", "--data", data, "--out", tmp_path / "cv", "--folds", "1,4", "--epochs", 1
-    )
+    several = ("--data", data, "--out", tmp_path / "cv", "--folds", "1,4", "--epochs", 1, *cpu)
+    code, out, _ = ask(capsys, "cross-validate", *several)
     assert code == 0
     assert "mean" in out
     code, _, err = ask(capsys, "train", "--data", data, "--out", tmp_path / "new", "--fold", 6)

@@ -14,7 +14,7 @@ from cumel.kernels import PRESETS, CumelError, FeatureConfig
 from cumel.kernels.config import WINDOWS
 from cumel.kernels.filterbank import mel_matrix
 
-from signals import any_config
+from drawn import any_config
 
 NAN, INF = math.nan, math.inf
 WHOLE = "must be a whole number"

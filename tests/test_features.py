@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cumel import kernels
 from cumel.kernels import PRESETS, FeatureConfig, cpu, log_mel, mel_image, melspectrogram, reference, stft
 
+from drawn import any_config
 from signals import (
     CASES,
     CONFIGS,
@@ -23,7 +24,6 @@ from signals import (
     STFT_ATOL,
     TONAL_DB,
     Oracle,
-    any_config,
     librosa_db,
     librosa_input,
     librosa_mel,

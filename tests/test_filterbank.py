@@ -15,7 +15,8 @@ from cumel.kernels import CumelError, FeatureConfig
 from cumel.kernels.config import WINDOWS
 from cumel.kernels.filterbank import dct_matrix, hz_to_mel, mel_matrix, mel_rows, mel_to_hz, window
 
-from signals import CONFIGS, any_config
+from drawn import any_config
+from signals import CONFIGS
 
 WINDOW_ATOL = 5e-15  # of 1; worst 8.9e-16: hann, 401 of 512
 MEL_RTOL = 1e-12  # of a filter's highest weight; worst 0 with numpy 2.4 and librosa 0.11: the same bits

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from cumel.kernels import FeatureConfig
 from cumel.kernels.plan import RADICES
 
+from drawn import any_config, free_fields
 from emulated import FEATURES, PLANS, Emulated, kernels, together
-from signals import CONFIGS, SMALL, Oracle, any_config, free_fields
+from signals import CONFIGS, SMALL, Oracle
 from simt.emulator import compile_many
 
 DRAWN = [feature for feature in FEATURES if feature != "half"]

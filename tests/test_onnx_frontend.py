@@ -19,6 +19,7 @@ from cumel.export.frontend import LOG_MEL, standalone
 from cumel.export.routes import FEATURES
 from cumel.kernels import PRESETS, CumelError, FeatureConfig
 
+from drawn import any_config
 from recordings import TINY, tiny_recipe
 from signals import (
     CASES,
@@ -26,7 +27,6 @@ from signals import (
     NOISY_DB,
     TONAL_DB,
     Oracle,
-    any_config,
     librosa_db,
     librosa_mel,
     signal,

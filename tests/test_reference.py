@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from cumel.kernels import FeatureConfig, reference
 
+from drawn import any_config
 from signals import (
     CASES,
     CONFIGS,
     SMALL,
     Oracle,
-    any_config,
     librosa_db,
     librosa_input,
     librosa_mel,

@@ -90,7 +90,7 @@ def test_what_train_needs_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.usefixtures("tiny")
 def test_cross_validation_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, out = write_dataset(tmp_path / "data"), tmp_path / "cv"
-    command = ("cross-validate", "--data", data, "--out", out, "--folds", "1,3", "--seeds", "0,4")
+    command = ("cross-validate", "--data", data, "--out", out, "--folds", "1,3", "--seeds", "0,4", "--device", "cpu")
     code, shown, _ = ask(capsys, *command)
     assert code == 0
     for word in ("seed 0", "seed 4", "ensemble", "±", f"report: {out / 'report.html'}"):

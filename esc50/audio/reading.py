@@ -25,6 +25,7 @@ MOST_SAMPLES = 2**40  # what a header may promise
 
 Pcm = NDArray[np.int16] | Samples
 Dtype = Literal["int16", "float32"]
+Memory = Callable[[int, Dtype], NDArray]
 
 
 class Header(NamedTuple):
@@ -57,7 +58,9 @@ def header_of(path: Path, sound: soundfile.SoundFile) -> Header:
     return Header(int(sound.samplerate), sound.frames, sound.channels, is_int16)
 
 
-def read(path: Path, sr: int, admit: Callable[[Header], bool], *, resampled: bool = True) -> Clip | None:
+def read(
+    path: Path, sr: int, admit: Callable[[Header], bool], *, resampled: bool = True, memory: Memory = np.empty
+) -> Clip | None:
     """Read a recording whole, unless it is too long for that.
 
     Parameters
@@ -69,6 +72,8 @@ def read(path: Path, sr: int, admit: Callable[[Header], bool], *, resampled: boo
         Is given the header; waits until there is memory, and returns whether to read the recording whole.
     resampled : bool
         Resample to `sr` with soxr HQ; otherwise a recording of another rate keeps its own.
+    memory : callable
+        Is given a number of samples and their dtype; returns the array that they are decoded into.
 
     Raises
     ------
@@ -79,7 +84,7 @@ def read(path: Path, sr: int, admit: Callable[[Header], bool], *, resampled: boo
         header = header_of(path, sound)
         if not admit(header):
             return None
-        y = _next(sound, header.n_samples, header.dtype(sr))
+        y = _whole(sound, header, header.dtype(sr), memory)
     if len(y) < header.n_samples:
         raise truncated(path, len(y), header.n_samples)
     check_numbers(path, y)
@@ -139,6 +144,18 @@ def _blocks(path: Path, sr: int, most_seconds: float) -> Iterator[Header | Pcm]:
             check_numbers(path, y, n_read)
             n_read += len(y)
             yield y
+
+
+def _whole(sound: soundfile.SoundFile, header: Header, dtype: Dtype, memory: Memory) -> Pcm:
+    """Read all samples of an opened recording into `memory`, as one channel; less when they end early."""
+    if header.n_channels == 1:
+        return cast(Pcm, sound.read(out=memory(header.n_samples, dtype)))
+    y = _next(sound, header.n_samples, dtype)
+    if memory is np.empty:
+        return y
+    there = memory(len(y), dtype)
+    there[:] = y
+    return there
 
 
 def _next(sound: soundfile.SoundFile, n_samples: int, dtype: Dtype) -> Pcm:

@@ -10,9 +10,11 @@ from math import ceil, gcd
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torchaudio.transforms import Resample
 
 from ...kernels import InputError
+from ...kernels.precision import exact_products
 
 # resampy's kaiser_best, which was librosa's default up to 0.9; torchaudio documents the same numbers.
 ZERO_CROSSINGS = 64
@@ -42,12 +44,7 @@ def resample_on(device: torch.device, y: Samples, sr: int, target: int) -> Sampl
 
 def resample_blocks(device: torch.device, blocks: Iterable[NDArray], sr: int, target: int) -> Iterator[Samples]:
     """Resample a recording that comes in blocks of any length, as `resample_on` does it whole: the same numbers."""
-    old, new = sr // gcd(sr, target), target // gcd(sr, target)
-    width = ceil(ZERO_CROSSINGS * old / (min(old, new) * ROLLOFF))
-    if new * (2 * width + old) > MOST_TAPS:
-        raise InputError(
-            f"{sr} Hz to {target} Hz: no filter of a practical size; resample it first, or use --device cpu"
-        )
+    old, new, width = _design(sr, target)
     convert = _filter(old, new, device)
     context = (ceil(width / old) + 1) * old  # of neighbouring samples, which the filters see
     step = max(1, PIECE_SAMPLES // old) * old
@@ -58,9 +55,43 @@ def resample_blocks(device: torch.device, blocks: Iterable[NDArray], sr: int, ta
         while first < low + len(held) and (block is None or first + step + context <= low + len(held)):
             inside = torch.from_numpy(held[: first + step + context - low]).to(device)
             skipped, n = (first - low) // old * new, min(step, low + len(held) - first)
-            yield convert(inside)[skipped : skipped + ceil(n * new / old)].cpu().numpy()
+            with exact_products():
+                converted = convert(inside)
+            yield converted[skipped : skipped + ceil(n * new / old)].cpu().numpy()
             first += step
             held, low = held[max(0, first - context) - low :], max(0, first - context)
+
+
+def resample_clips(clips: Tensor, sr: int, target: int) -> Tensor:
+    """Resample ``clips`` [n_clips, n_samples] to `target` Hz where they lie, in one call.
+
+    Each clip's numbers are those of `resample_on` but for the order of sums. Zeros behind a clip leave it as it is;
+    what comes out behind it, from ``resampled_length`` on, is the filter's echo, and not for use.
+
+    Raises
+    ------
+    InputError
+        As `resample_on`.
+    """
+    old, new, _ = _design(sr, target)
+    with exact_products():
+        return _filter(old, new, clips.device)(clips)
+
+
+def resampled_length(n_samples: int, sr: int, target: int) -> int:
+    """Return how many samples at `target` Hz a recording of `n_samples` at `sr` Hz has."""
+    return -(-n_samples * target // sr)
+
+
+def _design(sr: int, target: int) -> tuple[int, int, int]:
+    """Return both rates without their common divisor, and how many samples the filters reach to each side."""
+    old, new = sr // gcd(sr, target), target // gcd(sr, target)
+    width = ceil(ZERO_CROSSINGS * old / (min(old, new) * ROLLOFF))
+    if new * (2 * width + old) > MOST_TAPS:
+        raise InputError(
+            f"{sr} Hz to {target} Hz: no filter of a practical size; resample it first, or use --device cpu"
+        )
+    return old, new, width
 
 
 @lru_cache(maxsize=8)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from ...kernels.errors import CumelError
+from ..faults import NO_MEMORY, device_fault
 from . import show
 from .convert import convert
 from .datasets import download, synth
@@ -91,8 +92,6 @@ def _run(arguments: list[str]) -> tuple[int, str]:
     except SystemExit as error:
         piped = isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE
         return 0 if piped else int(error.code or 0), ""
-    except MemoryError:
-        return 2, "not enough memory for this call; use smaller values or fewer workers"
     except CumelError as error:
         return error.exit_code, " ".join(str(error).split())
     except typer.TyperException as error:
@@ -104,4 +103,11 @@ def _run(arguments: list[str]) -> tuple[int, str]:
         return 0, ""
     except OSError as error:
         return 2, f"{error.filename or 'a file'}: {error.strerror or error}; check the place and its free space"
+    except Exception as error:
+        found = device_fault(error)  # first: CuPy's out of memory is a MemoryError, of another memory
+        if found is not None:
+            return found.exit_code, " ".join(str(found).split())
+        if isinstance(error, MemoryError):
+            return 2, NO_MEMORY
+        raise
     return (code if isinstance(code, int) else 0), ""

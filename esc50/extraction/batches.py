@@ -10,15 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...kernels import CumelError
-from ..audio.resampling import resample_on
+from ...kernels import CumelError, UnavailableError
+from ..audio.reading import Clip
+from ..audio.resampling import resample_clips, resample_on, resampled_length
 from .compute import failed, finished, of_samples
-from .job import KINDS, Job, Result
+from .job import KINDS, TOO_LARGE, Job, Result
 
 BATCH_SECONDS = 600.0  # of audio, were every recording as long as the batch's longest
-
-
-DEVICE_ERRORS = (torch.OutOfMemoryError, torch.AcceleratorError)
 
 
 def on_device(results: Iterable[Result], job: Job, seconds: float = BATCH_SECONDS) -> Generator[Result]:
@@ -30,7 +28,7 @@ def on_device(results: Iterable[Result], job: Job, seconds: float = BATCH_SECOND
     on_its_way: deque[Callable[[], list[Result]]] = deque()
     on_gpu = job.device.type == "cuda"
     streams = cycle([torch.cuda.Stream(job.device) if on_gpu else None for _ in range(2)])
-    for batch in batches((_resampled(result, job) for result in results), int(seconds * job.cfg.sr)):
+    for batch in batches(results, int(seconds * job.cfg.sr), job.cfg.sr):
         with torch.cuda.stream(next(streams)):  # no stream changes nothing
             on_its_way.append(_begin(batch, job))
         if len(on_its_way) > 1:
@@ -39,64 +37,52 @@ def on_device(results: Iterable[Result], job: Job, seconds: float = BATCH_SECOND
         yield from on_its_way.popleft()()
 
 
-def batches(results: Iterable[Result], most_samples: int) -> Iterator[list[Result]]:
-    """Group neighbours: clips of one dtype, at most `most_samples` once each is as long as the longest.
+def batches(results: Iterable[Result], most_samples: int, sr: int | None = None) -> Iterator[list[Result]]:
+    """Group neighbours: clips of one dtype and rate, at most `most_samples` once each is as long as the longest.
 
-    What was not only read ends its batch: it may hold a file, and waits for nobody but those before it.
+    Samples count as they are at `sr` Hz, or at each clip's own rate. What was not only read ends its batch: it may hold
+    a file, and waits for nobody but those before it.
     """
     batch: list[Result] = []
-    longest, n_clips, dtype = 0, 0, None
+    longest, n_clips, kind = 0, 0, None
     for result in results:
-        y = None if result.clip is None else result.clip.y
-        n = 0 if y is None else len(y)
-        other = y is not None and dtype is not None and y.dtype != dtype
+        clip = result.clip
+        mine = None if clip is None else (clip.y.dtype, clip.sr)
+        n = 0 if clip is None else resampled_length(len(clip.y), clip.sr, sr or clip.sr)
+        other = mine is not None and kind is not None and mine != kind
         if batch and (other or max(longest, n) * (n_clips + 1) > most_samples):
             yield batch
-            batch, longest, n_clips, dtype = [], 0, 0, None
+            batch, longest, n_clips, kind = [], 0, 0, None
         batch.append(result)
-        if y is None:
+        if mine is None:
             yield batch
-            batch, longest, n_clips, dtype = [], 0, 0, None
+            batch, longest, n_clips, kind = [], 0, 0, None
         else:
-            longest, n_clips, dtype = max(longest, n), n_clips + 1, y.dtype
+            longest, n_clips, kind = max(longest, n), n_clips + 1, mine
     if batch:
         yield batch
 
 
-def explained(error: RuntimeError, device: torch.device) -> CumelError:
-    """Say why a device cannot go on, and what to do."""
-    reason = str(error).splitlines()[0]
-    remedy = "end what else uses its memory" if "out of memory" in reason else "`cumel doctor` examines it"
-    return CumelError(f"{device}: {reason}; {remedy}")
-
-
-def _resampled(result: Result, job: Job) -> Result:
-    if result.clip is None or result.clip.sr == job.cfg.sr:
-        return result
-    y, sr = result.clip
-    try:
-        y = resample_on(job.device, np.asarray(y, np.float32), sr, job.cfg.sr)
-    except CumelError as error:
-        return failed(result, error)
-    return result._replace(clip=result.clip._replace(y=y, sr=job.cfg.sr), n_bytes=y.nbytes)
-
-
 def _begin(batch: list[Result], job: Job) -> Callable[[], list[Result]]:
     """Send a batch to the device; returns a function that waits for its results."""
-    clips = [torch.from_numpy(result.clip.y) for result in batch if result.clip is not None]
+    clips = [result.clip for result in batch if result.clip is not None]
     on_gpu = job.device.type == "cuda"
     if not clips:
         return lambda: batch
-    samples = torch.empty(sum(map(len, clips)), dtype=clips[0].dtype, device="cpu", pin_memory=on_gpu)
-    torch.cat(clips, out=samples)
     try:
-        there = samples.to(job.device, non_blocking=True)
-        features: Tensor = KINDS[job.kind](there, job.cfg, [len(clip) for clip in clips])
+        there, lengths = _sent(clips, job)
+        features: Tensor = KINDS[job.kind](there, job.cfg, lengths)
+    except UnavailableError:
+        raise
     except CumelError:  # one of them is too short, or too loud: which?
         return lambda: [_alone(result, job) for result in batch]
-    frames = features.transpose(1, 2).contiguous()
-    home = torch.empty(frames.shape, dtype=frames.dtype, device="cpu", pin_memory=on_gpu)
-    home.copy_(frames, non_blocking=True)
+    frames = features.transpose(1, 2).contiguous().to(getattr(torch, job.stored))
+    whole = torch.isfinite(frames).flatten(1).all(dim=1)
+    home = [
+        torch.empty(values.shape, dtype=values.dtype, device="cpu", pin_memory=on_gpu) for values in (frames, whole)
+    ]
+    for target, values in zip(home, (frames, whole), strict=True):
+        target.copy_(values, non_blocking=True)
     copied = torch.cuda.Event() if on_gpu else None
     if copied is not None:
         copied.record()
@@ -104,25 +90,49 @@ def _begin(batch: list[Result], job: Job) -> Callable[[], list[Result]]:
     def wait() -> list[Result]:
         if copied is not None:
             copied.synchronize()
-        rows = iter(home.numpy())
-        return [result if result.clip is None else _split(result, next(rows), job) for result in batch]
+        rows = iter(zip(home[0].numpy(), home[1].tolist(), lengths, strict=True))
+        return [result if result.clip is None else _split(result, *next(rows), job) for result in batch]
 
     return wait
 
 
-def _split(result: Result, frames: np.ndarray, job: Job) -> Result:
+def _sent(clips: list[Clip], job: Job) -> tuple[Tensor, list[int]]:
+    """Copy clips of one rate to the device, each from where it was decoded to; at the features' rate, and how long.
+
+    One right after another, or padded where they are resampled.
+    """
+    lengths, sources = [len(clip.y) for clip in clips], [torch.from_numpy(clip.y) for clip in clips]
+    if clips[0].sr == job.cfg.sr:
+        there = torch.empty(sum(lengths), dtype=sources[0].dtype, device=job.device)
+        targets = there.split(lengths)
+    else:
+        there = torch.zeros(len(clips), max(lengths), dtype=torch.float32, device=job.device)
+        targets = [row[:n] for row, n in zip(there, lengths, strict=True)]
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source, non_blocking=True)
+    if clips[0].sr == job.cfg.sr:
+        return there, lengths
+    there = resample_clips(there, clips[0].sr, job.cfg.sr)
+    return there, [resampled_length(n, clips[0].sr, job.cfg.sr) for n in lengths]
+
+
+def _split(result: Result, frames: np.ndarray, whole: bool, n_samples: int, job: Job) -> Result:
+    """Take a clip's own frames out of the batch's memory, which goes when all are written."""
     assert result.clip is not None
-    try:
-        own = frames[: job.cfg.n_frames(len(result.clip.y))]
-        return finished(result, result.clip.y, job.as_stored(own))
-    except CumelError as error:
-        return failed(result, error)
+    if not whole:
+        return failed(result, CumelError(TOO_LARGE.format(job.stored)))
+    return finished(result, result.clip.y, frames[: job.cfg.n_frames(n_samples)], n_samples)
 
 
 def _alone(result: Result, job: Job) -> Result:
     if result.clip is None:
         return result
+    y, sr = result.clip
     try:
-        return of_samples(result, result.clip.y, job)
+        if sr != job.cfg.sr:
+            y = resample_on(job.device, np.asarray(y, np.float32), sr, job.cfg.sr)
+        return of_samples(result, y, job)
+    except UnavailableError:
+        raise
     except CumelError as error:
         return failed(result, error)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from threading import Lock
 
 import numpy as np
+import torch
 from numpy.typing import DTypeLike, NDArray
 
 MOST_BYTES = 64 << 20  # that lie ready
@@ -37,12 +38,17 @@ class Buffers:
     def give(self, array: NDArray) -> None:
         """Give back an array that `take` returned, and that nobody reads any more."""
         memory = array.base
-        if memory is None or memory.size != _rounded(array.nbytes):
-            return
+        if memory is None or memory.ndim != 1 or memory.size != _rounded(array.nbytes):
+            return  # not from here
         with self._lock:
             if memory.size >= LEAST_BYTES and self._n_bytes + memory.size <= MOST_BYTES:
                 self._ready[memory.size].append(memory)
                 self._n_bytes += memory.size
+
+
+def pinned(n: int, dtype: DTypeLike) -> NDArray:
+    """Return an array of any content that a device copies from by itself; torch keeps such memory for the next one."""
+    return torch.empty(n, dtype=getattr(torch, np.dtype(dtype).name), pin_memory=True).numpy()
 
 
 def keep_freed_memory() -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...kernels import CumelError, cpu
+from ...kernels import CumelError, UnavailableError, cpu
 from ..audio.reading import BLOCK_BYTES, Header, Pcm, read
 from ..store import Keys
+from .buffers import pinned
 from .job import KINDS, PIECE_BYTES, Job, Result
 from .long import Helpers, of_stream
 from .pipeline import Hold
@@ -66,12 +67,14 @@ def take(result: Result, hold: Hold, job: Job, helpers: Helpers) -> Result:
         return cost <= WHOLE_BYTES
 
     try:
-        clip = read(result.path, job.cfg.sr, admit, resampled=not on_gpu)
+        clip = read(result.path, job.cfg.sr, admit, resampled=not on_gpu, memory=pinned if on_gpu else np.empty)
         if clip is None:
             return of_stream(result, job, helpers)
         if on_gpu:
             return result._replace(clip=clip, n_bytes=clip.y.nbytes)
         return of_samples(result, clip.y, job)
+    except UnavailableError:  # no fault of the recording
+        raise
     except CumelError as error:
         return failed(result, error)
 
@@ -88,11 +91,19 @@ def of_samples(result: Result, y: Pcm, job: Job) -> Result:
     return finished(result, y, job.as_stored(features.T))
 
 
-def finished(result: Result, y: Pcm, frames: np.ndarray) -> Result:
-    """Put a short recording's ``frames`` [n_frames, n_rows] into its result."""
+def finished(result: Result, y: Pcm, frames: np.ndarray, n_samples: int | None = None) -> Result:
+    """Put a short recording's ``frames`` [n_frames, n_rows] into its result.
+
+    `n_samples` are those at the features' rate, where ``y`` has another.
+    """
     silent = not (y[:PEEK].any() or y.any())
     return result._replace(
-        n_samples=len(y), n_frames=len(frames), silent=silent, parts=(frames,), n_bytes=frames.nbytes, clip=None
+        n_samples=len(y) if n_samples is None else n_samples,
+        n_frames=len(frames),
+        silent=silent,
+        parts=(frames,),
+        n_bytes=frames.nbytes,
+        clip=None,
     )
 
 

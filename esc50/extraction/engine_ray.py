@@ -18,9 +18,10 @@ import torch
 from ...kernels import CumelError, FeatureConfig, UnavailableError
 from ..audio.resampling import resampler_on
 from ..extras import need
+from ..faults import device_fault
 from ..progress import bar
 from ..store import Keys
-from .batches import DEVICE_ERRORS, explained, on_device
+from .batches import on_device
 from .compute import begin, failed, take
 from .extract import HELD_BYTES, config_of
 from .job import Job, Result
@@ -33,6 +34,8 @@ from .tries import Tries
 
 BATCH_FILES = 128  # of a batch, and so of a Parquet file
 SECONDS = 10.0  # for a cluster to answer
+FAILED, LACKING = -1, -2  # in place of a number: why no other batch need be tried
+ENDS = {FAILED: CumelError, LACKING: UnavailableError}
 RETURNED = pa.schema(
     [
         ("number", pa.int64()),
@@ -170,7 +173,7 @@ def _results(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_
         for row in _rows(ray, todo, job, n_actors, threads, batch_files) if todo.paths else ():
             number = row.pop("number")
             if number < 0:
-                raise CumelError(f"{row['error']}; {goes_on}")
+                raise ENDS[number](f"{row['error']}; {goes_on}")
             n_done += 1
             yield Result(todo.paths[number], **row)
     except KeyboardInterrupt:
@@ -237,9 +240,12 @@ class _Extractor:
             with closing(self._results(list(zip(numbers, paths, strict=True)), tries)) as results:
                 done = write_part(part, results, self.job)
             tries.done()
-        except (CumelError, OSError, *DEVICE_ERRORS) as error:  # a full disk or device: the others need not try
-            reason = explained(error, self.job.device) if isinstance(error, DEVICE_ERRORS) else error
-            return pa.Table.from_pylist([{"number": -1, "error": str(reason)}], schema=RETURNED)
+        except Exception as error:  # a full disk or device: the others need not try
+            reason = error if isinstance(error, CumelError | OSError) else device_fault(error, self.job.device)
+            if reason is None:
+                raise
+            number = LACKING if isinstance(reason, UnavailableError) else FAILED
+            return pa.Table.from_pylist([{"number": number, "error": str(reason)}], schema=RETURNED)
         rows = [{name: getattr(result, name) for name in RETURNED.names[1:]} for result in done]
         return pa.Table.from_pylist(
             [{"number": number} | row for number, row in zip(numbers, rows, strict=True)], schema=RETURNED

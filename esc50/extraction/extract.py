@@ -14,14 +14,15 @@ import numpy as np
 import soundfile
 import torch
 
-from ...kernels import CumelError, FeatureConfig
+from ...kernels import CumelError, FeatureConfig, UnavailableError
 from ..audio.resampling import resampler_on
 from ..defaults import defaults
 from ..device import describe
+from ..faults import device_fault
 from ..progress import bar
 from ..store import StoreConfig
 from ..store.shards import INDEX, SHARD_BYTES, ShardWriter, write_index
-from .batches import DEVICE_ERRORS, explained, on_device
+from .batches import on_device
 from .buffers import keep_freed_memory
 from .compute import failed, groups, take_group
 from .job import KINDS, Job, Result
@@ -163,8 +164,11 @@ class _Run:
             ) from None
         except OSError as error:
             self._stop(writer.explain(error))
-        except DEVICE_ERRORS as error:
-            self._stop(explained(error, self.job.device))
+        except Exception as error:
+            fault = error if isinstance(error, UnavailableError) else device_fault(error, self.job.device)
+            if fault is None:
+                raise
+            self._stop(fault)
         finally:
             results.close()
             writer.drop()
@@ -206,7 +210,7 @@ class _Run:
 
     def _stop(self, error: CumelError) -> NoReturn:
         free = shutil.disk_usage(self.job.spill).free >> 20
-        raise CumelError(
+        raise type(error)(
             f"{error} (disk: {free} MB free; what was complete before is kept, and the same call goes on from there)"
         ) from None
 

@@ -24,6 +24,7 @@ KINDS: dict[str, Callable] = {
     "mfcc": mfcc,
     "image": mel_image,
 }
+TOO_LARGE = "a value is too large for {}, or not a number; use --dtype float32"
 PIECE_BYTES = 4 << 20  # of samples, and of features, of a recording that is taken piece by piece
 
 
@@ -79,7 +80,7 @@ class Job:
     def checked(self, stored: NDArray) -> NDArray:
         """Return `stored` as it came; a `CumelError` for a value in it that does not fit."""
         if not np.isfinite(stored).all():
-            raise CumelError(f"a value is too large for {self.stored}, or not a number; use --dtype float32")
+            raise CumelError(TOO_LARGE.format(self.stored))
         return stored
 
 

@@ -1,0 +1,185 @@
+"""The first minutes on a GPU machine, bare as it may be: facts, a table of right and wrong, sanitizers, tests, times.
+
+It needs python3 with NumPy, torch and CuPy; neither an installation of this project nor a network. Every step has a
+limit of its own, within what is left of all; none ends the others. What is missing is said, and the step left out.
+`--more` runs what librosa and soundfile make possible, out of a folder of wheels. Everything goes into one folder.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent
+PACKAGES = ("kernels", "esc50", "export")  # of the project, as cumel.<name>
+BUDGET = 540.0  # seconds, of all steps
+LEAST = 5.0  # seconds that a step must have left to begin
+SANITIZERS = ("memcheck", "racecheck", "synccheck")
+ENTRIES = ("frontend", "cut", "features", "mfcc")  # our kernels: torch's are not ours to judge
+SHOWN = 15  # lines of a step's output that are repeated at the end when it fails
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command."""
+
+    name: str
+    seconds: float
+    command: tuple[str, ...]
+    needs: tuple[str, ...] = ()  # programs, and modules as python:<name>
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def lacking(self) -> list[str]:
+        """Name what it needs and this machine has not."""
+        return [need for need in self.needs if not _is_there(need)]
+
+
+def _is_there(need: str) -> bool:
+    kind, _, name = need.rpartition(":")
+    return find_spec(name) is not None if kind == "python" else shutil.which(name) is not None
+
+
+def script(name: str, *options: str) -> tuple[str, ...]:
+    """Return the command of a script in this folder."""
+    return (sys.executable, str(BENCH / f"{name}.py"), *options)
+
+
+def pytest(*options: str, report: Path) -> tuple[str, ...]:
+    """Return the command that runs tests on the GPU, by several processes where that is possible."""
+    several = ("-n", str(min(8, os.cpu_count() or 1))) if find_spec("xdist") else ()
+    strict = ("-m", "gpu", "--require-gpu", "-q", "-W", "default", "--maxfail=40", "-p", "no:cacheprovider")
+    return (sys.executable, "-m", "pytest", *options, *strict, *several, f"--junitxml={report}")
+
+
+def sanitized(tool: str, *command: str, only: tuple[str, ...] = ENTRIES) -> tuple[str, ...]:
+    """Return a command under one of CUDA's own checkers, which looks at our kernels alone."""
+    chosen = tuple(word for name in only for word in ("--kernel-regex", f"kne={name}"))
+    return (
+        "compute-sanitizer",
+        "--tool",
+        tool,
+        "--report-api-errors",
+        "no",
+        "--error-exitcode",
+        "9",
+        *chosen,
+        *command,
+    )
+
+
+def first(out: Path, backend: str, smoke: tuple[str, ...]) -> Iterator[Step]:
+    """Yield what a bare machine can do, what finds most faults first."""
+    bare = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}  # the edges of torch's memory are seen only without its pool
+    yield Step("facts", 60, script("facts"))
+    yield Step("smoke", 120, script("smoke", "--backend", backend, "--out", str(out / "smoke.csv"), *smoke))
+    for tool in SANITIZERS:
+        yield Step(tool, 60, sanitized(tool, *script("gpu", "--check-only")), ("compute-sanitizer",), bare)
+    yield Step("tests", 180, pytest("tests/test_cuda.py", report=out / "tests.xml"), ("python:pytest",))
+    yield Step("calls", 30, script("calls"))
+    presets = ("--presets", "esc50", "whisper", "--batches", "1", "256", "4096")
+    yield Step("features", 90, script("features", "--device", "cuda", *presets))
+    yield Step("levers", 40, script("gpu"))
+    profile = ("ncu", "--set", "full", "-k", "frontend", "-c", "2", "-f", "-o", str(out / "frontend"))
+    yield Step("ncu", 60, (*profile, *script("one_launch")), ("ncu",))
+
+
+def more(out: Path) -> Iterator[Step]:
+    """Yield what needs librosa or soundfile as well."""
+    cases = ("tests/test_librosa_cases.py", "tests/test_resampling.py", "tests/test_features.py")
+    librosa, soundfile = "python:librosa", "python:soundfile"
+    yield Step(
+        "librosa's cases", 150, pytest(*cases, report=out / "librosa.xml"), ("python:pytest", librosa, soundfile)
+    )
+    yield Step("accuracy", 60, script("accuracy", "--device", "cuda"), (librosa,))
+    yield Step("extract", 60, script("extract", "--device", "cuda"), (librosa, soundfile))
+    yield Step("scaling", 90, script("scaling", "--device", "cuda"))
+    yield Step("train", 150, script("train", "--recipe", "best", "--device", "cuda"), (soundfile,))
+    tests = (sys.executable, "-m", "pytest", "tests/test_cuda.py", "-m", "gpu", "-k", "graph", "-q", "-W", "default")
+    yield Step("memcheck of graphs", 60, sanitized("memcheck", *tests), ("compute-sanitizer", "python:pytest"))
+
+
+def importable(place: Path, wheels: Path | None) -> dict[str, str]:
+    """Return an environment in which `import cumel` finds this checkout, and the wheels are; without a network."""
+    (place / "cumel").mkdir()
+    for name in PACKAGES:
+        (place / "cumel" / name).symlink_to(ROOT / name, target_is_directory=True)
+    found = sorted(str(wheel) for wheel in wheels.glob("*.whl")) if wheels is not None and wheels.is_dir() else []
+    if found:
+        pip = (sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile", "--target")
+        subprocess.run([*pip, str(place), *found], check=False)
+    before = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([str(place), *([before] if before else [])])}
+
+
+def run(step: Step, limit: float, environment: dict[str, str], log: Path) -> tuple[str, str]:
+    """Run a step; what became of it, and the end of what it said."""
+    missing = step.lacking()
+    if missing:
+        return f"left out: no {', '.join(name.rpartition(':')[2] for name in missing)}", ""
+    with log.open("a+b") as file:
+        file.write(f"\n===== {step.name}: {' '.join(step.command)}\n".encode())
+        file.flush()  # before the step writes behind it
+        begin = file.tell()
+        given = os.environ | environment | step.environment
+        process = subprocess.Popen(
+            step.command, stdout=file, stderr=subprocess.STDOUT, env=given, cwd=ROOT, start_new_session=True
+        )
+        try:
+            state = f"exit code {process.wait(timeout=limit)}"
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)  # its children as well: a sanitizer's program would go on
+            process.wait()
+            state = f"stopped after {limit:.0f} s"
+        file.seek(begin)
+        said = file.read().decode(errors="replace")
+    print(said, end="", flush=True)
+    return ("ok" if state == "exit code 0" else state), "\n".join(said.rstrip().splitlines()[-SHOWN:])
+
+
+def main() -> int:
+    """Run the steps; the exit code is that of the table: 1 when one of them failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=BENCH / "gpu-first", help="folder for logs, tables and rows")
+    parser.add_argument("--more", action="store_true", help="run what needs librosa and soundfile instead")
+    parser.add_argument(
+        "--wheels", type=Path, default=ROOT / "wheels", help="folder of wheels to install beside, if any"
+    )
+    parser.add_argument("--backend", choices=("cuda", "emulator", "cpu"), default="cuda", help="of the table")
+    parser.add_argument("--smoke", nargs=argparse.REMAINDER, default=[], help="options of smoke.py, last in the call")
+    parser.add_argument("--budget", type=float, default=BUDGET, help="seconds of all steps together")
+    options = parser.parse_args()
+    out = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    log, began, table, ends = out / "log.txt", time.monotonic(), [], []
+    log.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        kept = {"PYTHONUNBUFFERED": "1", "CUMEL_BENCH_RESULTS": str(out), "CUPY_CACHE_DIR": f"{place}/kernels"}
+        environment = importable(Path(place), options.wheels) | kept
+        sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)  # what wheels bring is there for the question above
+        steps = more(out) if options.more else first(out, options.backend, tuple(options.smoke))
+        for step in steps:
+            start = time.monotonic()
+            left = options.budget - (start - began)
+            print(f"===== {step.name}", flush=True)
+            state, end = (
+                run(step, min(step.seconds, left), environment, log) if left > LEAST else ("left out: no time", "")
+            )
+            table.append(f"{step.name:20}{time.monotonic() - start:6.0f} s  {state}")
+            ends += [f"\n----- {step.name}: {state}", end] if end and state != "ok" else []
+    summary = "\n".join([*ends, "", *table, f"{time.monotonic() - began:.0f} s; everything is in {options.out}"])
+    print(summary)
+    with log.open("a") as file:
+        file.write(summary + "\n")
+    return 0 if all(line.endswith("  ok") for line in table) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,186 @@
+"""Every plan, feature and dtype once, with few and with many frames to a block, against the reference, in a table.
+
+A case that fails, in whatever way, is a row with its reason, and the others go on; the exit code is 1 then. For a GPU's
+first minute: it needs NumPy, torch and CuPy, and compiles by several processes first. Without a GPU the same cases run
+on the emulator, or on the CPU path, so that this script is itself tested.
+"""
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from cumel import kernels as functions
+from cumel.kernels import FeatureConfig, plan, reference
+from cumel.kernels.plan import Kernel
+
+from tested import CONFIGS, FEATURES, PLANS, Emulated, Oracle, compile_many, kernels, signal, together
+from timing import demand, print_table
+from warm import first_line, warm
+
+DTYPES = ("float32", "int16")
+FRAMES = {"few": None, "many": 0}  # to a block: as shipped for a small batch, and as many as fit
+LONGEST = 9  # of the three clips, in windows
+COLUMNS = ("plan", "feature", "dtype", "frames", "error", "state", "reason")
+Compute = Callable[[str, np.ndarray, FeatureConfig, list[int]], np.ndarray]
+
+
+class Case(NamedTuple):
+    """What is computed, of three clips of different lengths right after one another."""
+
+    plan: str
+    feature: str
+    dtype: str
+    frames: str
+
+
+def cases(plans: list[str], features: list[str]) -> Iterator[Case]:
+    """Yield every case; images and the like come in both dtypes as well."""
+    for name in plans:
+        for frames in FRAMES:
+            yield from (Case(name, feature, dtype, frames) for feature in features for dtype in DTYPES)
+
+
+def on_cuda(feature: str, y: np.ndarray, cfg: FeatureConfig, lengths: list[int]) -> np.ndarray:
+    """Compute by the public functions on the GPU; a feature is there when it is on the host, or its error is."""
+    return public(feature, torch.from_numpy(y).cuda(), cfg, lengths).cpu().numpy()
+
+
+def on_cpu(feature: str, y: np.ndarray, cfg: FeatureConfig, lengths: list[int]) -> np.ndarray:
+    """Compute by the public functions on the CPU."""
+    return public(feature, torch.from_numpy(y), cfg, lengths).numpy()
+
+
+def public(feature: str, y: torch.Tensor, cfg: FeatureConfig, lengths: list[int]) -> torch.Tensor:
+    """Call the public function; "half" is log_mel as float16."""
+    if feature == "half":
+        return functions.log_mel(y, cfg, lengths, dtype="float16")
+    return getattr(functions, feature)(y, cfg, lengths)
+
+
+BACKENDS: dict[str, Callable[[], Compute]] = {"cuda": lambda: on_cuda, "emulator": Emulated, "cpu": lambda: on_cpu}
+
+
+def needed(each: list[Case]) -> set[Kernel]:
+    """Return the kernels of some cases."""
+    return {
+        kernel
+        for case in each
+        for kernel in kernels(CONFIGS[case.plan], [case.feature], int16=case.dtype == "int16")
+    }  # fmt: skip
+
+
+def distance(feature: str, got: np.ndarray, oracle: Oracle) -> float:
+    """How far a clip's feature is from the reference: of the largest value, or in decibels, or levels of an image."""
+    if feature == "mel_image":
+        return float(np.abs(got.astype(int) - reference.mel_image(oracle.y, oracle.cfg)).max())
+    if feature in ("log_mel", "half"):
+        return float(np.abs(np.maximum(got, oracle.floor) - np.maximum(oracle.log_mel, oracle.floor)).max())
+    if feature == "spectrogram":
+        expected = np.abs(oracle.stft) ** oracle.cfg.power
+    else:
+        expected = getattr(reference, feature)(oracle.y, oracle.cfg)
+    return float(np.abs(got - expected).max() / max(np.abs(expected).max(), 1e-30))
+
+
+def check(case: Case, got: np.ndarray, oracle: Oracle, log_mel: Callable[[], np.ndarray]) -> None:
+    """Hold one clip's feature to what the tests allow."""
+    if case.feature == "half":
+        np.testing.assert_array_equal(got, log_mel().astype(np.float16))
+    elif case.feature == "mfcc":
+        oracle.check_mfcc(got, log_mel())
+    else:
+        name = {"melspectrogram": "mel", "mel_image": "image"}.get(case.feature, case.feature)
+        getattr(oracle, f"check_{name}")(got)
+
+
+def run(case: Case, compute: Compute) -> tuple[float, str, str]:
+    """Compute one case; its error, state and reason."""
+    cfg = CONFIGS[case.plan]
+    kind = "quiet" if case.dtype == "int16" else "noise"
+    clips = [signal(kind, n * cfg.n_fft + 1, cfg.sr) for n in (LONGEST, 1, LONGEST // 2)]
+    y, lengths = together(clips, packed=True)
+    error = float("nan")
+    try:
+        got = compute(case.feature, y, cfg, lengths)
+        base = compute("log_mel", y, cfg, lengths) if case.feature in ("half", "mfcc") else None
+        errors = []
+        for row, clip in enumerate(clips):
+            own, oracle = got[row, :, : cfg.n_frames(len(clip))], Oracle(clip, cfg)
+            errors.append(distance(case.feature, own, oracle))
+            error = float(np.max(errors))  # NaN stays
+            check(case, own, oracle, lambda row=row, n=own.shape[1]: base[row, :, :n])
+    except AssertionError as wrong:
+        said = [line.strip() for line in str(wrong).splitlines() if line.strip()]
+        return (
+            error,
+            "WRONG",
+            next((line for line in said if "Mismatch" in line or "Max" in line), said[0] if said else ""),
+        )
+    except Exception as failed:
+        return error, "FAILED", first_line(failed)
+    return error, "ok", ""
+
+
+def table(each: list[Case], compute: Compute) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each case."""
+    shipped = plan.FEW_BLOCKS
+    try:
+        for case in each:
+            plan.FEW_BLOCKS = shipped if FRAMES[case.frames] is None else FRAMES[case.frames]
+            error, state, reason = run(case, compute)
+            yield (*case, f"{error:.1e}", state, reason[:100])
+    finally:
+        plan.FEW_BLOCKS = shipped
+
+
+def main() -> None:
+    """Compile, run every case, print the table and what is wrong with it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backend", choices=sorted(BACKENDS), default="cuda")
+    parser.add_argument("--plans", nargs="*", choices=sorted(PLANS), default=list(PLANS))
+    parser.add_argument("--features", nargs="*", choices=sorted(FEATURES), default=list(FEATURES))
+    parser.add_argument("--out", type=Path, help="a .csv file for the rows; the screen when absent")
+    options = parser.parse_args()
+    demand(options.backend)
+    began, each = time.monotonic(), list(cases(options.plans, options.features))
+    if options.backend == "cuda":
+        print(*warm(needed(each)), sep="\n", end="", flush=True)
+    elif options.backend == "emulator":
+        compile_many(needed(each))
+    print(f"compiled in {time.monotonic() - began:.0f} s", flush=True)
+    rows = []
+    with ExitStack() as held:
+        file = sys.stdout if options.out is None else held.enter_context(options.out.open("w", newline=""))
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in table(each, BACKENDS[options.backend]()):  # at once: the next case may never end
+            writer.writerow(row)
+            file.flush()
+            rows.append(row)
+    bad = [row for row in rows if row[-2] != "ok"]
+    print_table(COLUMNS, bad + worst(rows))
+    print(f"{options.backend}: {len(rows) - len(bad)} of {len(rows)} cases are right, {time.monotonic() - began:.0f} s")
+    if bad:
+        raise SystemExit(1)
+
+
+def worst(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return the row with the largest error of each plan and feature, of those that are right."""
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for row in rows:
+        key = row[0], row[1]
+        if row[-2] == "ok" and (key not in found or float(row[4]) > float(found[key][4])):
+            found[key] = row
+    return list(found.values())
+
+
+if __name__ == "__main__":
+    main()
