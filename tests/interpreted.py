@@ -88,11 +88,12 @@ class Interpreted(Emulated):
         self.frontend = Frontend(self.launcher)
 
     def __call__(self, *arguments: Any) -> np.ndarray:
-        """Compute a feature as `Emulated` does, and see that the workspace is left zero."""
+        """Compute a feature as `Emulated` does; the launches must leave the workspace zero."""
         before = torch.are_deterministic_algorithms_enabled()
         torch.use_deterministic_algorithms(True)  # fills what torch.empty returns
         try:
-            return super().__call__(*arguments)
+            out = super().__call__(*arguments)
         finally:
             torch.use_deterministic_algorithms(before)
-            self.launcher.workspace(0)
+        self.launcher.workspace(0)
+        return out

@@ -124,7 +124,10 @@ class Program:
 
     def register_type(self, name: str) -> str:
         """Return the NumPy type of a register."""
-        return self._types[name.rstrip("0123456789")]
+        try:
+            return self._types[name.rstrip("0123456789")]
+        except KeyError:
+            raise PtxError(f"not supported: register {name}") from None
 
     def block(self, start: int) -> range:
         """Return the instructions from one on to the end of its basic block."""

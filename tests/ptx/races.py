@@ -74,8 +74,8 @@ def _unordered(before: NDArray[np.int64], now: _Now) -> NDArray[np.bool_]:
 class BlockOrder:
     """What one block wrote is another's to read only through a write, a barrier, a fence, an atomic; and back again.
 
-    The way back is an atomic at the same address, a fence, a barrier, the read. What a block wrote after its last
-    barrier before the fence does not count as passed on, though of the fencing thread's own it would be.
+    The way back is an atomic at the same address, a fence, a barrier, the read. This is stricter than devices are:
+    neither fences before that barrier count, nor what the fencing thread itself wrote behind it.
     """
 
     def __init__(self) -> None:
