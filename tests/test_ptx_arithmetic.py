@@ -147,6 +147,8 @@ LINES = {  # and what they make of thread 5
     "signed byte": (("add.s32 %r2, %r1, 250;", "cvt.s32.s8 %r2, %r2;"), -1),
     "other lane": (("shfl.sync.bfly.b32 %r2|%p1, %r1, 3, 31, -1;",), 6),
     "one lane": (("shfl.sync.idx.b32 %r2|%p1, %r1, 9, 31, -1;",), 9),
+    "votes": (("setp.gt.u32 %p1, %r1, 3;", "vote.sync.ballot.b32 %r2, %p1, -1;", "popc.b32 %r2, %r2;"), WARP - 4),
+    "votes of lanes": (("setp.lt.u32 %p1, %r1, 3;", "vote.sync.ballot.b32 %r2, %p1, -1;"), 7),
     "guard": (("mov.u32 %r2, 7;", "setp.gt.u32 %p1, %r1, 4;", "@%p1 bra $over;", "mov.u32 %r2, 8;", "$over:"), 7),
     "guard that is not": (
         ("mov.u32 %r2, 7;", "setp.gt.u32 %p1, %r1, 4;", "@!%p1 bra $over;", "mov.u32 %r2, 8;", "$over:"),
@@ -185,6 +187,7 @@ REFUSED = {
     "ld.volatile.global.u32 %r1, [%rd3];": "ld.volatile",
     "setp.lt.and.s32 %p1, %r1, 3, %p2;": "setp.lt.and",
     "cvt.f32.f16 %f1, %rs1;": "cvt.f32.f16",
+    "vote.sync.any.pred %p1, %p2, -1;": "vote.sync.any",
     "shfl.sync.up.b32 %r2|%p1, %r1, 1, 0, -1;": "shfl.sync.up",
     "@%p1 add.s32 %r2, %r1, 1;": "@%p1 add",
     ".local .align 4 .b8 depot[16];": ".local",

@@ -65,6 +65,11 @@ def prmt(low: NDArray[np.int32], high: NDArray[np.int32], selector: np.int32) ->
     return result.astype(np.int32)
 
 
+def popc(x: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Count the bits that are set."""
+    return np.bitwise_count(x.view(f"u{x.itemsize}")).astype(np.int32)
+
+
 def to_integer(x: NDArray[np.float32], rounded: Callable[[np.ndarray], np.ndarray], dtype: str) -> np.ndarray:
     """Round to an integer within its type's limits; a NaN becomes 0."""
     limits = np.iinfo(dtype)
@@ -103,4 +108,4 @@ def _log2f() -> np.ufunc:
     return np.frompyfunc(function, 1, 1)
 
 
-OPERATIONS = {f.__name__: f for f in (fma, bfi, prmt, to_integer, quotient, remainder)}
+OPERATIONS = {f.__name__: f for f in (fma, bfi, prmt, popc, to_integer, quotient, remainder)}

@@ -57,7 +57,7 @@ class Instruction:
     @property
     def joins(self) -> bool:
         """Whether all lanes of a warp do it together."""
-        return self.op.startswith(("shfl.sync", "bar.warp.sync"))
+        return self.op.startswith(("shfl.sync", "vote.sync", "bar.warp.sync"))
 
     @property
     def waits(self) -> bool:

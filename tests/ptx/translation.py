@@ -151,6 +151,10 @@ class _Translation:
 
     _shr = _shl
 
+    def _popc(self, one: Instruction) -> str:
+        value = self.read(one.operands[1], numpy_type(one.parts[-1]))
+        return self.write(one.operands[0], f"popc({value})", "i4")
+
     def _setp(self, one: Instruction) -> str:
         _, compare, *modifiers, kind = one.parts
         if compare not in COMPARISONS or modifiers not in ([], ["ftz"]) or "|" in one.operands[0]:
@@ -218,6 +222,12 @@ class _Translation:
 
     def _bar(self, one: Instruction) -> str:
         return f"wave.warp_barrier({self.access(one)}, {self.read(one.operands[0], 'i4')})"
+
+    def _vote(self, one: Instruction) -> str:
+        if one.parts[2] != "ballot":
+            raise _refused(one)
+        given = f"{self.read(one.operands[1], '?')}, {self.read(one.operands[2], 'i4')}"
+        return self.write(one.operands[0], f"wave.ballot({self.access(one)}, {given})", "i4")
 
     def _shfl(self, one: Instruction) -> str:
         to, _, valid = one.operands[0].partition("|")

@@ -147,6 +147,13 @@ class Wave:
         source = lanes & WARP - 1 if how == "idx" else np.arange(WARP) ^ lanes
         return np.take_along_axis(values, source, 1).reshape(-1)
 
+    def ballot(self, access: Access, votes: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return which lanes voted for it, a bit for each, in whole warps."""
+        if np.any(mask != ALL_LANES):
+            raise access.unsupported()
+        bits = np.packbits(np.broadcast_to(votes, len(access.threads)), bitorder="little").view(np.dtype("<i4"))
+        return np.repeat(bits, WARP)
+
     def fence(self, access: Access) -> None:
         """Order what threads did before, for other blocks."""
         if self.launch.order:
