@@ -64,7 +64,7 @@ def test_other_orders_give_the_same_bits(seed: int) -> None:
     np.testing.assert_array_equal(out, launch.run(Emulated()))
 
 
-WORST_LG2 = 2.0**-22  # relative error of lg2.approx, absolute between 0.5 and 2, as the PTX ISA bounds it
+WORST_LG2 = 2.0**-22  # error of lg2.approx, absolute between 0.5 and 2 and else relative, by the PTX ISA
 
 
 def worst_log2(x: np.ndarray) -> np.ndarray:
