@@ -181,7 +181,15 @@ def test_structs_go_by_value() -> None:
 
 REFUSED = {
     "ex2.approx.ftz.f32 %f1, %f2;": "ex2",
-    "add.rz.f32 %f1, %f2, %f3;": "add.rz",
+    "add.rz.ftz.f32 %f1, %f2, %f3;": "add.rz",
+    "add.f32 %f1, %f2, %f3;": "add.f32",
+    "add.rn.f64 %f1, %f2, %f3;": "add.rn.f64",
+    "add.rn.ftz.f32x2 %rd2, %rd1, %rd1;": "f32x2",
+    "div.approx.ftz.f32 %f1, %f2, %f3;": "div.approx",
+    "mul.hi.s64 %rd2, %rd1, %rd1;": "mul.hi",
+    "bar.sync 1;": "bar.sync",
+    "bar.red.popc.u32 %r2, 0, %p1;": "bar.red",
+    "trap;": "trap",
     "atom.global.cas.b32 %r1, [%rd3], %r2, %r3;": "cas",
     "ld.local.u32 %r1, [%rd3];": "ld.local",
     "ld.volatile.global.u32 %r1, [%rd3];": "ld.volatile",

@@ -24,6 +24,7 @@ ARCH = "sm_90"
 CSV = Path(__file__).parents[1] / "bench" / "results" / "static.csv"
 ROWS = baselines(CSV, ARCH, CONFIGS)
 BANKS, WORD = 32, 4
+REMEDY = "run bench/static.py if the kernels changed; if they did not, its model is wrong"
 
 # Kinds of static.csv as PTX has them, and how far their counts may be apart, of static.csv's. The model counts the last
 # block of a clip as full where PTX runs what is there. PTX's negations count as none: ptxas folds them into operands.
@@ -98,20 +99,24 @@ def test_instructions_that_ran_are_those_counted(name: str, kind: str) -> None:
     pattern, rtol = KINDS[kind]
     if kind == "shared" and CONFIGS[name].n_fft == JOINED:
         rtol = JOINED_SHARED
-    np.testing.assert_allclose(ran(name).per_frame(pattern), float(ROWS[name][f"{kind} instructions"]), rtol=rtol)
+    np.testing.assert_allclose(
+        ran(name).per_frame(pattern), float(ROWS[name][f"{kind} instructions"]), rtol, err_msg=REMEDY
+    )
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_wavefronts_are_those_counted(name: str) -> None:
     assert ran(name).n_frames == int(ROWS[name]["frames"])
-    np.testing.assert_allclose(ran(name).wavefronts, float(ROWS[name]["wavefronts"]), rtol=WAVEFRONTS)
+    np.testing.assert_allclose(ran(name).wavefronts, float(ROWS[name]["wavefronts"]), WAVEFRONTS, err_msg=REMEDY)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_bank_conflicts_are_those_counted(name: str) -> None:
     most = JOINED_CONFLICTS if CONFIGS[name].n_fft == JOINED else CONFLICTS
     counted, wavefronts = (float(ROWS[name][column]) for column in ("bank_conflicts", "wavefronts"))
-    np.testing.assert_allclose(ran(name).conflicts / ran(name).n_frames, counted, atol=most * wavefronts)
+    np.testing.assert_allclose(
+        ran(name).conflicts / ran(name).n_frames, counted, atol=most * wavefronts, err_msg=REMEDY
+    )
 
 
 def test_conflicts_are_counted() -> None:

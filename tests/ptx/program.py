@@ -23,6 +23,8 @@ def numpy_type(ptx_type: str) -> str:
     """Return the NumPy type of a PTX type; .b, of which PTX does not say more, counts as signed."""
     if ptx_type == "pred":
         return "?"
+    if not re.fullmatch(r"[bsuf](8|16|32|64)", ptx_type):
+        raise PtxError(f"not supported: a value .{ptx_type}")
     return {"b": "i", "s": "i", "u": "u", "f": "f"}[ptx_type[0]] + str(int(ptx_type[1:]) // 8)
 
 
@@ -73,7 +75,11 @@ class Instruction:
     @cached_property
     def writes(self) -> frozenset[str]:
         """Registers that it writes."""
-        return frozenset() if self.op.startswith(WITHOUT_RESULT) else frozenset(REGISTER.findall(self.operands[0]))
+        return (
+            frozenset()
+            if self.op.startswith(WITHOUT_RESULT)
+            else frozenset(REGISTER.findall(" ".join(self.operands[:1])))
+        )
 
 
 class Program:

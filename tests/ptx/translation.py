@@ -16,7 +16,8 @@ from ptx.program import OPERAND, Instruction, Program, PtxError, numpy_type
 
 SHARED_BASE = 1 << 24  # where shared memory begins; no buffer lies there
 SPECIAL = {"%tid.x": "wave.tid[at]", "%ctaid.x": "wave.ctaid[at]", "%ntid.x": "wave.ntid", "%nctaid.x": "wave.nctaid"}
-WITHOUT_EFFECT = {"rn", "ftz", "approx", "lo", "to", "global"}  # modifiers that say what is done here anyway
+MODIFIERS = {"f": ("ftz", "rn.ftz"), "i": ("", "lo"), "u": ("", "lo"), "?": ("",)}  # by type: what is done here
+OWN_MODIFIERS = {"mov": ("",), "lg2": ("approx.ftz",), "cvta": ("to.global",)}
 ATOMICS = ("add", "max", "exch")
 
 
@@ -84,7 +85,7 @@ class _Translation:
             self.end = f"{State.RUNS:d}, {place if test else target}"
         elif one.op == "ret":
             self.end = f"{State.DONE:d}, 0"
-        elif one.waits:
+        elif one.waits and one.operands == ("0",):
             self.end = f"{State.AT_BARRIER:d}, {n}"
         else:
             name = one.parts[0]
@@ -94,7 +95,7 @@ class _Translation:
     def read(self, operand: str, dtype: str) -> str:
         """Return an expression for an operand as a NumPy type."""
         if operand in SPECIAL:
-            return SPECIAL[operand]
+            return _as(SPECIAL[operand], "i4", dtype)
         if operand in self.program.shared_arrays:
             return self.constant(np.int64(SHARED_BASE))
         if not operand.startswith("%"):
@@ -125,10 +126,10 @@ class _Translation:
         return f"{self.read(base, 'i8')} + {int(offset)}" if offset else self.read(base, "i8")
 
     def _computed(self, one: Instruction) -> str:
-        name, *modifiers, kind = one.parts
-        dtype = "i8" if name == "cvta" else numpy_type(kind)
+        name, dtype = one.parts[0], numpy_type(one.parts[-1]) if one.operands else "?"
         templates = OF_FLOATS if dtype[0] == "f" else OF_INTEGERS
-        if name not in templates or not WITHOUT_EFFECT.issuperset(modifiers):
+        modifiers = OWN_MODIFIERS.get(name, MODIFIERS[dtype[0]])
+        if name not in templates or ".".join(one.parts[1:-1]) not in modifiers or dtype == "f8":
             raise _refused(one)
         given = (self.read(operand, dtype) for operand in one.operands[1:])
         return self.write(one.operands[0], templates[name].format(*given), dtype)
@@ -221,6 +222,8 @@ class _Translation:
         return f"wave.fence({self.access(one)})"
 
     def _bar(self, one: Instruction) -> str:
+        if not one.op.startswith("bar.warp.sync"):
+            raise _refused(one)
         return f"wave.warp_barrier({self.access(one)}, {self.read(one.operands[0], 'i4')})"
 
     def _vote(self, one: Instruction) -> str:
