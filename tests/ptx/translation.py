@@ -16,8 +16,9 @@ from ptx.program import OPERAND, Instruction, Program, PtxError, numpy_type
 
 SHARED_BASE = 1 << 24  # where shared memory begins; no buffer lies there
 SPECIAL = {"%tid.x": "wave.tid[at]", "%ctaid.x": "wave.ctaid[at]", "%ntid.x": "wave.ntid", "%nctaid.x": "wave.nctaid"}
-MODIFIERS = {"f": ("ftz", "rn.ftz"), "i": ("", "lo"), "u": ("", "lo"), "?": ("",)}  # by type: what is done here
-OWN_MODIFIERS = {"mov": ("",), "lg2": ("approx.ftz",), "cvta": ("to.global",)}
+Modifiers = dict[str, tuple[str, ...]]
+MODIFIERS: Modifiers = {"f": ("ftz", "rn.ftz"), "i": ("", "lo"), "u": ("", "lo"), "?": ("",)}  # by type, done here
+OWN_MODIFIERS: Modifiers = {"mov": ("",), "lg2": ("approx.ftz",), "cvta": ("to.global",)}  # by name
 ATOMICS = ("add", "max", "exch")
 
 
