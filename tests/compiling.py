@@ -4,6 +4,8 @@ NVRTC takes one kernel at a time: what compiles many does it in processes.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
 
@@ -32,8 +34,9 @@ def cupy_options(arch: str, options: tuple[str, ...]) -> tuple[str, ...]:
 
 def compile_for(arch: str, text: str, options: tuple[str, ...]) -> Used:
     """Compile one kernel; a warning is an error."""
-    program, log = _compiled(text, (*cupy_options(arch, options), *REPORT))
-    assert nvrtc.getCUBIN(program)
+    with _compiled(text, (*cupy_options(arch, options), *REPORT)) as program:
+        log = nvrtc.getProgramLog(program)
+        assert nvrtc.getCUBIN(program)
     assert "warning" not in log, f"{arch}: {log}"
     return Used(*map(int, USED.search(log).groups()))
 
@@ -41,15 +44,17 @@ def compile_for(arch: str, text: str, options: tuple[str, ...]) -> Used:
 @cache
 def compile_to_ptx(arch: str, text: str, options: tuple[str, ...]) -> str:
     """Return the PTX from which the compiler makes what a GPU runs."""
-    program, _ = _compiled(text, cupy_options(arch, options))
-    return nvrtc.getPTX(program).decode()
+    with _compiled(text, cupy_options(arch, options)) as program:
+        return nvrtc.getPTX(program).decode()
 
 
-def _compiled(text: str, options: tuple[str, ...]) -> tuple[int, str]:
-    """Return the compiled program and the compiler's log."""
+@contextmanager
+def _compiled(text: str, options: tuple[str, ...]) -> Iterator[int]:
     program = nvrtc.createProgram(text, "kernel.cu", (), ())
     try:
         nvrtc.compileProgram(program, options)
+        yield program
     except nvrtc.NVRTCError as error:
-        raise AssertionError(f"{options}: {error}\n{nvrtc.getProgramLog(program)}") from None
-    return program, nvrtc.getProgramLog(program)
+        raise AssertionError(f"{' '.join(options)}: {error}\n{nvrtc.getProgramLog(program)}") from None
+    finally:
+        nvrtc.destroyProgram(program)
