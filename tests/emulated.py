@@ -71,7 +71,7 @@ class EmulatedLauncher(Emulator):
     def workspace(self, n_clips: int) -> tuple[Tensor, Tensor]:
         """Hand out the same memory again, as on a device: every call must have left it zero."""
         for memory in super().workspace(0):
-            assert not memory.any()
+            assert not memory.any(), "a launch did not leave the workspace zero"
         return super().workspace(n_clips)
 
 

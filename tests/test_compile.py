@@ -16,7 +16,10 @@ from cumel.kernels.cuda import OPTIONS
 from cumel.kernels.plan import RADICES, SHARED_LIMIT, Form, Fused, Kernel, Stage
 
 pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="NVRTC comes with CuPy: pip install 'cumel[gpu]'")
-from compiling import Used, compile_for
+from cupy._core.core import compile_with_cache
+from cupy.cuda import compiler
+
+from compiling import Used, compile_for, cupy_options
 
 ROOT = Path(__file__).parents[1]
 MAIN = "sm_90"
@@ -74,6 +77,26 @@ def compiled() -> Iterator[dict[tuple[str, str], Future[Used]]]:
             (arch, name): pool.submit(compile_for, arch, kernel.text(), OPTIONS)
             for (arch, name), kernel in KERNELS.items()
         }
+
+
+class NoCompilerError(Exception):
+    """Stands for CuPy's program, and tells the options that it was to be compiled with."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def compile(self, options: tuple[str, ...], *_: object) -> None:
+        raise NoCompilerError(*options) from None
+
+
+def test_options_are_those_that_cupy_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a device, CuPy is told of one; and not to look whether it has compiled this before."""
+    monkeypatch.setenv("CUPY_CACHE_IN_MEMORY", "1")
+    monkeypatch.setattr(compiler, "_NVRTCProgram", NoCompilerError)
+    monkeypatch.setattr(compiler, "_preprocess", lambda *_: "")
+    monkeypatch.setattr(compiler, "_get_arch_for_options_for_nvrtc", lambda arch: (f"-arch=sm_{arch}", "cubin"))
+    with pytest.raises(NoCompilerError) as told:
+        compile_with_cache("", OPTIONS, MAIN.removeprefix("sm_"))
+    assert told.value.args == cupy_options(MAIN, OPTIONS)
 
 
 @pytest.mark.parametrize(("arch", "name"), KERNELS)
