@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...kernels import CumelError
 from ..store import CONFIG, Keys, StoreConfig, is_store
-from ..store.shards import INDEX, Sidecar, shard_path, sidecars
+from ..store.arrays import open_shard
+from ..store.integrity import examine, restore_sidecars
+from ..store.shards import INDEX, Sidecar, read_rows, shard_path, sidecars
+from ..store.takeover import current, settle
 from .compute import look
 from .lock import LOCK
 
@@ -27,27 +30,33 @@ class Plan(NamedTuple):
     notes: list[str]
 
 
-def not_both(*, overwrite: bool, retry_errors: bool) -> None:
+def not_both(*, overwrite: bool, retry_errors: bool, repair: bool) -> None:
     """Refuse what contradicts itself, with a `CumelError`."""
+    if overwrite and repair:
+        raise CumelError("--overwrite and --repair: starting over keeps nothing to repair; name one of them")
     if overwrite and retry_errors:
         raise CumelError("--overwrite and --retry-errors: starting over keeps nothing to retry; name one of them")
 
 
-def check_place(out: Path, *, overwrite: bool, retry_errors: bool) -> None:
+def check_place(out: Path, *, overwrite: bool, retry_errors: bool, repair: bool) -> None:
     """Refuse a folder that is not for stores, before anything is made there, with a `CumelError`."""
     if out.exists() and not out.is_dir():
         raise CumelError(f"{out}: is a file; --out names a folder")
-    not_both(overwrite=overwrite, retry_errors=retry_errors)
-    if (out / CONFIG).exists():
-        if not is_store(out):
+    not_both(overwrite=overwrite, retry_errors=retry_errors, repair=repair)
+    there = current(out)
+    if (there / CONFIG).exists():
+        if not is_store(there) and not sidecars(there):
             raise CumelError(f"{out}: its {CONFIG} is not a store's; choose another --out")
     elif out.exists() and any(path.name != LOCK and path.suffix != ".part" for path in out.iterdir()):
         raise CumelError(f"{out}: is not empty and holds no store; choose another --out")
-    elif retry_errors:
-        raise CumelError(f"{out}: holds no features to retry; leave --retry-errors away")
+    elif retry_errors or repair:
+        wish = "retry; leave --retry-errors" if retry_errors else "repair; leave --repair"
+        raise CumelError(f"{out}: holds no features to {wish} away")
 
 
-def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, retry_errors: bool) -> Plan:
+def plan(
+    out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, retry_errors: bool, repair: bool = False
+) -> Plan:
     """Find out what is left to do in a folder whose lock is held; makes it a store when it is none.
 
     A recording that has a row is never extracted twice, whatever else is in `paths`; one that is not in `paths` keeps
@@ -58,6 +67,8 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
     CumelError
         When the store holds other features, or a shard of it is damaged.
     """
+    settle(out)
+    lost_retries = restore_sidecars(out) if repair else False
     for name in (".features-*.part", f".{INDEX}.part", f".{CONFIG}.part"):  # of a process that was killed
         for old in out.glob(name):
             old.unlink()
@@ -71,8 +82,13 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
         found = []
     if not (started and overwrite):
         _remove_orphans(out, found)
-    done = {} if overwrite else _done(out, found, retry_errors)
-    new, again, seen, key_of = [], [], set(), Keys()
+    retry_errors = retry_errors or lost_retries
+    harmed = [row["path"] for row in examine(out, config).rows] if repair else []
+    if started and not overwrite:
+        notes += [f"{len(harmed)} recordings whose features were damaged are taken again"] * bool(harmed)
+        notes += _index_that_fits(out, repair)
+    done = {} if overwrite else _done(out, config, found, retry_errors, repair)
+    new, again, seen, key_of, asked = [], [], set(), Keys(), set(harmed)
     for path in paths:
         key = key_of(path)
         if key in seen:
@@ -80,20 +96,13 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
         seen.add(key)
         if key not in done:
             new.append(path)
-        elif retry_errors and is_stale(path, done[key]):
+        elif key in asked or (retry_errors and is_stale(path, done[key])):
             again.append(path)
+    again += [Path(key) for key in harmed if key not in seen]
     kept, retried = len(done) - len(again), {key_of(path) for path in again}
     failed = sum(status == "error" for key, (status, _) in done.items() if key not in retried)
     number = 0 if overwrite else 1 + max((one.number for one in found), default=-1)
     return Plan(new, again, kept, failed, number, started and overwrite, notes)
-
-
-def clear(out: Path, config: StoreConfig) -> None:
-    """Remove the old store's files and begin the new one; what is being written stays."""
-    for path in [out / INDEX, *(one.path for one in reversed(sidecars(out)))]:  # from now on none of it counts
-        path.unlink(missing_ok=True)
-    config.save(out)
-    _remove_orphans(out, [])
 
 
 def _remove_orphans(out: Path, found: list[Sidecar]) -> None:
@@ -107,31 +116,43 @@ def _remove_orphans(out: Path, found: list[Sidecar]) -> None:
 Facts = tuple[str, tuple[int, int] | None]  # of a row: status, and size and time of change where they matter
 
 
-def _done(out: Path, found: list[Sidecar], with_facts: bool) -> dict[str, Facts]:
+def _done(out: Path, config: StoreConfig, found: list[Sidecar], with_facts: bool, repaired: bool) -> dict[str, Facts]:
     """Return the recordings that have a row, the last one where there are several."""
     done: dict[str, Facts] = {}
+    whole = True
     for sidecar in found:
-        table = sidecar.read(["path", "status", "n_frames", *(("size", "mtime_ns") if with_facts else ())])
-        n_frames = pc.sum(table["n_frames"]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
-        _check_shard(shard_path(out, sidecar.number), n_frames, sidecar)
+        table = sidecar.read(["path", "status", "offset", "n_frames", *(("size", "mtime_ns") if with_facts else ())])
+        whole = whole and _fits(shard_path(out, sidecar.number), config, table)
         facts = zip(table["size"].to_pylist(), table["mtime_ns"].to_pylist(), strict=True) if with_facts else None
         for path, status in zip(table["path"].to_pylist(), table["status"].to_pylist(), strict=True):
             done[path] = (status, next(facts) if facts else None)
+    if not whole and not repaired:  # it matters where a row counts that no later one replaces
+        for file in examine(out, config, deep=False).files:
+            raise CumelError(file["error"])
     return done
 
 
-def _check_shard(path: Path, n_frames: int, sidecar: Sidecar) -> None:
-    if n_frames == 0:
-        return
+def _fits(path: Path, config: StoreConfig, rows: pa.Table) -> bool:
+    ends = pc.add(rows["offset"], rows["n_frames"])  # pyright: ignore[reportAttributeAccessIssue]
+    due = pc.max(ends).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
     try:
-        there = len(np.load(path, mmap_mode="r"))
-    except (OSError, ValueError) as error:
-        there = str(error)
-    if there != n_frames:
-        raise CumelError(
-            f"{path}: damaged: {n_frames} frames are due, found {there}; delete {sidecar.path.name} to extract its "
-            "recordings again"
-        )
+        return due == 0 or len(open_shard(path, config.n_rows, config.dtype)) >= due
+    except CumelError:
+        return False
+
+
+def _index_that_fits(out: Path, repaired: bool) -> list[str]:
+    """Remove an index that is damaged, or that the sidecars may have outgrown: the run writes it anew."""
+    if not (out / INDEX).exists():
+        return []
+    notes = []
+    try:
+        read_rows(out / INDEX, ["path"])
+    except CumelError as error:
+        notes, repaired = [f"{out / INDEX} was damaged ({error}); it is written anew"], True
+    if repaired:
+        (out / INDEX).unlink()
+    return notes
 
 
 def is_stale(path: Path, facts: Facts) -> bool:

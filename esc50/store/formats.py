@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..extras import need
 from .clips import Clip, extracted, packed
-from .reader import CONFIG, Store
+from .reader import Store
 from .shards import INDEX, SCHEMA
 
 TAR_BYTES = 256 << 20  # a tar shard ends with the recording that reaches this
@@ -170,7 +170,7 @@ def _dtype(kind: pa.DataType) -> Any:
 
 
 def _config(store: Store) -> dict[str, Any]:
-    return json.loads((store.folder / CONFIG).read_text())
+    return store.config.to_dict()
 
 
 def _peek(clips: Iterator[Clip]) -> tuple[NDArray, Iterator[Clip]]:
