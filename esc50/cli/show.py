@@ -107,6 +107,27 @@ def verification(report: dict[str, Any], json_only: bool) -> None:
     return None
 
 
+def integrity(report: dict[str, Any], json_only: bool) -> None:
+    """Print what `verify` found of a store."""
+    if json_only:
+        return as_json(report)
+    _failures([*report["files"], *report["rows"]])
+    store = printable(report["store"])
+    if not report["finished"]:
+        print(f"{store}: is not finished; the same `cumel extract` goes on")
+    if report["unchecked"]:
+        print(
+            f"{_count(report['unchecked'], 'recording')} came from an earlier version, without a checksum: whether the "
+            "features are right cannot be verified, only that they are there"
+        )
+    verdict = f"{_count(len(report['files']), 'file')} and {_count(report['damaged'], 'recording')} DAMAGED"
+    print(
+        f"{store}: {_count(report['recordings'], 'recording')}, features of {report['checked']} compared with their "
+        f"checksums; {'nothing is damaged' if report['passed'] else verdict}"
+    )
+    return None
+
+
 def evaluation(report: dict[str, Any], json_only: bool) -> None:
     """Print what `evaluate` found."""
     if json_only:

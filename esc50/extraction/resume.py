@@ -49,7 +49,13 @@ def check_place(out: Path, *, overwrite: bool, retry_errors: bool, repair: bool)
             raise CumelError(f"{out}: its {CONFIG} is not a store's; choose another --out")
     elif out.exists() and any(path.name != LOCK and path.suffix != ".part" for path in out.iterdir()):
         raise CumelError(f"{out}: is not empty and holds no store; choose another --out")
-    elif retry_errors or repair:
+    else:
+        refuse_nothing(out, retry_errors=retry_errors, repair=repair)
+
+
+def refuse_nothing(out: Path, *, retry_errors: bool, repair: bool) -> None:
+    """Refuse a wish that only a store can fulfil, where there is none, with a `CumelError`."""
+    if retry_errors or repair:
         wish = "retry; leave --retry-errors" if retry_errors else "repair; leave --repair"
         raise CumelError(f"{out}: holds no features to {wish} away")
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ...kernels import CumelError
+from .seals import CHECKSUM
 
 HEADER_BYTES = 128
-REPAIR = "the call of `cumel extract` that made it, with --repair, will extract it again; delete nothing"
+REPAIR = "run the same `cumel extract` with --repair to extract it again, and delete nothing by hand"
+REWRITE = "run the same `cumel extract` again, which writes it anew"
 
 
 def header(n_frames: int, n_rows: int, dtype: DTypeLike) -> bytes:
@@ -46,3 +50,9 @@ def open_shard(path: Path, n_rows: int, dtype: DTypeLike, mode: Literal["r", "c"
 def damaged(path: Path, what: str) -> CumelError:
     """Say what is wrong with a file of a store, and what to do."""
     return CumelError(f"{path}: damaged ({what}); {REPAIR}")
+
+
+def frames_fit(row: Mapping[str, Any], frames: NDArray) -> bool:
+    """Whether a recording's frames are those of its row; without a checksum there, only their number is known."""
+    checksum = row[CHECKSUM]
+    return len(frames) == row["n_frames"] and (checksum is None or zlib.crc32(frames.data) == checksum)

@@ -13,7 +13,7 @@ from ..files import replacing
 
 FORMAT = 3
 UNCHECKED = 2  # an earlier format: nothing in its stores has a checksum
-CONFIG = "config.json"
+CONFIG, RAY_CONFIG = "config.json", "ray.json"
 DTYPES = ("float32", "float16", "uint8", "complex64")
 
 
@@ -44,7 +44,7 @@ class StoreConfig:
     @property
     def n_rows(self) -> int:
         """Values of a frame."""
-        return rows_of(self.kind, self.features)
+        return n_rows_of(self.kind, self.features)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
@@ -68,9 +68,7 @@ class StoreConfig:
                 f"{folder}: holds no extracted features; `cumel extract --out {folder}` makes them"
             ) from None
         except Exception as error:  # damage surfaces as anything
-            reason = (
-                str(error) if isinstance(error, CumelError | ValueError | OSError) else "no such values are written"
-            )
+            reason = str(error) if isinstance(error, ValueError | OSError) else "no such values are ever written"
             raise CumelError(
                 f"{path}: not a usable store config ({reason}); put a copy of it back, or start over with --overwrite"
             ) from None
@@ -117,7 +115,7 @@ def _crc32(values: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(values, sort_keys=True).encode())
 
 
-def rows_of(kind: str, cfg: FeatureConfig) -> int:
+def n_rows_of(kind: str, cfg: FeatureConfig) -> int:
     """Return the values of a frame of such features."""
     return {"stft": cfg.n_bins, "mfcc": cfg.n_mfcc}.get(kind, cfg.n_mels)
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from ...kernels import CumelError
 from ..files import replacing
-from .arrays import damaged, open_shard
+from .arrays import REWRITE, damaged, open_shard
 from .config import StoreConfig
 from .reader import check_frames
 from .seals import CHECKSUM, write_sealed
@@ -70,7 +70,7 @@ def examine(
         rows = [row for row in one.read().to_pylist() if later.get(row["path"], one.number) == one.number]
         found.recordings += len(rows)
         _examine_shard(folder, config, one, [row for row in rows if row["n_frames"]], found, deep)
-        advance(len(rows))
+        advance(1)
     return found
 
 
@@ -107,8 +107,7 @@ def examine_index(folder: Path, found: Findings) -> None:
         if not found.files and index != pa.concat_tables(merged(sidecars(folder))):
             raise CumelError("its rows are not those of the sidecars")
     except CumelError as error:
-        remedy = "the call of `cumel extract` that made the store writes it anew"
-        found.add_file(path, CumelError(f"{path}: damaged ({error}); {remedy}"))
+        found.add_file(path, CumelError(f"{path}: damaged ({error}); {REWRITE}"))
 
 
 def restore_sidecars(folder: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -12,14 +11,13 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...kernels import CumelError
 from ..files import RealPaths
-from .arrays import HEADER_BYTES, damaged, open_shard
+from .arrays import HEADER_BYTES, REWRITE, damaged, frames_fit, open_shard
 from .config import StoreConfig
-from .shards import CHECKSUM, INDEX, Row, merged, read_rows, shard_path, sidecars
+from .shards import INDEX, Row, merged, read_rows, shard_path, sidecars
 from .takeover import current
 
 OPEN_SHARDS = 64  # that are memory-mapped at a time; each takes a file handle
@@ -58,18 +56,21 @@ def read_index(folder: Path) -> pa.Table:
     try:
         return read_rows(folder / INDEX)
     except CumelError as error:
-        raise CumelError(
-            f"{folder / INDEX}: not a usable index ({error}); the call of `cumel extract` that made it writes it anew"
-        ) from None
+        raise CumelError(f"{folder / INDEX}: not a usable index ({error}); {REWRITE}") from None
 
 
 def check_sizes(folder: Path, config: StoreConfig, index: pa.Table) -> None:
     """Look at the size of every shard; a `CumelError` for one that cannot hold what the index says of it."""
-    kept = index.select(["shard", "offset", "n_frames"]).filter(pc.field("shard") >= 0)
-    ends = pc.add(kept["offset"], kept["n_frames"])  # pyright: ignore[reportAttributeAccessIssue]
-    table = pa.table({"shard": kept["shard"], "end": ends}).group_by("shard").aggregate([("end", "max")])
+    shards, offsets, n_frames = (index[name].to_numpy() for name in ("shard", "offset", "n_frames"))
+    runs = np.flatnonzero(np.diff(shards, prepend=-2))  # a row of another shard than the one before begins one
     frame_bytes = config.n_rows * np.dtype(config.dtype).itemsize
-    for number, end in zip(table["shard"].to_pylist(), table["end_max"].to_pylist(), strict=True):
+    most: dict[int, int] = {}
+    for number, end in zip(
+        shards[runs], np.maximum.reduceat(offsets + n_frames, runs) if len(runs) else (), strict=True
+    ):
+        most[int(number)] = max(int(end), most.get(int(number), 0))
+    most.pop(-1, None)  # rows without features
+    for number, end in most.items():
         path, due = shard_path(folder, number), HEADER_BYTES + end * frame_bytes
         try:
             size = path.stat().st_size
@@ -164,5 +165,5 @@ class Store:
 
 def check_frames(folder: Path, row: Row, frames: NDArray) -> None:
     """Compare a recording's frames with the checksum in its row, if it has one; a `CumelError` when they differ."""
-    if len(frames) != row["n_frames"] or (row[CHECKSUM] is not None and zlib.crc32(frames) != row[CHECKSUM]):
+    if not frames_fit(row, frames):
         raise damaged(shard_path(folder, row["shard"]), f"the features of {row['path']} are not what was written")

@@ -1,7 +1,8 @@
 """Parquet files of which every byte counts.
 
 Parquet's own checksums cover the content of its pages, not their headers, nor the footer that says how to read them. So
-a seal stands before the footer, where readers of Parquet do not look: a mark, and the CRC-32 of the rest of the file.
+a seal stands before the footer, where readers of Parquet do not look: a mark, the CRC-32 of the footer, and that of all
+before the seal. The footer is not parsed before its checksum is seen to fit: from some damage Arrow would abort.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from ...kernels import CumelError
 
 MARK = b"CUMEL\0\1S"
-SEAL_BYTES = len(MARK) + 4
+SEAL_BYTES = len(MARK) + 8
 TAIL_BYTES = 8  # at the end of every Parquet file: the footer's length, and PAR1
 CHECKSUM = "crc32"  # a column of every file that has a seal: the checksum of a recording's frames
 FEATURES = "features"  # a column whose pages no seal covers: each row's checksum does
@@ -36,10 +37,11 @@ def seal(path: Path) -> None:
     with pa.memory_map(str(path)) as file:
         content = memoryview(file.read_buffer())
         at = _footer(content)
-        checksum, rest = _crc32(content, at, at), content[at:].tobytes()
+        rest = content[at:].tobytes()
+        checksums = [zlib.crc32(rest), _crc32(content, at)]
     with path.open("r+b") as file:
         file.seek(at)
-        file.write(MARK + checksum.to_bytes(4, "little") + rest)
+        file.write(MARK + b"".join(checksum.to_bytes(4, "little") for checksum in checksums) + rest)
 
 
 def read_sealed(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -75,7 +77,8 @@ def _check(content: memoryview) -> bool:
     first = at - SEAL_BYTES
     if first < 0 or content[first : first + len(MARK)] != MARK:
         return False
-    if int.from_bytes(content[at - 4 : at], "little") != _crc32(content, first, at):
+    of_footer, of_rest = (int.from_bytes(content[end - 4 : end], "little") for end in (at - 4, at))
+    if of_footer != zlib.crc32(content[at:]) or of_rest != _crc32(content, first):
         raise CumelError("its checksum does not fit what it holds")
     return True
 
@@ -89,12 +92,12 @@ def _footer(content: memoryview) -> int:
     return at
 
 
-def _crc32(content: memoryview, end: int, footer: int) -> int:
-    """Return the checksum of what stands before `end` and from `footer` on, without the pages of features."""
+def _crc32(content: memoryview, end: int) -> int:
+    """Return the checksum of what stands before `end`, without the pages of features."""
     checksum, at = 0, 0
     for start, stop in _features(content):
         checksum, at = zlib.crc32(content[at:start], checksum), stop
-    return zlib.crc32(content[footer:], zlib.crc32(content[at:end], checksum))
+    return zlib.crc32(content[at:end], checksum)
 
 
 def _features(content: memoryview) -> Iterator[tuple[int, int]]:

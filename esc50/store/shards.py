@@ -40,7 +40,7 @@ SCHEMA = pa.schema(
         (CHECKSUM, pa.uint32()),  # of its frames' bytes; none in a store of an earlier version
     ]
 )
-STATES = ["ok", "silent", "error"]
+LEAST = {"path": None, "status": None, "shard": -1, "offset": 0, "n_frames": 0}  # value of columns without gaps
 Row = dict[str, Any]
 
 
@@ -68,10 +68,10 @@ def read_rows(path: Path, columns: list[str] | None = None) -> pa.Table:
         table = table.select(wanted).cast(pa.schema([SCHEMA.field(name) for name in wanted]))
     except (KeyError, pa.ArrowException):
         raise CumelError("its columns are not those of recordings") from None
-    for name in set(wanted) - {"error", CHECKSUM}:
-        column = table[name]
-        least = pc.min(column).as_py() if name in ("shard", "offset", "n_frames") else None  # pyright: ignore[reportAttributeAccessIssue]
-        if column.null_count or (least is not None and least < -(name == "shard")):
+    for name, least in LEAST.items():
+        column = table[name] if name in wanted else pa.chunked_array([], SCHEMA.field(name).type)
+        lowest = None if least is None else pc.min(column).as_py()  # pyright: ignore[reportAttributeAccessIssue]
+        if column.null_count or (lowest is not None and lowest < least):
             raise CumelError(f"its column {name} is not that of recordings")
     return table
 

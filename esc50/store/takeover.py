@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..files import commit, part_of, synced, unwritable
-from .config import CONFIG, StoreConfig
+from .config import CONFIG, RAY_CONFIG, StoreConfig
 from .shards import INDEX, sidecars
 
 NEXT = ".next"  # a folder in a store's own: while it is there, it is the store, and what lies around it is not
@@ -21,7 +21,9 @@ def current(folder: Path) -> Path:
     return folder / NEXT if (folder / NEXT).is_dir() else folder
 
 
-def take_over(folder: Path, config: StoreConfig, begin: Callable[[Path], None]) -> None:
+def take_over(
+    folder: Path, config: StoreConfig, begin: Callable[[Path], None] | None = None, name: str = CONFIG
+) -> None:
     """Put a new store in the place of the one in `folder`, whose lock is held.
 
     Parameters
@@ -29,8 +31,10 @@ def take_over(folder: Path, config: StoreConfig, begin: Callable[[Path], None]) 
     folder : Path
     config : StoreConfig
         Of the new store.
-    begin : callable
-        Writes the new store's first shard into the folder that it is given.
+    begin : callable, optional
+        Writes the new store's first shard into the folder that it is given; without one the new store is empty.
+    name : str
+        Of the file that `config` goes to.
 
     Raises
     ------
@@ -41,8 +45,9 @@ def take_over(folder: Path, config: StoreConfig, begin: Callable[[Path], None]) 
     try:
         discard(folder)
         stage.mkdir()
-        config.save(stage)
-        begin(stage)
+        config.save(stage, name)
+        if begin is not None:
+            begin(stage)
         commit(stage, folder / NEXT)
     except OSError as error:
         raise unwritable(folder, error) from None
@@ -80,7 +85,9 @@ def discard(folder: Path) -> None:
 def _files(folder: Path) -> list[Path]:
     """List what a store consists of."""
     shards = [path for path in folder.glob("features-*.npy") if path.stem.removeprefix("features-").isdecimal()]
-    return [folder / INDEX, *(one.path for one in sidecars(folder)), *shards, folder / CONFIG]
+    parts = folder.glob("data/part-*.parquet")
+    configs = folder / CONFIG, folder / RAY_CONFIG
+    return [folder / INDEX, *(one.path for one in sidecars(folder)), *shards, *parts, *configs]
 
 
 def _link(path: Path, name: Path) -> None:
