@@ -35,6 +35,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     scheduler: dict[str, Any] | None
     history: list[dict[str, Any]] = field(default_factory=list)  # one row per epoch
+    source: str = "checkpoint"  # the file that it was read from, for messages
 
     def __post_init__(self) -> None:
         """Check what a file may hold in the wrong type."""
@@ -63,7 +64,7 @@ class Checkpoint:
         with torch.device("meta"):  # a recipe of another size is seen without the memory that it would take
             due = {name: value.shape for name, value in self.recipe.build(len(self.labels)).state_dict().items()}
         if due != {name: value.shape for name, value in weights.items()}:
-            raise CumelError(f"checkpoint: its weights do not fit its recipe {self.recipe.name}; train again")
+            raise CumelError(f"{self.source}: its weights do not fit its recipe {self.recipe.name}; train again")
         net = self.recipe.build(len(self.labels))
         net.load_state_dict(weights)
         return net.eval()
@@ -94,12 +95,15 @@ class Checkpoint:
                 scheduler.load_state_dict(self.scheduler)
         except Exception as error:  # damage surfaces as anything
             reason = str(error) if isinstance(error, CumelError) else type(error).__name__
-            raise CumelError(f"checkpoint: the run's state does not fit its recipe ({reason}); train again") from None
+            raise CumelError(
+                f"{self.source}: the run's state does not fit its recipe ({reason}); train again"
+            ) from None
 
     def save(self, folder: Path) -> Path:
         """Write `folder`/checkpoint.pt; an interrupted write leaves the previous one."""
         path = folder / NAME
-        values = {"format": FORMAT, **vars(self), "recipe": self.recipe.to_dict(), "labels": list(self.labels)}
+        kept = {name: getattr(self, name) for name in STORED}
+        values = {"format": FORMAT, **kept, "recipe": self.recipe.to_dict(), "labels": list(self.labels)}
         try:
             with replacing(path) as part, part.open("wb") as file:
                 torch.save(values, file)
@@ -126,15 +130,16 @@ class Checkpoint:
             if not isinstance(values, dict):
                 raise CumelError("it holds no named values")
             if values.pop("format", None) != FORMAT:
-                raise CumelError("another version's checkpoint; train again, or use the cumel that wrote it")
-            differing = {each.name for each in fields(cls)} ^ set(values)
+                raise CumelError("another version's checkpoint: only the cumel that wrote it reads it")
+            differing = set(STORED) ^ set(values)
             if differing:
                 raise CumelError(f"{', '.join(sorted(map(repr, differing)))}: missing, or unknown to this version")
             if not isinstance(values["labels"], list | tuple):
                 raise CumelError("labels: must be texts")
-            return cls(**{**values, "recipe": Recipe.from_dict(values["recipe"]), "labels": tuple(values["labels"])})
+            recipe, labels = Recipe.from_dict(values.pop("recipe")), tuple(values.pop("labels"))
+            return cls(recipe=recipe, labels=labels, source=str(path), **values)
         except CumelError as error:
-            raise CumelError(f"{path}: not a usable checkpoint ({error})") from None
+            raise CumelError(f"{path}: not a usable checkpoint ({error}); train again") from None
         except Exception as error:  # damage anywhere in a pickle surfaces as anything
             raise CumelError(f"{path}: not a usable checkpoint ({type(error).__name__}); train again") from None
 
@@ -193,6 +198,9 @@ def _numbers(value: Any) -> Any:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST  # no NaN
+
+
+STORED = tuple(each.name for each in fields(Checkpoint) if each.name != "source")
 
 
 def to_continue(out: Path, resume: bool, identity: dict[str, Any]) -> Checkpoint | None:

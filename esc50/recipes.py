@@ -68,8 +68,10 @@ class Recipe:
             raise CumelError(f"ema_decay={self.ema_decay!r}, weight_decay={self.weight_decay!r}: must be 0 or more")
         if not 0 < self.lr < math.inf:
             raise CumelError(f"lr={self.lr!r}: must be above 0, and finite")
-        if not 0 < self.seconds <= MOST_SECONDS:
-            raise CumelError(f"seconds={self.seconds!r}: must be above 0, at most {MOST_SECONDS:g}")
+        if not self.seconds > 0:
+            raise CumelError(f"seconds={self.seconds!r}: must be above 0")
+        if not self.seconds <= MOST_SECONDS:
+            raise CumelError(f"seconds={self.seconds!r}: must be at most {MOST_SECONDS:g}")
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with some fields changed."""
