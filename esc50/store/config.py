@@ -67,8 +67,10 @@ class StoreConfig:
             raise CumelError(
                 f"{folder}: holds no extracted features; `cumel extract --out {folder}` makes them"
             ) from None
+        except OSError as error:
+            raise CumelError(f"{path}: {error.strerror or error}; check the path and its permissions") from None
         except Exception as error:  # damage surfaces as anything
-            reason = str(error) if isinstance(error, ValueError | OSError) else "no such values are ever written"
+            reason = str(error) if isinstance(error, ValueError) else "no such values are ever written"
             raise CumelError(
                 f"{path}: not a usable store config ({reason}); put a copy of it back, or start over with --overwrite"
             ) from None
