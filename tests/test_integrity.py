@@ -4,30 +4,27 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 from cumel.esc50.cli import main
 from cumel.esc50.extraction.check import check
-from cumel.esc50.extraction.engine_ray import _Extractor
-from cumel.esc50.extraction.extract import config_of, extract
-from cumel.esc50.extraction.parts import plan, write_part_index
+from cumel.esc50.extraction.extract import extract
 from cumel.esc50.store import Store, StoreConfig
 from cumel.esc50.store.arrays import HEADER_BYTES, header
 from cumel.esc50.store.convert import convert
 from cumel.esc50.store.loading import FeatureDataset
-from cumel.esc50.store.seals import read_sealed, write_sealed
+from cumel.esc50.store.seals import read_sealed
 from cumel.esc50.store.shards import INDEX
 from cumel.kernels import CumelError
 
-from recordings import TINY, content, thirty, tiny_log_mel, tone, write
+from recordings import TINY, change, content, thirty, tiny_log_mel, tone, write
 
 CPU = torch.device("cpu")
 OPTIONS: dict[str, Any] = {"device": CPU, "quiet": True, "shard_bytes": 20_000}
@@ -61,13 +58,6 @@ def out(made: Path, tmp_path: Path) -> Path:
 def everything(folder: Path) -> tuple[StoreConfig, list[dict], list[bytes]]:
     store = Store(folder)
     return store.config, store.rows, [store[number].tobytes() for number in range(len(store))]
-
-
-def change(path: Path, at: int, chance: random.Random) -> None:
-    """Change one byte."""
-    data = bytearray(path.read_bytes())
-    data[at] ^= 1 + chance.randrange(255)
-    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("kind", ["index", "sidecars", "config", "headers", "features"])
@@ -258,60 +248,3 @@ def test_a_store_of_an_earlier_version_is_read_and_said_to_have_no_checksums(
     assert everything(out)[2][:30] == expected
     report = check(out, quiet=True)
     assert (report["checked"], report["unchecked"], report["passed"]) == (1, 30, True)
-
-
-@pytest.fixture
-def parts(tmp_path: Path, paths: list[Path]) -> Path:
-    """What the Ray engine writes, without Ray."""
-    on_ray(tmp_path / "parts", paths)
-    return tmp_path / "parts"
-
-
-def on_ray(out: Path, paths: list[Path], **options: bool) -> list[Path]:
-    out.mkdir(exist_ok=True)
-    options = {"overwrite": False, "retry_errors": False} | options
-    todo = plan(out, config_of(TINY, "logmel", "float32", CPU), paths, **options)
-    actor = _Extractor("logmel", "float32", TINY, "cpu", out, todo.run, 1)
-    for i in range(0, len(todo.paths), 8):
-        some = [os.fsencode(path) for path in todo.paths[i : i + 8]]
-        actor(pa.table({"path": some, "number": range(i, i + len(some))}))
-    write_part_index(out)
-    return todo.paths
-
-
-def features_in(out: Path) -> Iterator[tuple[str, list]]:
-    for row in pq.read_table(out / INDEX).to_pylist():
-        one = pq.read_table(out / "data" / row["file"]).slice(row["row"], 1).to_pylist()[0]
-        yield one["path"], one["features"]
-
-
-def test_parts_notice_a_changed_byte_and_are_made_whole(
-    parts: Path, paths: list[Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    expected, chance, unnoticed = dict(features_in(parts)), random.Random(0), 0
-    assert main(["verify", str(parts)]) == 0
-    assert "features of 30 compared" in capsys.readouterr().out
-    for i in range(12):
-        files = [*sorted((parts / "data").iterdir()), parts / INDEX, parts / "ray.json"]
-        path = files[i % len(files)]
-        whole = path.read_bytes()
-        change(path, chance.randrange(len(whole)), chance)
-        if main(["verify", str(parts)]) == 0:  # nothing depends on that byte, such as a page's own checksum
-            assert dict(features_in(parts)) == expected
-            unnoticed += 1
-        capsys.readouterr()
-        if path.name == "ray.json":
-            path.write_bytes(whole)
-        taken = on_ray(parts, paths, repair=True)
-        assert len(taken) <= 8
-        assert dict(features_in(parts)) == expected
-        assert check(parts, quiet=True)["passed"]
-    assert unnoticed < 6
-
-
-def test_other_readers_of_parquet_do_not_mind_the_seal(tmp_path: Path) -> None:
-    table = pa.table({"a": range(100_000), "b": [str(i % 7) for i in range(100_000)]})
-    write_sealed(tmp_path / "a.parquet", table.schema, [table.slice(0, 60_000), table.slice(60_000)])
-    assert pq.read_table(tmp_path / "a.parquet", page_checksum_verification=True) == table
-    assert pq.ParquetFile(tmp_path / "a.parquet").read_row_group(1, columns=["b"]) == table.slice(60_000).select(["b"])
-    assert pq.read_table(tmp_path / "a.parquet", filters=[("a", ">", 99_998)]) == table.slice(99_999)

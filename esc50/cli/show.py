@@ -67,13 +67,13 @@ def extraction(report: dict[str, Any], json_only: bool, quiet: bool = False) -> 
 
 
 def _say_extracted(report: dict[str, Any]) -> None:
+    for note in report["notes"]:
+        print(printable(note), file=sys.stderr)
     kept, failed = report["kept"], report["failed_before"]
     before = f"; {failed} of them failed, --retry-errors takes those again" if failed else ""
     if not report["files"]:
         print(f"nothing to do: {report['store']} holds all {kept} files{before}")
         return
-    for note in report["notes"]:
-        print(note, file=sys.stderr)
     speed = report["audio_seconds"] / max(report["seconds"], 1e-9)
     print(
         f"{report['extracted']} of {report['files']} files, {report['audio_seconds'] / 60:.1f} min of audio in "

@@ -92,30 +92,30 @@ def _split(lists: pa.ListArray) -> list[NDArray]:
     return np.split(values.to_numpy().reshape(-1, size), lists.offsets.to_numpy()[1:-1])
 
 
-def mend(out: Path) -> tuple[set[str], bool]:
+def mend(out: Path) -> tuple[set[str], list[Part]]:
     """Find the recordings whose features are damaged, and remove the parts of which not even the facts can be read.
 
     Returns
     -------
     set of str
         The recordings.
-    bool
-        Whether rows may be lost that stood in the place of earlier ones, which count again now.
+    list of Part
+        Those parts.
     """
-    lost, readable = False, set()
+    broken, readable = [], set()
     for part in parts_of(out):
         try:
             facts_of(part)
             readable.add(part.path.name)
         except CumelError:
             part.path.unlink()
-            lost = lost or part.run > 0
+            broken.append(part)
     try:
         index = read_index(out)
     except CumelError:
         index = []
     gone = {row["path"] for row in index if row["file"] not in readable}
-    return gone | {row["path"] for row in examine_parts(out).rows}, lost
+    return gone | {row["path"] for row in examine_parts(out).rows}, broken
 
 
 def examine_part_index(out: Path, found: Findings) -> None:

@@ -26,7 +26,7 @@ from .compute import failed
 from .job import Job, Result
 from .lock import LOCK
 from .partfiles import DATA, FACTS, facts_of, mend, parts_of
-from .resume import Facts, is_stale, not_both, refuse_nothing
+from .resume import Facts, is_stale, lost, not_both, refuse_nothing
 
 
 class Plan(NamedTuple):
@@ -68,8 +68,9 @@ def plan(
         notes = config.goes_on(out, CONFIG)
     harmed: set[str] = set()
     if repair:
-        harmed, lost_retries = mend(out)
-        retry_errors = retry_errors or lost_retries
+        harmed, broken = mend(out)
+        notes += lost(part.path for part in broken if not (out / INDEX).exists())
+        retry_errors = retry_errors or any(part.run for part in broken)  # the rows before theirs count again
         notes += [f"{len(harmed)} recordings whose features were damaged are taken again"] * bool(harmed)
     (out / DATA).mkdir(exist_ok=True)
     if not (out / CONFIG).exists():

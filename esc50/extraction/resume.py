@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,6 +54,14 @@ def check_place(out: Path, *, overwrite: bool, retry_errors: bool, repair: bool)
         refuse_nothing(out, retry_errors=retry_errors, repair=repair)
 
 
+def lost(files: Iterable[Path]) -> list[str]:
+    """Say which damaged files took with them what recordings they were of."""
+    return [
+        f"{path} was damaged, and no index says what it held: of its recordings, those given here are taken again"
+        for path in files
+    ]
+
+
 def refuse_nothing(out: Path, *, retry_errors: bool, repair: bool) -> None:
     """Refuse a wish that only a store can fulfil, where there is none, with a `CumelError`."""
     if retry_errors or repair:
@@ -74,7 +83,6 @@ def plan(
         When the store holds other features, or a shard of it is damaged.
     """
     settle(out)
-    lost_retries = restore_sidecars(out) if repair else False
     for name in (".features-*.part", f".{INDEX}.part", f".{CONFIG}.part"):  # of a process that was killed
         for old in out.glob(name):
             old.unlink()
@@ -83,12 +91,16 @@ def plan(
     notes: list[str] = []
     if started and not overwrite:
         notes = config.goes_on(out)
+        if repair:
+            gone = restore_sidecars(out)
+            notes += lost(one.path for one in gone if not one.path.exists())
+            retry_errors = retry_errors or any(one.again for one in gone)  # the rows before theirs count again
+            found = sidecars(out)
     elif not started:
         config.save(out)
         found = []
     if not (started and overwrite):
         _remove_orphans(out, found)
-    retry_errors = retry_errors or lost_retries
     harmed = [row["path"] for row in examine(out, config).rows] if repair else []
     if started and not overwrite:
         notes += [f"{len(harmed)} recordings whose features were damaged are taken again"] * bool(harmed)

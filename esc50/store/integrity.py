@@ -110,13 +110,13 @@ def examine_index(folder: Path, found: Findings) -> None:
         found.add_file(path, CumelError(f"{path}: damaged ({error}); {REWRITE}"))
 
 
-def restore_sidecars(folder: Path) -> bool:
+def restore_sidecars(folder: Path) -> list[Sidecar]:
     """Write each damaged sidecar anew out of the index, or without one remove it, so that its recordings have no row.
 
     Returns
     -------
-    bool
-        Whether rows may be lost that stood in the place of earlier ones, which count again now.
+    list of Sidecar
+        The damaged ones, written anew or removed. Rows may be lost that stood in the place of earlier ones.
     """
     broken, known = [], set()
     for one in sidecars(folder):
@@ -135,7 +135,7 @@ def restore_sidecars(folder: Path) -> bool:
                 write_sealed(part, SCHEMA, [rows])
         else:
             one.path.unlink()
-    return any(one.again for one in broken)
+    return broken
 
 
 def _index(folder: Path) -> pa.Table:
