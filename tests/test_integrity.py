@@ -185,6 +185,31 @@ def test_a_damaged_sidecar_loses_nothing(out: Path, paths: list[Path], name: str
     assert check(out, quiet=True)["passed"]
 
 
+@pytest.mark.parametrize("shard_too", [False, True])
+@pytest.mark.parametrize("name", ["features-00001.parquet", "retry"])
+def test_a_sidecar_deleted_by_hand_loses_nothing_while_there_is_an_index(
+    out: Path, paths: list[Path], name: str, shard_too: bool
+) -> None:
+    expected = {row["path"]: features for row, features in zip(*everything(out)[1:], strict=True)}
+    sidecar = next(out.glob("*.again.parquet")) if name == "retry" else out / name
+    sidecar.unlink()
+    if shard_too:
+        (out / f"{sidecar.name.split('.')[0]}.npy").unlink()
+    assert not check(out, quiet=True)["passed"]
+    report = extract(paths, out, TINY, **OPTIONS)
+    assert (report["files"] > 0) == shard_too
+    store = Store(out)
+    assert {row["path"]: store[row["path"]].tobytes() for row in store.rows} == expected
+    assert check(out, quiet=True)["passed"]
+
+
+def test_a_sidecar_of_another_shard_is_noticed(out: Path, paths: list[Path]) -> None:
+    shutil.copy(out / "features-00000.parquet", out / "features-00001.parquet")
+    with pytest.raises(CumelError, match=r"features-00001.parquet: not usable \(its rows are those of another shard\)"):
+        extract(paths, out, TINY, **OPTIONS)
+    assert not check(out, quiet=True)["passed"]
+
+
 @pytest.mark.parametrize("damage", [*DAMAGE, "retry", "all"])
 def test_a_damaged_shard_is_extracted_again_and_nothing_else(out: Path, paths: list[Path], damage: str) -> None:
     expected = {row["path"]: features for row, features in zip(*everything(out)[1:], strict=True)}

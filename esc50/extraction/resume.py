@@ -6,13 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...kernels import CumelError
 from ..store import CONFIG, Keys, StoreConfig, is_store
-from ..store.arrays import open_shard
-from ..store.integrity import examine, restore_sidecars
+from ..store.integrity import examine, fits, restore_sidecars
 from ..store.shards import INDEX, Sidecar, read_rows, shard_path, sidecars
 from ..store.takeover import current, settle
 from .compute import look
@@ -89,22 +87,24 @@ def plan(
     found = sidecars(out)
     started = (out / CONFIG).exists() and (bool(found) or (out / INDEX).exists())
     notes: list[str] = []
+    harmed, restored = [], []
     if started and not overwrite:
         notes = config.goes_on(out)
-        if repair:
-            gone = restore_sidecars(out)
-            notes += lost(one.path for one in gone if not one.path.exists())
-            retry_errors = retry_errors or any(one.again for one in gone)  # the rows before theirs count again
-            found = sidecars(out)
+        damaged, harmed = restore_sidecars(out, config, damaged=repair)
+        notes += lost(one.path for one in damaged if not one.path.exists())
+        retry_errors = retry_errors or any(one.again for one in damaged)  # the rows before theirs count again
+        before, found = found, sidecars(out)
+        restored = [one.path.name for one in found if one not in before]
+        notes += [f"{out}: {', '.join(restored)} were gone, and are written anew out of the index"] * bool(restored)
     elif not started:
         config.save(out)
         found = []
     if not (started and overwrite):
         _remove_orphans(out, found)
-    harmed = [row["path"] for row in examine(out, config).rows] if repair else []
+    harmed += [row["path"] for row in examine(out, config).rows] if repair else []
     if started and not overwrite:
         notes += [f"{len(harmed)} recordings whose features were damaged are taken again"] * bool(harmed)
-        notes += _index_that_fits(out, repair)
+        notes += _index_that_fits(out, repair or bool(restored))
     done = {} if overwrite else _done(out, config, found, retry_errors, repair)
     new, again, seen, key_of, asked = [], [], set(), Keys(), set(harmed)
     for path in paths:
@@ -140,7 +140,9 @@ def _done(out: Path, config: StoreConfig, found: list[Sidecar], with_facts: bool
     whole = True
     for sidecar in found:
         table = sidecar.read(["path", "status", "offset", "n_frames", *(("size", "mtime_ns") if with_facts else ())])
-        whole = whole and _fits(shard_path(out, sidecar.number), config, table)
+        ends = pc.add(table["offset"], table["n_frames"])  # pyright: ignore[reportAttributeAccessIssue]
+        due = pc.max(ends).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
+        whole = whole and (due == 0 or fits(shard_path(out, sidecar.number), config, due))
         facts = zip(table["size"].to_pylist(), table["mtime_ns"].to_pylist(), strict=True) if with_facts else None
         for path, status in zip(table["path"].to_pylist(), table["status"].to_pylist(), strict=True):
             done[path] = (status, next(facts) if facts else None)
@@ -148,15 +150,6 @@ def _done(out: Path, config: StoreConfig, found: list[Sidecar], with_facts: bool
         for file in examine(out, config, deep=False).files:
             raise CumelError(file["error"])
     return done
-
-
-def _fits(path: Path, config: StoreConfig, rows: pa.Table) -> bool:
-    ends = pc.add(rows["offset"], rows["n_frames"])  # pyright: ignore[reportAttributeAccessIssue]
-    due = pc.max(ends).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
-    try:
-        return due == 0 or len(open_shard(path, config.n_rows, config.dtype)) >= due
-    except CumelError:
-        return False
 
 
 def _index_that_fits(out: Path, repaired: bool) -> list[str]:

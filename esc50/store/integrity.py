@@ -16,7 +16,7 @@ from .arrays import REWRITE, damaged, open_shard
 from .config import StoreConfig
 from .reader import check_frames
 from .seals import CHECKSUM, write_sealed
-from .shards import INDEX, SCHEMA, Row, Sidecar, merged, read_rows, shard_path, sidecars
+from .shards import INDEX, SCHEMA, Row, Sidecar, merged, read_rows, shard_path, sidecar_path, sidecars
 
 
 @dataclass
@@ -110,23 +110,39 @@ def examine_index(folder: Path, found: Findings) -> None:
         found.add_file(path, CumelError(f"{path}: damaged ({error}); {REWRITE}"))
 
 
-def restore_sidecars(folder: Path) -> list[Sidecar]:
-    """Write each damaged sidecar anew out of the index, or without one remove it, so that its recordings have no row.
+def restore_sidecars(folder: Path, config: StoreConfig, *, damaged: bool) -> tuple[list[Sidecar], list[str]]:
+    """Write sidecars anew out of the index: those that are gone, and if wanted those that are damaged.
+
+    A damaged one of which the index knows nothing is removed, so that its recordings have no row.
 
     Returns
     -------
     list of Sidecar
-        The damaged ones, written anew or removed. Rows may be lost that stood in the place of earlier ones.
+        The damaged ones. Rows may be lost that stood in the place of earlier ones.
+    list of str
+        Recordings whose rows of before count again, as the shard that took their place is gone as well.
     """
-    broken, known = [], set()
-    for one in sidecars(folder):
+    broken, found, lost = [], sidecars(folder), []
+    missing = set(_index(folder, ["shard"])["shard"].unique().to_pylist()) - {-1, *(one.number for one in found)}
+    known: set[str] = set()
+    for one in found if damaged or missing else ():
         try:
             known |= set(one.read(["path"])["path"].to_pylist())
         except CumelError:
+            if not damaged:
+                raise
             broken.append(one)
-    index = _index(folder) if broken else SCHEMA.empty_table()
+    index = _index(folder) if broken or missing else SCHEMA.empty_table()
+    gone = []
+    for number in sorted(missing):
+        paths = index.filter(pc.field("shard") == number)["path"].to_pylist()
+        again = not known.isdisjoint(paths)
+        if fits(shard_path(folder, number), config):
+            gone.append(Sidecar(number, again, sidecar_path(folder, number, again)))
+        elif again:
+            lost += paths
     elsewhere = pa.array(known, pa.string())
-    for one in broken:
+    for one in [*broken, *gone]:
         without_frames = (pc.field("shard") < 0) & ~pc.field("path").isin(elsewhere)
         rows = index.filter((pc.field("shard") == one.number) | without_frames)
         index = index.filter(~without_frames)
@@ -135,12 +151,20 @@ def restore_sidecars(folder: Path) -> list[Sidecar]:
                 write_sealed(part, SCHEMA, [rows])
         else:
             one.path.unlink()
-    return broken
+    return broken, lost
 
 
-def _index(folder: Path) -> pa.Table:
+def fits(path: Path, config: StoreConfig, n_frames: int = 1) -> bool:
+    """Whether a shard is whole by its size and header, and has so many frames."""
+    try:
+        return len(open_shard(path, config.n_rows, config.dtype)) >= n_frames
+    except CumelError:
+        return False
+
+
+def _index(folder: Path, columns: list[str] | None = None) -> pa.Table:
     """Read the index, if there is one to be read."""
     try:
-        return read_rows(folder / INDEX)
+        return read_rows(folder / INDEX, columns)
     except CumelError:
         return SCHEMA.empty_table()

@@ -54,7 +54,10 @@ class Sidecar(NamedTuple):
     def read(self, columns: list[str] | None = None) -> pa.Table:
         """Read it, or some of its columns; a `CumelError` when it is damaged."""
         try:
-            return read_rows(self.path, columns)
+            table = read_rows(self.path, columns and [*columns, *{"shard"}.difference(columns)])
+            if not set(table["shard"].unique().to_pylist()) <= {-1, self.number}:
+                raise CumelError("its rows are those of another shard")
+            return table.select(columns or SCHEMA.names)
         except CumelError as error:
             raise CumelError(f"{self.path}: not usable ({error}); {REPAIR}") from None
 
