@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..kernels import CumelError
 from .files import replacing
@@ -15,6 +15,8 @@ from .recipes import Recipe
 
 NAME = "checkpoint.pt"
 FORMAT = 2
+MOST_LABELS = 10_000
+LARGEST = 2**31
 
 
 @dataclass(kw_only=True)
@@ -33,20 +35,75 @@ class Checkpoint:
     optimizer: dict[str, Any]
     scheduler: dict[str, Any] | None
     history: list[dict[str, Any]] = field(default_factory=list)  # one row per epoch
+    source: str = "checkpoint"  # the file that it was read from, for messages
+
+    def __post_init__(self) -> None:
+        """Check what a file may hold in the wrong type."""
+        texts = isinstance(self.labels, tuple) and all(isinstance(label, str) for label in self.labels)
+        if not texts or not 0 < len(self.labels) <= MOST_LABELS:
+            raise CumelError(f"labels: must be texts, 1 to {MOST_LABELS}")
+        if not isinstance(self.data, str):
+            raise CumelError("data: must be a text")
+        for name, least in (("fold", -LARGEST), ("seed", 0), ("processes", 1), ("epoch", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST:
+                raise CumelError(f"{name}: must be a whole number from {least} to {LARGEST}")
+        if not isinstance(self.history, list):
+            raise CumelError("history: must be a list")
+        for row in self.history:
+            _check_epoch(row)
+        for name in ("model", "ema"):
+            if name == "model" or self.ema is not None:
+                _check_weights(name, getattr(self, name))
+        if not isinstance(self.optimizer, dict) or not isinstance(self.scheduler, dict | None):
+            raise CumelError("optimizer, scheduler: must be tables of states")
 
     def network(self) -> nn.Module:
         """Build the trained network (the averaged weights where there are any), ready for inference."""
+        weights = self.model if self.ema is None else self.ema
+        with torch.device("meta"):  # a recipe of another size is seen without the memory that it would take
+            due = {name: value.shape for name, value in self.recipe.build(len(self.labels)).state_dict().items()}
+        if due != {name: value.shape for name, value in weights.items()}:
+            raise CumelError(f"{self.source}: its weights do not fit its recipe {self.recipe.name}; train again")
         net = self.recipe.build(len(self.labels))
-        try:
-            net.load_state_dict(self.model if self.ema is None else self.ema)
-        except RuntimeError:
-            raise CumelError(f"checkpoint: its weights do not fit its recipe {self.recipe.name}; train again") from None
+        net.load_state_dict(weights)
         return net.eval()
+
+    def restore(
+        self,
+        net: nn.Module,
+        average: nn.Module | None,
+        optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LRScheduler | None,
+    ) -> None:
+        """Bring a run's parts, which are new, into the state that they had.
+
+        Raises
+        ------
+        CumelError
+            When the state is not that of such parts.
+        """
+        try:
+            net.load_state_dict(self.model)
+            if average is not None and self.ema is not None:
+                average.load_state_dict(self.ema)
+            groups = [dict(group) for group in optimizer.param_groups]
+            optimizer.load_state_dict(self.optimizer)
+            _check_optimizer(optimizer, groups)
+            if scheduler is not None and self.scheduler is not None:
+                _check_scheduler(scheduler.state_dict(), self.scheduler)
+                scheduler.load_state_dict(self.scheduler)
+        except Exception as error:  # damage surfaces as anything
+            reason = str(error) if isinstance(error, CumelError) else type(error).__name__
+            raise CumelError(
+                f"{self.source}: the run's state does not fit its recipe ({reason}); train again"
+            ) from None
 
     def save(self, folder: Path) -> Path:
         """Write `folder`/checkpoint.pt; an interrupted write leaves the previous one."""
         path = folder / NAME
-        values = {"format": FORMAT, **vars(self), "recipe": self.recipe.to_dict(), "labels": list(self.labels)}
+        kept = {name: getattr(self, name) for name in STORED}
+        values = {"format": FORMAT, **kept, "recipe": self.recipe.to_dict(), "labels": list(self.labels)}
         try:
             with replacing(path) as part, part.open("wb") as file:
                 torch.save(values, file)
@@ -70,14 +127,80 @@ class Checkpoint:
             raise CumelError(f"{path}: no checkpoint there; `cumel train --out {run}` makes one")
         try:
             values = torch.load(path, map_location="cpu", weights_only=True)
-            if values.pop("format") != FORMAT:
-                raise CumelError("another version's checkpoint; train again, or use the cumel that wrote it")
+            if not isinstance(values, dict):
+                raise CumelError("it holds no named values")
+            if values.pop("format", None) != FORMAT:
+                raise CumelError("another version's checkpoint: only the cumel that wrote it reads it")
+            differing = set(STORED) ^ set(values)
+            if differing:
+                raise CumelError(f"{', '.join(sorted(map(repr, differing)))}: missing, or unknown to this version")
+            if not isinstance(values["labels"], list | tuple):
+                raise CumelError("labels: must be texts")
             recipe, labels = Recipe.from_dict(values.pop("recipe")), tuple(values.pop("labels"))
-            return cls(recipe=recipe, labels=labels, **values)
+            return cls(recipe=recipe, labels=labels, source=str(path), **values)
         except CumelError as error:
-            raise CumelError(f"{path}: {error}") from None
+            raise CumelError(f"{path}: not a usable checkpoint ({error}); train again") from None
         except Exception as error:  # damage anywhere in a pickle surfaces as anything
             raise CumelError(f"{path}: not a usable checkpoint ({type(error).__name__}); train again") from None
+
+
+def _check_epoch(row: Any) -> None:
+    """Check a row of the history."""
+    if not isinstance(row, dict) or set(row) != {"epoch", "loss", "accuracy", "lr", "seconds"}:
+        raise CumelError("history: a row must have epoch, loss, accuracy, lr and seconds")
+    for name, value in row.items():
+        if not _is_number(value) and not (name == "accuracy" and value is None):
+            raise CumelError(f"history: {name} must be a finite number")
+
+
+def _check_weights(name: str, state: Any) -> None:
+    """Check a network's state."""
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise CumelError(f"{name}: must be named weights")
+    for key, value in state.items():
+        if not isinstance(value, Tensor) or value.is_sparse or not bool(torch.isfinite(value).all()):
+            raise CumelError(f"{name}: {key} must be finite numbers")
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer, fresh: list[dict[str, Any]]) -> None:
+    """Check what an optimiser was given, beside the groups that it had when it was new."""
+    for group, due in zip(optimizer.param_groups, fresh, strict=True):
+        for name in group.keys() | due.keys():
+            kept, new = group[name], due[name]
+            if name != "params" and not (_is_number(kept) if _is_number(new) else _numbers(kept) == _numbers(new)):
+                raise CumelError(f"optimizer: {name} is not what it was")
+    for weight in (weight for group in optimizer.param_groups for weight in group["params"]):
+        state = optimizer.state[weight]
+        shapes = {"step": (), "exp_avg": weight.shape, "exp_avg_sq": weight.shape}
+        if {name: tuple(value.shape) for name, value in state.items()} != {k: tuple(v) for k, v in shapes.items()}:
+            raise CumelError("optimizer: its moments are not those of the weights")
+        if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+            raise CumelError("optimizer: its moments must be finite numbers")
+
+
+def _check_scheduler(fresh: dict[str, Any], state: dict[str, Any]) -> None:
+    """Check a scheduler's state, of which only the step is another one than in the beginning."""
+    moving = ("last_epoch", "_step_count", "_last_lr")
+    same = all(state[name] == value for name, value in fresh.items() if name not in moving)
+    if not same or set(state) != set(fresh):
+        raise CumelError("scheduler: its schedule is not the recipe's")
+    steps, rates = [state["last_epoch"], state["_step_count"]], state["_last_lr"]
+    if not all(isinstance(step, int) and 0 <= step <= fresh["total_steps"] + 1 for step in steps):
+        raise CumelError("scheduler: its step is not one of the schedule")
+    if not isinstance(rates, list) or not all(map(_is_number, rates)):
+        raise CumelError("scheduler: its rates must be finite numbers")
+
+
+def _numbers(value: Any) -> Any:
+    """Return what may not change: how many numbers there are, or a value that is none."""
+    return [type(one) for one in value] if isinstance(value, tuple) and all(map(_is_number, value)) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST  # no NaN
+
+
+STORED = tuple(each.name for each in fields(Checkpoint) if each.name != "source")
 
 
 def to_continue(out: Path, resume: bool, identity: dict[str, Any]) -> Checkpoint | None:
@@ -107,6 +230,10 @@ def to_continue(out: Path, resume: bool, identity: dict[str, Any]) -> Checkpoint
     if not resume:
         raise CumelError(f"{out}: holds a run already; --resume continues it, another --out starts a new one")
     previous = Checkpoint.load(out)
+    if len(previous.history) != previous.epoch or (previous.ema is None) != (not previous.recipe.ema_decay):
+        raise CumelError(f"{out / NAME}: not a usable checkpoint (its history or average is incomplete); train again")
+    if (previous.scheduler is None) != (previous.recipe.schedule == "constant"):
+        raise CumelError(f"{out / NAME}: not a usable checkpoint (its scheduler is not the recipe's); train again")
     differing = previous.recipe.differences(identity["recipe"])
     for name in ("fold", "seed", "processes"):
         was = getattr(previous, name)

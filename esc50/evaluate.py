@@ -92,11 +92,11 @@ def evaluate(
     recipe = checkpoint.recipe
     _, test_set = data.split(fold)
     held_out = Esc50(data.root, tuple(data.clips[i] for i in test_set), data.labels)
+    net = place(checkpoint.network(), device)
     if material is None:
         features = prepare(held_out, recipe.replace(augment="none"), workers, device).features
     else:
         features = material.features[test_set]
-    net = place(checkpoint.network(), device)
     truth = np.array([clip.target for clip in held_out.clips])
     tested = torch.from_numpy(features).to(device)
     scores = probabilities(net, tested, recipe.batch_size, recipe.precision, recipe.views)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,12 @@ from numpy.typing import NDArray
 from ..kernels import CumelError
 
 IOV_MAX = 1024  # buffers of one call; see writev(2)
+NAME_MAX = 255  # bytes of a file's name, on nearly every disk
+REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.ENAMETOOLONG: f"a name may have {NAME_MAX} bytes, a path 4095: choose a shorter one",
+}
 
 
 @contextmanager
@@ -39,24 +46,31 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def part_of(path: Path) -> Path:
     """Return the temporary name under which `path` is written."""
-    return path.with_name(f".{path.name}.part")
+    name = f".{path.name}.part"
+    if len(os.fsencode(name)) > NAME_MAX:
+        name = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()}.part"
+    return path.with_name(name)
 
 
 def commit(part: Path, path: Path) -> None:
     """Put a finished file in its place: its content is on disk before its name is, and its name before this returns."""
-    for name in (part, path.parent):
-        handle = os.open(name, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        if name is part:
-            part.replace(path)
+    synced(part)
+    part.replace(path)
+    synced(path.parent)
+
+
+def synced(path: Path) -> None:
+    """Return when a file, or the names in a folder, are on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def unwritable(path: Path, error: OSError) -> CumelError:
     """Say why a file cannot be written, and what to do."""
-    remedy = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another place"
+    remedy = REMEDIES.get(error.errno or 0, "choose another place")
     reason = os.strerror(error.errno) if error.errno else error  # a library's own words may be longer
     return CumelError(f"{path}: cannot be written ({reason}); {remedy}")
 

@@ -22,6 +22,10 @@ CHOICES = {
     "precision": ("fp32", "bf16"),
 }
 
+# Beyond these a number is a slip, or comes from a damaged file.
+MOST = {"epochs": 10**6, "batch_size": 10**6, "views": 1000, "crop_frames": 10**6, "test_every": 10**6}
+MOST_SECONDS = 3600.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -47,20 +51,28 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check what an option of the command line may change."""
-        for name in ("epochs", "batch_size", "views", "crop_frames", "test_every"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise CumelError(f"{name}={getattr(self, name)!r}: must be a whole number, 1 or more")
+        if not isinstance(self.name, str) or not isinstance(self.needs_gpu, bool):
+            raise CumelError(f"name={self.name!r}, needs_gpu={self.needs_gpu!r}: must be a text, and true or false")
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+                raise CumelError(f"{name}={value!r}: must be a whole number, 1 or more, at most {most}")
         for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in known:
                 raise CumelError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(known)}")
+        for name in ("seconds", "lr", "weight_decay", "ema_decay"):
+            if not isinstance(getattr(self, name), int | float) or isinstance(getattr(self, name), bool):
+                raise CumelError(f"{name}={getattr(self, name)!r}: must be a number")
         if self.augment != "none" and self.kind != "logmel":
             raise CumelError(f"kind={self.kind!r}: spectrograms in dB alone can be augmented")
-        if not 0 <= self.ema_decay < 1 or not self.weight_decay >= 0:
+        if not 0 <= self.ema_decay < 1 or not 0 <= self.weight_decay < math.inf:
             raise CumelError(f"ema_decay={self.ema_decay!r}, weight_decay={self.weight_decay!r}: must be 0 or more")
         if not 0 < self.lr < math.inf:
             raise CumelError(f"lr={self.lr!r}: must be above 0, and finite")
         if not self.seconds > 0:
             raise CumelError(f"seconds={self.seconds!r}: must be above 0")
+        if not self.seconds <= MOST_SECONDS:
+            raise CumelError(f"seconds={self.seconds!r}: must be at most {MOST_SECONDS:g}")
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with some fields changed."""
@@ -73,6 +85,8 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """Build a recipe from `to_dict`'s result."""
+        if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+            raise CumelError(f"recipe: expected named fields, got {type(values).__name__}")
         known = {field.name for field in fields(cls)}
         if set(values) != known:
             raise CumelError(f"recipe: fields {sorted(set(values) ^ known)} are missing or unknown to this version")

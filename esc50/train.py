@@ -118,12 +118,7 @@ def train(
     done = 0
     if previous is not None:
         done = previous.epoch
-        net.load_state_dict(previous.model)
-        optimizer.load_state_dict(previous.optimizer)
-        if average is not None and previous.ema is not None:
-            average.load_state_dict(previous.ema)
-        if scheduler is not None and previous.scheduler is not None:
-            scheduler.load_state_dict(previous.scheduler)
+        previous.restore(net, average, optimizer, scheduler)
     replica = world.replica(net)
     if eager is None:
         replica.net = torch.compile(replica.net, dynamic=False)  # a batch has one of two sizes

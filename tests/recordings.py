@@ -1,6 +1,7 @@
 """Small recordings and datasets that tests write to disk."""
 
 import csv
+import random
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,13 @@ def tiny_log_mel(path: Path) -> np.ndarray:
 def content(store: Path) -> dict[str, bytes]:
     """Return every file of a store but its lock, which names a process."""
     return {path.name: path.read_bytes() for path in sorted(store.iterdir()) if path.name != ".lock"}
+
+
+def change(path: Path, at: int, chance: random.Random) -> None:
+    """Change one byte."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1 + chance.randrange(255)
+    path.write_bytes(data)
 
 
 def write_dataset(root: Path, *, classes: int = 3, per_fold: int = 2, folds: int = 3, suffix: str = ".wav") -> Path:

@@ -141,6 +141,31 @@ def test_hugging_face(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert_same(frames.astype(store.config.dtype).T, store, number)
 
 
+def test_names_that_are_too_long_with_an_ending_are_shortened_and_stay_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["a" * 247 + ".wav", "a" * 250 + "1.wav", "a" * 250 + "2.wav", "ü" * 125 + ".wav", "b" * 255]
+    rng = np.random.default_rng(0)
+    for name in names:
+        write(tmp_path / "in" / "one.wav", rng.normal(0, 0.1, 900)).rename(tmp_path / "in" / name)
+    paths = [tmp_path / "in" / name for name in names]
+    extract(paths, tmp_path / "store", TINY, device=torch.device("cpu"), quiet=True)
+    store = Store(tmp_path / "store")
+    for to in FORMATS:
+        out = tmp_path / f"{to}{'o' * (255 - len(to))}"  # its own name is as long as can be
+        assert main(["convert", str(store.folder), "--to", to, "--out", str(out), "--quiet"]) == 0
+        said = "4 names were too long for the disk, and are shortened" in capsys.readouterr().out
+        assert said == (to == "npy")
+    rows = pq.read_table(tmp_path / f"npy{'o' * 252}" / "index.parquet").to_pylist()
+    assert rows[0]["file"] == f"{names[0]}.npy"
+    assert len({row["file"] for row in rows}) == len(names)
+    for number, row in enumerate(rows):
+        assert len(row["file"].encode()) <= 255
+        assert_same(np.load(tmp_path / f"npy{'o' * 252}" / row["file"]), store, number)
+    assert main(["convert", str(store.folder), "--to", "npy", "--out", str(tmp_path / ("o" * 256))]) == 2
+    assert "File name too long; a name may have 255 bytes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("to", FORMATS)
 def test_a_failed_conversion_leaves_nothing(tmp_path: Path, to: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store, out = make(tmp_path), tmp_path / "new" / "out"

@@ -95,6 +95,8 @@ def features(**changes: Any) -> str:
         ("accuracy", '"high"', "accuracy is neither"),
         ("versions", "[]", "versions does not map names to texts"),
         ("normalisation", '{"mean": "low"}', "normalisation does not map names to numbers"),
+        ("normalisation", '{"mean": 1e999}', "normalisation does not map names to numbers"),
+        ("features", "[" * 10**5, "recipe or features are malformed"),
         ("versions", "torch 2", "versions is not JSON"),
     ],
 )

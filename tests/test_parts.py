@@ -126,7 +126,7 @@ def test_what_a_folder_refuses(tmp_path: Path, paths: list[Path]) -> None:
     with pytest.raises(CumelError, match="name one of them"):
         begin(out, paths, retry_errors=True, overwrite=True)
     part_path(out, 0, 0).write_bytes(b"cut")
-    with pytest.raises(CumelError, match=r"part-0000-000000000.parquet: not usable \(.*\); delete it"):
+    with pytest.raises(CumelError, match=r"part-0000-000000000.parquet: not usable \(.*\); run the same .* --repair"):
         begin(out, paths)
 
 

@@ -102,7 +102,10 @@ def _run(arguments: list[str]) -> tuple[int, str]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0, ""
     except OSError as error:
-        return 2, f"{error.filename or 'a file'}: {error.strerror or error}; check the place and its free space"
+        from ..files import REMEDIES
+
+        remedy = REMEDIES.get(error.errno or 0, "check the place and its free space")
+        return 2, f"{error.filename or 'a file'}: {error.strerror or error}; {remedy}"
     except Exception as error:
         found = device_fault(error)  # first: CuPy's out of memory is a MemoryError, of another memory
         if found is not None:

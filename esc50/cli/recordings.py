@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from ...kernels.config import FeatureConfig
+from ...kernels.config import PRESETS, FeatureConfig
 from ...kernels.errors import CumelError
 from ..cores import CORES
 from . import show
-from .options import AsJson, Device, Inputs, Workers, feature_options
+from .options import INPUTS_HELP, AsJson, Device, Inputs, Workers, feature_options
 
 
 @feature_options("esc50")
@@ -26,6 +26,7 @@ def extract(
     workers: Workers = CORES,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Also what failed, or changed since.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Also what is damaged in the store.")] = False,
     engine: Annotated[str, typer.Option(help="local, or ray for a cluster (pip install 'cumel[ray]').")] = "local",
     address: Annotated[str | None, typer.Option(help="Of the Ray cluster; without it, one on this machine.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print failures only.")] = False,
@@ -62,6 +63,7 @@ def extract(
         workers=workers,
         overwrite=overwrite,
         retry_errors=retry_errors,
+        repair=repair,
         quiet=quiet,
     )
     show.extraction(report, as_json, quiet)
@@ -70,13 +72,32 @@ def extract(
 
 @feature_options("esc50")
 def verify(
-    inputs: Inputs, device: Device = "auto", workers: Workers = CORES, as_json: AsJson = False, *, cfg: FeatureConfig
+    inputs: Annotated[list[str], typer.Argument(help=f"A store, alone. Or: {INPUTS_HELP}", show_default=False)],
+    device: Device = "auto",
+    workers: Workers = CORES,
+    as_json: AsJson = False,
+    *,
+    cfg: FeatureConfig,
 ) -> None:
-    """Compare our log-mel spectrogram with librosa's in float64, on your own recordings."""
+    """Read a store again and name what is damaged in it; or compare our features of recordings with librosa's.
+
+    A STORE is a folder that `cumel extract` wrote: everything in it is compared with its checksums. Of recordings, our
+    log-mel spectrogram is compared with librosa's in float64.
+    """
     from ..device import choose
+    from ..extraction.check import check, holds_store
     from ..inputs import resolve
     from ..verify import verify as run
 
+    stores = [given for given in inputs if holds_store(Path(given))]
+    if stores:
+        if len(inputs) > 1:
+            raise CumelError(f"{stores[0]}: is a store, which is verified alone; name it in a call of its own")
+        if cfg != PRESETS["esc50"]:
+            raise CumelError(f"{stores[0]}: is a store, which has its own config; leave the options of features away")
+        found = check(Path(stores[0]), quiet=as_json)
+        show.integrity(found, as_json)
+        raise typer.Exit(0 if found["passed"] else 1)
     report = run(resolve(inputs), cfg, choose(device), workers)
     show.verification(report, as_json)
     raise typer.Exit(0 if report["passed"] else 1)

@@ -71,13 +71,13 @@ def extraction(report: dict[str, Any], json_only: bool, quiet: bool = False) -> 
 
 
 def _say_extracted(report: dict[str, Any]) -> None:
+    for note in report["notes"]:
+        print(printable(note), file=sys.stderr)
     kept, failed = report["kept"], report["failed_before"]
     before = f"; {failed} of them failed, --retry-errors takes those again" if failed else ""
     if not report["files"]:
         print(f"nothing to do: {report['store']} holds all {kept} files{before}")
         return
-    for note in report["notes"]:
-        print(note, file=sys.stderr)
     speed = report["audio_seconds"] / max(report["seconds"], 1e-9)
     print(
         f"{report['extracted']} of {report['files']} files, {report['audio_seconds'] / 60:.1f} min of audio in "
@@ -108,6 +108,27 @@ def verification(report: dict[str, Any], json_only: bool) -> None:
             f"{len(read)} files on {report['device']} against {report['reference']}: max {report['max_db']:.1e} dB, "
             f"mean {report['mean_db']:.1e} dB, {verdict} {limit['max_db']:g} and {limit['mean_db']:g}"
         )
+    return None
+
+
+def integrity(report: dict[str, Any], json_only: bool) -> None:
+    """Print what `verify` found of a store."""
+    if json_only:
+        return as_json(report)
+    _failures([*report["files"], *report["rows"]])
+    store = printable(report["store"])
+    if not report["finished"]:
+        print(f"{store}: is not finished; the same `cumel extract` goes on")
+    if report["unchecked"]:
+        print(
+            f"{_count(report['unchecked'], 'recording')} came from an earlier version, without a checksum: whether the "
+            "features are right cannot be verified, only that they are there"
+        )
+    verdict = f"{_count(len(report['files']), 'file')} and {_count(report['damaged'], 'recording')} DAMAGED"
+    print(
+        f"{store}: {_count(report['recordings'], 'recording')}, features of {report['checked']} compared with their "
+        f"checksums; {'nothing is damaged' if report['passed'] else verdict}"
+    )
     return None
 
 

@@ -62,6 +62,7 @@ def extract_on_ray(
     workers: int = 2,
     overwrite: bool = False,
     retry_errors: bool = False,
+    repair: bool = False,
     quiet: bool = False,
     batch_files: int = BATCH_FILES,
 ) -> dict[str, Any]:
@@ -76,8 +77,10 @@ def extract_on_ray(
         On a disk that every machine of the cluster sees, as `out` is.
     out : Path
     cfg : FeatureConfig
-    kind, dtype, overwrite, retry_errors, quiet
+    kind, dtype, retry_errors, repair, quiet
         As `extract` takes them.
+    overwrite : bool
+        Start over where `out` holds such files; they are removed at once.
     device : str
         ``auto``: an actor per GPU where the cluster has GPUs, else one per CPU; ``cpu`` or ``cuda`` demand it.
     address : str, optional
@@ -116,7 +119,7 @@ def extract_on_ray(
         place = torch.device("cuda" if on_gpu else "cpu")
         config = replace(config, device=where, resampler=resampler_on(place))
         with locked(out):
-            todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors)
+            todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
             tally = Tally(cfg.sr)
             job = Job(kind, config.dtype, cfg, place, out)
             with bar("extracting", len(todo.paths), "files", quiet=quiet or not todo.paths) as advance:

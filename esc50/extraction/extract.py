@@ -22,6 +22,7 @@ from ..faults import device_fault
 from ..progress import bar
 from ..store import StoreConfig
 from ..store.shards import INDEX, SHARD_BYTES, ShardWriter, write_index
+from ..store.takeover import take_over
 from .batches import on_device
 from .buffers import keep_freed_memory
 from .compute import failed, groups, take_group
@@ -29,7 +30,7 @@ from .job import KINDS, Job, Result
 from .lock import locked
 from .long import Helpers
 from .pipeline import ahead, flat, ordered
-from .resume import Plan, check_place, clear, plan
+from .resume import Plan, check_place, plan
 from .stopping import Stop, StoppedError, stoppable
 from .tally import Tally
 
@@ -49,6 +50,7 @@ def extract(
     workers: int = 2,
     overwrite: bool = False,
     retry_errors: bool = False,
+    repair: bool = False,
     quiet: bool = False,
     shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, Any]:
@@ -70,6 +72,8 @@ def extract(
         Start over where `out` holds a store; it is removed when the first new shard is complete.
     retry_errors : bool
         Where `out` holds a store, also take again what failed, or changed since.
+    repair : bool
+        Where `out` holds a store, read all of it and also take again what is damaged, in `paths` or not.
     quiet : bool
         Show no progress.
     shard_bytes : int
@@ -90,9 +94,9 @@ def extract(
     config = config_of(cfg, kind, dtype, device)
     if not paths:
         raise CumelError("no recordings given; name files or folders")
-    check_place(out, overwrite=overwrite, retry_errors=retry_errors)
+    check_place(out, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
     with locked(out):
-        todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors)
+        todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
         tally, n_files = Tally(cfg.sr), len(todo.new) + len(todo.again)
         if n_files and not todo.overwrites:
             (out / INDEX).unlink(missing_ok=True)  # an index says that the store is finished
@@ -195,9 +199,9 @@ class _Run:
 
     def _finish(self, writer: ShardWriter) -> None:
         if self.plan.overwrites and not self.tally.shards:
-            writer.complete()
-            self.commit(lambda: clear(self.job.spill, self.config))
-        self.commit(writer.finish)
+            self.commit(lambda: take_over(self.job.spill, self.config, writer.finish))
+        else:
+            self.commit(writer.finish)
         self.tally.shards += 1
         self.tally.written = self.tally.files
 

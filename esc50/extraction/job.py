@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...kernels import CumelError, FeatureConfig, log_mel, mel_image, melspectrogram, mfcc, stft
 from ...kernels.cpu import chunk_frames
 from ..audio.reading import Clip, Header
+from ..store.config import n_rows_of
 from .buffers import Buffers
 
 KINDS: dict[str, Callable] = {
@@ -42,7 +43,7 @@ class Job:
     @cached_property
     def n_rows(self) -> int:
         """Return the values of a frame."""
-        return {"stft": self.cfg.n_bins, "mfcc": self.cfg.n_mfcc}.get(self.kind, self.cfg.n_mels)
+        return n_rows_of(self.kind, self.cfg)
 
     @cached_property
     def frame_bytes(self) -> int:

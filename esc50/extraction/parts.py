@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import uuid
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,23 +17,16 @@ from ...kernels import CumelError
 from ..files import commit, replacing, unwritable
 from ..store import StoreConfig, key_of
 from ..store.clips import Clip
+from ..store.config import RAY_CONFIG as CONFIG
 from ..store.formats import GROUP_BYTES, NUMBERS, table_of
-from ..store.shards import INDEX, SCHEMA, Row
+from ..store.seals import CHECKSUM, seal, write_sealed
+from ..store.shards import INDEX, Row
+from ..store.takeover import settle, take_over
 from .compute import failed
 from .job import Job, Result
 from .lock import LOCK
-from .resume import Facts, is_stale, not_both
-
-CONFIG, DATA = "ray.json", "data"
-FACTS = {field.name: field.type for field in SCHEMA if field.name not in ("shard", "offset")}  # of a recording
-
-
-class Part(NamedTuple):
-    """A file of features, a row per recording."""
-
-    run: int  # a later run's row of a recording counts
-    first: int  # number of its first recording in that run
-    path: Path
+from .partfiles import DATA, FACTS, facts_of, mend, parts_of
+from .resume import Facts, is_stale, lost, not_both, refuse_nothing
 
 
 class Plan(NamedTuple):
@@ -51,13 +44,9 @@ def part_path(out: Path, run: int, first: int) -> Path:
     return out / DATA / f"part-{run:04d}-{first:09d}.parquet"
 
 
-def parts_of(out: Path) -> list[Part]:
-    """List the parts in `out`, first run first."""
-    names = [(re.fullmatch(r"part-(\d{4,})-(\d{9,})\.parquet", path.name), path) for path in (out / DATA).glob("*")]
-    return sorted(Part(int(name[1]), int(name[2]), path) for name, path in names if name)
-
-
-def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, retry_errors: bool) -> Plan:
+def plan(
+    out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, retry_errors: bool, repair: bool = False
+) -> Plan:
     """Find out what is left to do in a folder whose lock is held; makes it ready when it is new.
 
     Raises
@@ -65,19 +54,24 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
     CumelError
         When the folder holds something else, or other features.
     """
-    not_both(overwrite=overwrite, retry_errors=retry_errors)
+    not_both(overwrite=overwrite, retry_errors=retry_errors, repair=repair)
+    settle(out)
     sweep(out)
     notes: list[str] = []
     if not (out / CONFIG).exists():
         if any(path.name != LOCK and path.suffix != ".part" for path in out.iterdir()):
             raise CumelError(f"{out}: is not empty and holds no features that Ray wrote; choose another --out")
-        if retry_errors:
-            raise CumelError(f"{out}: holds no features to retry; leave --retry-errors away")
+        refuse_nothing(out, retry_errors=retry_errors, repair=repair)
     elif overwrite:
-        for path in (out / INDEX, *(part.path for part in parts_of(out)), out / CONFIG):
-            path.unlink(missing_ok=True)
+        take_over(out, config, name=CONFIG)
     else:
         notes = config.goes_on(out, CONFIG)
+    harmed: set[str] = set()
+    if repair:
+        harmed, broken = mend(out)
+        notes += lost(part.path for part in broken if not (out / INDEX).exists())
+        retry_errors = retry_errors or any(part.run for part in broken)  # the rows before theirs count again
+        notes += [f"{len(harmed)} recordings whose features were damaged are taken again"] * bool(harmed)
     (out / DATA).mkdir(exist_ok=True)
     if not (out / CONFIG).exists():
         config.save(out, CONFIG)
@@ -89,21 +83,13 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
     todo: dict[str, Path] = {}
     for path in paths:
         key = key_of(path)
-        if key not in done or (retry_errors and is_stale(path, done[key])):
+        if key not in done or key in harmed or (retry_errors and is_stale(path, done[key])):
             todo.setdefault(key, path)
+    for key in harmed - todo.keys():
+        todo[key] = Path(key)
     kept = done.keys() - todo.keys()
     failed_before = sum(done[key][0] == "error" for key in kept)
     return Plan(list(todo.values()), 1 + max((part.run for part in found), default=-1), len(kept), failed_before, notes)
-
-
-def facts_of(part: Part, columns: Iterable[str] = FACTS) -> pa.Table:
-    """Read a part without its features."""
-    try:
-        with pq.ParquetFile(part.path) as file:
-            return file.read(list(columns))
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise CumelError(f"{part.path}: not usable ({reason}); delete it to extract its recordings again") from None
 
 
 def write_part(path: Path, results: Iterable[Result], job: Job) -> list[Result]:
@@ -132,12 +118,13 @@ def write_part(path: Path, results: Iterable[Result], job: Job) -> list[Result]:
         finally:
             if writer is not None:
                 writer.close()
+        seal(part)
     return done
 
 
 def _write(path: Path, writer: pq.ParquetWriter | None, group: list[Clip]) -> pq.ParquetWriter:
     table = table_of(group, FACTS)
-    writer = writer or pq.ParquetWriter(path, table.schema, **NUMBERS)
+    writer = writer or pq.ParquetWriter(path, table.schema, write_page_checksum=True, **NUMBERS)
     writer.write_table(table)
     return writer
 
@@ -148,8 +135,9 @@ def _clip(result: Result, job: Job) -> tuple[Clip, Result]:
         frames += result.parts
     except CumelError as error:  # a long recording turns out bad at its end
         result, frames = failed(result, error), frames[:1]
-    row = result.facts(job.cfg.sr) | {"n_frames": result.n_frames}
-    return Clip(row, frames[-1] if len(frames) == 2 else np.concatenate(frames)), result
+    whole = frames[-1] if len(frames) == 2 else np.concatenate(frames)
+    checksum = zlib.crc32(whole.data) if result.n_frames else None
+    return Clip(result.facts(job.cfg.sr) | {"n_frames": result.n_frames, CHECKSUM: checksum}, whole), result
 
 
 @contextmanager
@@ -181,4 +169,4 @@ def write_part_index(out: Path) -> None:
     schema = pa.schema([*FACTS.items(), ("file", pa.string()), ("row", pa.int64())])
     sweep(out)
     with replacing(out / INDEX) as part:
-        pq.write_table(pa.Table.from_pylist(list(rows.values()), schema=schema), part)
+        write_sealed(part, schema, [pa.Table.from_pylist(list(rows.values()), schema=schema)])

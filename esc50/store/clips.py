@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ...kernels import CumelError
-from .reader import Store
-from .shards import Row, shard_path
+from .reader import Store, check_frames
+from .shards import Row
 
 INDEX_ROWS = 1 << 14  # of the index that are Python objects at a time
 
@@ -30,21 +29,12 @@ def extracted(store: Store) -> pa.Table:
 
 
 def clips_of(store: Store) -> Iterator[Clip]:
-    """Yield the recordings that were extracted, in the order of the index."""
-    number, shard = -1, np.empty(0)
+    """Yield the recordings that were extracted, in the order of the index; a `CumelError` for a damaged one."""
     for batch in extracted(store).to_batches(max_chunksize=INDEX_ROWS):
         for row in batch.to_pylist():
-            if row["shard"] != number:
-                number, shard = row["shard"], _shard(store, row["shard"])
-            yield Clip(row, shard[row["offset"] : row["offset"] + row["n_frames"]])
-
-
-def _shard(store: Store, number: int) -> NDArray:
-    path = shard_path(store.folder, number)
-    try:
-        return np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise CumelError(f"{path}: {error}; extract it again") from None
+            frames = store.shard(row["shard"])[row["offset"] : row["offset"] + row["n_frames"]]
+            check_frames(store.folder, row, frames)
+            yield Clip(row, frames)
 
 
 def packed(arrays: Iterable[NDArray], size: int) -> Iterator[NDArray]:

@@ -20,7 +20,7 @@ from .reader import Store
 class Format(NamedTuple):
     """One way to write a store."""
 
-    write: Callable[[Store, Iterator[Clip], Path], None]
+    write: Callable[[Store, Iterator[Clip], Path], int | None]  # returns how many names it had to shorten
     is_file: bool = False
 
 
@@ -42,7 +42,7 @@ def convert(folder: Path, out: Path, to: str, *, quiet: bool = False) -> dict[st
         `out` must not exist, or be an empty folder; for ``hdf5`` it is a file.
     to : {"npy", "webdataset", "zarr", "hdf5", "hf"}
         - ``npy``: a file [n_rows, n_frames] per recording, named as it is below the folder that all have in common;
-          ``index.parquet`` names them all.
+          ``index.parquet`` names them all. A name that is too long for the disk is shortened.
         - ``webdataset``: tar shards with ``N.npy`` [n_rows, n_frames] and ``N.json``, its row of the index.
         - ``zarr`` (version 3), ``hdf5``: ``features`` [total_frames, n_rows], all recordings one after another, and
           for each its ``path``, ``status``, ``sr``, ``n_samples``, ``offset`` (first frame) and ``n_frames``.
@@ -53,7 +53,7 @@ def convert(folder: Path, out: Path, to: str, *, quiet: bool = False) -> dict[st
     Returns
     -------
     dict
-        The report: clips written, failed recordings left out, bytes, seconds.
+        The report: clips written, failed recordings left out, bytes, seconds, a note when names were shortened.
 
     Raises
     ------
@@ -72,9 +72,11 @@ def convert(folder: Path, out: Path, to: str, *, quiet: bool = False) -> dict[st
         raise CumelError(f"{folder}: has no features, only recordings that failed; nothing to convert")
     started = time.monotonic()
     with _appearing(out, FORMATS[to].is_file) as part, bar(f"writing {to}", n_clips, "clips", quiet=quiet) as advance:
-        FORMATS[to].write(store, _counted(clips_of(store), advance), part)
+        shortened = FORMATS[to].write(store, _counted(clips_of(store), advance), part)
+    note = f"{shortened} names were too long for the disk, and are shortened: index.parquet has both"
     return {
         "clips": n_clips,
+        **({"note": note} if shortened else {}),
         "left_out": len(store) - n_clips,
         "format": to,
         "bytes": sum(path.stat().st_size for path in (out, *out.rglob("*")) if path.is_file()),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import json
+import operator
 import os
 import tarfile
 from collections.abc import Iterator
@@ -18,13 +20,14 @@ from numpy.typing import NDArray
 
 from ..extras import need
 from .clips import Clip, extracted, packed
-from .reader import CONFIG, Store
+from .reader import Store
 from .shards import INDEX, SCHEMA
 
 TAR_BYTES = 256 << 20  # a tar shard ends with the recording that reaches this
 PARQUET_BYTES, GROUP_BYTES = 512 << 20, 32 << 20  # the same for a Parquet file, and for its row groups
 NUMBERS = {"use_dictionary": False, "compression": "zstd"}  # of a Parquet file: few of them repeat
 CHUNK_BYTES, CHUNKS = 1 << 20, 16  # of a Zarr array, and in one of its files
+MOST_SUFFIX = 16  # characters of a name's end that stay when it is shortened
 COLUMNS = {name: SCHEMA.field(name).type for name in ("path", "status", "sr", "n_samples", "n_frames")}
 CARD = """---
 configs:
@@ -39,17 +42,29 @@ Features of recordings, a row each; `features` is [n_frames, n_rows]. Extracted 
 """
 
 
-def write_npy(store: Store, clips: Iterator[Clip], out: Path) -> None:
-    """Write a file per recording, and an index that names them."""
+def write_npy(store: Store, clips: Iterator[Clip], out: Path) -> int:
+    """Write a file per recording, and an index that names them; returns how many names had to be shortened."""
     index = extracted(store)
     paths = index["path"].to_pylist()
     common = os.path.commonpath({os.path.dirname(path) for path in paths})  # noqa: PTH120 (as many as recordings)
-    names = [f"{os.path.relpath(path, common)}.npy" for path in paths]
+    most = os.pathconf(out, "PC_NAME_MAX")
+    given = [f"{os.path.relpath(path, common)}.npy" for path in paths]
+    names = [str(Path(*(_short(part, most) for part in Path(name).parts))) for name in given]
     for name, clip in zip(names, clips, strict=True):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         np.save(out / name, clip.frames.T)
     pq.write_table(index.append_column("file", pa.array(names)), out / INDEX)
     store.config.save(out)
+    return sum(map(operator.ne, names, given))
+
+
+def _short(name: str, most: int) -> str:
+    """Return a name of at most `most` bytes: that one, or its beginning with a digest, which no other name has."""
+    text = name.encode()
+    if len(text) <= most:
+        return name
+    end = f"-{hashlib.sha256(text).hexdigest()[:16]}{Path(name).suffix if len(Path(name).suffix) < MOST_SUFFIX else ''}"
+    return text[: most - len(end.encode())].decode(errors="ignore") + end
 
 
 def write_webdataset(store: Store, clips: Iterator[Clip], out: Path) -> None:
@@ -170,7 +185,7 @@ def _dtype(kind: pa.DataType) -> Any:
 
 
 def _config(store: Store) -> dict[str, Any]:
-    return json.loads((store.folder / CONFIG).read_text())
+    return store.config.to_dict()
 
 
 def _peek(clips: Iterator[Clip]) -> tuple[NDArray, Iterator[Clip]]:

@@ -49,20 +49,23 @@ class Batch(NamedTuple):
 class FeatureDataset(Dataset[tuple[Tensor, str]]):
     """The recordings of a store that could be extracted, as pairs of features [n_rows, n_frames] and path.
 
-    The features are memory-mapped: only what a batch takes is read. Changing them in place changes no file.
+    The features are memory-mapped: only what a batch takes is read. Changing them in place changes no file. Each
+    recording's are compared with their checksum when they are first taken; a `CumelError` says when they differ.
 
     Parameters
     ----------
     folder : path
         Of the store.
+    check : bool
+        Whether to compare them.
 
     Examples
     --------
     ``DataLoader(FeatureDataset("features"), batch_size=32, shuffle=True, num_workers=4, collate_fn=pad)``
     """
 
-    def __init__(self, folder: Path | str) -> None:
-        self.store = Store(folder, mode="c")
+    def __init__(self, folder: Path | str, *, check: bool = True) -> None:
+        self.store = Store(folder, mode="c", check=check)
         usable = pc.not_equal(self.store.index["status"], "error")  # pyright: ignore[reportAttributeAccessIssue]
         self._rows = torch.from_numpy(usable.to_numpy().copy()).nonzero()[:, 0]
 

@@ -1,92 +1,26 @@
-"""Extracted features on disk: the config that made them, and random access to them."""
+"""Extracted features on disk, and random access to them."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections import OrderedDict
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ...kernels import CumelError, FeatureConfig
-from ..files import RealPaths, replacing
-from .shards import INDEX, Row, merged, shard_path, sidecars
+from ...kernels import CumelError
+from ..files import RealPaths
+from .arrays import HEADER_BYTES, REWRITE, damaged, frames_fit, open_shard
+from .config import StoreConfig
+from .shards import INDEX, Row, merged, read_rows, shard_path, sidecars
+from .takeover import current
 
-FORMAT = 2
-CONFIG = "config.json"
 OPEN_SHARDS = 64  # that are memory-mapped at a time; each takes a file handle
-
-
-@dataclass(frozen=True)
-class StoreConfig:
-    """What a store holds. Two stores with equal configs hold comparable numbers."""
-
-    kind: str  # logmel, mel, stft, mfcc or image
-    dtype: str  # of the shards
-    features: FeatureConfig
-    versions: dict[str, str]
-    device: str
-    decoder: str
-    resampler: str  # for recordings of another rate
-
-    def save(self, folder: Path, name: str = CONFIG) -> None:
-        """Write config.json, or a file of another name."""
-        values = {"format": FORMAT, **vars(self), "features": self.features.to_dict()}
-        with replacing(folder / name) as part:
-            part.write_text(json.dumps(values, indent=2) + "\n")
-
-    @classmethod
-    def load(cls, folder: Path, name: str = CONFIG) -> StoreConfig:
-        """Read config.json, or a file of another name; a `CumelError` when there is none, or a damaged one."""
-        path = folder / name
-        try:
-            values = json.loads(path.read_text())
-            if values.pop("format") != FORMAT:
-                raise CumelError("another version's store; extract it again")
-            return cls(**{**values, "features": FeatureConfig.from_dict(values["features"])})
-        except CumelError as error:
-            raise CumelError(f"{path}: {error}") from None
-        except FileNotFoundError:
-            raise CumelError(
-                f"{folder}: holds no extracted features; `cumel extract --out {folder}` makes them"
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CumelError(f"{path}: not a usable store config ({error}); extract it again") from None
-
-    def differences(self, other: StoreConfig) -> list[str]:
-        """Name what would make the numbers differ, as ``name=mine, not theirs``."""
-        names = {"features": "kind", "dtype": "dtype", "resampler": "resampler"}
-        pairs = [(name, getattr(self, field), getattr(other, field)) for name, field in names.items()]
-        differing = [f"{name}={mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs]
-        return differing + self.features.differences(other.features)
-
-    def notes(self, other: StoreConfig) -> list[str]:
-        """Say which versions are other ones now; the numbers may differ in their last bits."""
-        changed = [f"{name} {old}, now {other.versions.get(name)}" for name, old in self.versions.items()]
-        return [] if self.versions == other.versions else [f"the store was begun with {', '.join(changed)}"]
-
-    def goes_on(self, folder: Path, name: str = CONFIG) -> list[str]:
-        """Return the `notes` on adding such features to a folder; a `CumelError` when it holds other ones."""
-        there = StoreConfig.load(folder, name)
-        differing = there.differences(self)
-        if differing:
-            raise CumelError(f"{folder}: holds features with {'; '.join(differing)}; --overwrite starts over")
-        return there.notes(self)
-
-
-def is_store(folder: Path) -> bool:
-    """Whether config.json is one of ours, of whatever version: then the folder may be overwritten."""
-    try:
-        return {"format", "kind", "features"} <= set(json.loads((folder / CONFIG).read_text()))
-    except (OSError, ValueError, TypeError):
-        return False
 
 
 def key_of(path: Path | str) -> str:
@@ -120,16 +54,34 @@ def read_index(folder: Path) -> pa.Table:
     if not (folder / INDEX).exists():
         return pa.concat_tables(merged(sidecars(folder)))
     try:
-        return pq.read_table(folder / INDEX)
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise CumelError(
-            f"{folder / INDEX}: not a usable index ({reason}); delete it and run `cumel extract` again"
-        ) from None
+        return read_rows(folder / INDEX)
+    except CumelError as error:
+        raise CumelError(f"{folder / INDEX}: not a usable index ({error}); {REWRITE}") from None
+
+
+def check_sizes(folder: Path, config: StoreConfig, index: pa.Table) -> None:
+    """Look at the size of every shard; a `CumelError` for one that cannot hold what the index says of it."""
+    shards, offsets, n_frames = (index[name].to_numpy() for name in ("shard", "offset", "n_frames"))
+    runs = np.flatnonzero(np.diff(shards, prepend=-2))  # a row of another shard than the one before begins one
+    frame_bytes = config.n_rows * np.dtype(config.dtype).itemsize
+    most: dict[int, int] = {}
+    for number, end in zip(
+        shards[runs], np.maximum.reduceat(offsets + n_frames, runs) if len(runs) else (), strict=True
+    ):
+        most[int(number)] = max(int(end), most.get(int(number), 0))
+    most.pop(-1, None)  # rows without features
+    for number, end in most.items():
+        path, due = shard_path(folder, number), HEADER_BYTES + end * frame_bytes
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise damaged(path, error.strerror or str(error)) from None
+        if size < due or (size - due) % frame_bytes:
+            raise damaged(path, f"it has {size} bytes, and its recordings take {due}")
 
 
 class Store:
-    """Random access to extracted features, memory-mapped: nothing is copied, and nothing read before it is used.
+    """Random access to extracted features, memory-mapped: nothing is copied.
 
     A store can be pickled, and sent to other processes: each maps the files anew.
 
@@ -138,21 +90,32 @@ class Store:
     folder : path
     mode : {"r", "c"}
         Arrays that are read-only, or that may be changed in memory, but never on disk.
+    check : bool
+        Compare a recording's features with their checksum when they are first asked for, which reads all of them.
+
+    Raises
+    ------
+    CumelError
+        When there is no store, or it is damaged: its config, its index, the size of a shard; a row's features when they
+        are asked for.
 
     Examples
     --------
     ``Store("features")["dog.wav"]`` is the array [n_rows, n_frames] of that recording; a row number works as well.
     """
 
-    def __init__(self, folder: Path | str, mode: Literal["r", "c"] = "r") -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Path | str, mode: Literal["r", "c"] = "r", *, check: bool = True) -> None:
+        self.folder = current(Path(folder))
         self.mode: Literal["r", "c"] = mode
+        self.check = check
         self.config = StoreConfig.load(self.folder)
         self.index = read_index(self.folder)
+        check_sizes(self.folder, self.config, self.index)
+        self._right = bytearray(len(self.index))  # rows whose checksum was compared
         self._shards: OrderedDict[int, NDArray] = OrderedDict()
 
-    def __reduce__(self) -> tuple[type[Store], tuple[Path, str]]:
-        return type(self), (self.folder, self.mode)
+    def __reduce__(self) -> tuple[Callable[..., Store], tuple[Path, str]]:
+        return partial(type(self), check=self.check), (self.folder, self.mode)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -168,27 +131,39 @@ class Store:
 
     def row(self, key: int | Path | str) -> Row:
         """Return the index row of a recording, by row number or path."""
+        return self.index.slice(self._number(key), 1).to_pylist()[0]
+
+    def _number(self, key: int | Path | str) -> int:
         number = key if isinstance(key, int) else self._row_of.get(key_of(key))
         if number is None:
             raise CumelError(f"{self.folder}: has no features of {key}; extract them first")
         if not -len(self) <= number < len(self):
             raise IndexError(f"{self.folder}: row {number} of {len(self)}")  # what ends a loop over the store
-        return self.index.slice(number % len(self), 1).to_pylist()[0]
+        return number % len(self)
 
     def __getitem__(self, key: int | Path | str) -> NDArray:
-        row = self.row(key)
+        number = self._number(key)
+        row = self.row(number)
         if row["status"] == "error":
             raise CumelError(f"{self.folder}: {row['path']} could not be extracted: {row['error']}")
-        return self._shard(row["shard"])[row["offset"] : row["offset"] + row["n_frames"]].T
+        frames = self.shard(row["shard"])[row["offset"] : row["offset"] + row["n_frames"]]
+        if self.check and not self._right[number]:
+            check_frames(self.folder, row, frames)
+            self._right[number] = True
+        return frames.T
 
-    def _shard(self, number: int) -> NDArray:
+    def shard(self, number: int) -> NDArray:
+        """Return the frames of a shard [n_frames, n_rows]."""
         if number not in self._shards:
             path = shard_path(self.folder, number)
-            try:
-                self._shards[number] = np.load(path, mmap_mode=self.mode)
-            except (OSError, ValueError) as error:
-                raise CumelError(f"{path}: {error}; extract it again") from None
+            self._shards[number] = open_shard(path, self.config.n_rows, self.config.dtype, self.mode)
             if len(self._shards) > OPEN_SHARDS:
                 self._shards.popitem(last=False)  # views of it keep it open as long as they live
         self._shards.move_to_end(number)
         return self._shards[number]
+
+
+def check_frames(folder: Path, row: Row, frames: NDArray) -> None:
+    """Compare a recording's frames with the checksum in its row, if it has one; a `CumelError` when they differ."""
+    if not frames_fit(row, frames):
+        raise damaged(shard_path(folder, row["shard"]), f"the features of {row['path']} are not what was written")

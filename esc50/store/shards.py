@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...kernels import CumelError
 from ..files import EarlyFlush, commit, part_of, replacing, unwritable, write_all
+from .arrays import HEADER_BYTES, REPAIR, header
+from .seals import CHECKSUM, read_sealed, write_sealed
 
 SHARD_BYTES = 128 << 20  # a shard ends with the recording that reaches one of these two,
 SHARD_ROWS = 16384  # so that where it ends depends on the recordings alone
@@ -34,8 +37,10 @@ SCHEMA = pa.schema(
         ("n_frames", pa.int64()),
         ("status", pa.string()),  # ok, silent or error
         ("error", pa.string()),
+        (CHECKSUM, pa.uint32()),  # of its frames' bytes; none in a store of an earlier version
     ]
 )
+LEAST = {"path": None, "status": None, "shard": -1, "offset": 0, "n_frames": 0}  # value of columns without gaps
 Row = dict[str, Any]
 
 
@@ -49,10 +54,29 @@ class Sidecar(NamedTuple):
     def read(self, columns: list[str] | None = None) -> pa.Table:
         """Read it, or some of its columns; a `CumelError` when it is damaged."""
         try:
-            return pq.read_table(self.path, columns=columns)
-        except (OSError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0]
-            raise CumelError(f"{self.path}: not usable ({reason}); delete it to extract its recordings again") from None
+            table = read_rows(self.path, columns and [*columns, *{"shard"}.difference(columns)])
+            if not set(table["shard"].unique().to_pylist()) <= {-1, self.number}:
+                raise CumelError("its rows are those of another shard")
+            return table.select(columns or SCHEMA.names)
+        except CumelError as error:
+            raise CumelError(f"{self.path}: not usable ({error}); {REPAIR}") from None
+
+
+def read_rows(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a sidecar or an index, or some of its columns; a `CumelError` with the reason alone when it is damaged."""
+    table, wanted = read_sealed(path, columns), columns or SCHEMA.names
+    if CHECKSUM not in table.column_names and CHECKSUM in wanted:
+        table = table.append_column(CHECKSUM, pa.nulls(len(table), SCHEMA.field(CHECKSUM).type))
+    try:
+        table = table.select(wanted).cast(pa.schema([SCHEMA.field(name) for name in wanted]))
+    except (KeyError, pa.ArrowException):
+        raise CumelError("its columns are not those of recordings") from None
+    for name, least in LEAST.items():
+        column = table[name] if name in wanted else pa.chunked_array([], SCHEMA.field(name).type)
+        lowest = None if least is None else pc.min(column).as_py()  # pyright: ignore[reportAttributeAccessIssue]
+        if column.null_count or (lowest is not None and lowest < least):
+            raise CumelError(f"its column {name} is not that of recordings")
+    return table
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -84,20 +108,20 @@ def merged(found: list[Sidecar]) -> Iterator[pa.Table]:
             continue
         table = sidecar.read()
         if later:
-            rows = [later.get(row["path"], row) for row in table.to_pylist()]
+            rows = [later.pop(row["path"], row) for row in table.to_pylist()]
             table = pa.Table.from_pylist(rows, schema=SCHEMA)
         held.append(table)
         if sum(map(len, held)) >= INDEX_ROWS:
             yield pa.concat_tables(held)
             held = []
-    yield pa.concat_tables([SCHEMA.empty_table(), *held])
+    held.append(pa.Table.from_pylist(list(later.values()), schema=SCHEMA))  # the sidecars of their first rows are gone
+    yield pa.concat_tables(held)
 
 
 def write_index(folder: Path) -> None:
     """Write the index of a finished store out of its sidecars."""
-    with replacing(folder / INDEX) as part, pq.ParquetWriter(part, SCHEMA) as writer:
-        for table in merged(sidecars(folder)):
-            writer.write_table(table)
+    with replacing(folder / INDEX) as part:
+        write_sealed(part, SCHEMA, merged(sidecars(folder)))
 
 
 class ShardWriter:
@@ -156,21 +180,25 @@ class ShardWriter:
             When it cannot be written.
         """
         before = n_frames = self.n_frames
+        checksum = 0
         try:
             for part in parts:
                 assert part.dtype == self.dtype
                 assert part.shape[1:] == (self.n_rows,)
                 n_frames += len(part)
+                checksum = zlib.crc32(part.data, checksum)
                 self._pending.append(part)
                 self._n_pending += part.nbytes
                 if self._n_pending >= WRITE_BYTES:
                     self._write(n_frames)
         except CumelError:
             self._write(n_frames)
-            self._open().truncate(self._open().seek(self._header_bytes + before * self._frame_bytes))
+            self._open().truncate(self._open().seek(HEADER_BYTES + before * self._frame_bytes))
             raise
         self.n_frames = n_frames
-        place = {"shard": self.number, "offset": before} if n_frames > before else {"shard": -1, "offset": 0}
+        place = {"shard": -1, "offset": 0, CHECKSUM: None}
+        if n_frames > before:
+            place = {"shard": self.number, "offset": before, CHECKSUM: checksum}
         self.rows.append(row | place | {"n_frames": n_frames - before})
 
     def _write(self, n_frames: int) -> None:
@@ -179,7 +207,7 @@ class ShardWriter:
             return
         handle = self._open().fileno()
         write_all(handle, self._pending)
-        self._flush.grown(handle, self._header_bytes + n_frames * self._frame_bytes)
+        self._flush.grown(handle, HEADER_BYTES + n_frames * self._frame_bytes)
         if self._written is not None:
             for array in self._pending:
                 self._written(array)
@@ -191,20 +219,20 @@ class ShardWriter:
         self._flush.wait()
         if self._file is not None and not self._file.closed:
             self._file.seek(0)
-            self._header(self._file)
+            self._file.write(header(self.n_frames, self.n_rows, self.dtype))
             self._file.close()
 
-    def finish(self) -> None:
-        """Put the shard in its place, then its sidecar; the next recording begins another."""
-        path = shard_path(self.folder, self.number)
+    def finish(self, folder: Path | None = None) -> None:
+        """Put the shard in its place, or into another folder, then its sidecar; the next recording begins another."""
+        folder = folder or self.folder
         try:
             self.complete()
             if self._file is not None:
-                commit(part_of(path), path)
+                commit(part_of(shard_path(self.folder, self.number)), shard_path(folder, self.number))
         except OSError as error:
             raise self.explain(error) from None
-        with replacing(sidecar_path(self.folder, self.number, self.again)) as part:
-            pq.write_table(pa.Table.from_pylist(self.rows, schema=SCHEMA), part)
+        with replacing(sidecar_path(folder, self.number, self.again)) as part:
+            write_sealed(part, SCHEMA, [pa.Table.from_pylist(self.rows, schema=SCHEMA)])
         self.number, self.rows, self.n_frames, self._file = self.number + 1, [], 0, None
 
     def drop(self) -> None:
@@ -225,13 +253,6 @@ class ShardWriter:
     def _open(self) -> BinaryIO:
         if self._file is None:
             self._file = part_of(shard_path(self.folder, self.number)).open("wb")
-            self._header(self._file)
+            self._file.write(header(0, self.n_rows, self.dtype))
             self._file.flush()  # the frames go past its buffer
-            self._header_bytes = self._file.tell()
         return self._file
-
-    def _header(self, file: BinaryIO) -> None:
-        """Write .npy's header, whose length does not depend on the number of frames."""
-        shape = (self.n_frames, self.n_rows)
-        description = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, description)

@@ -1,0 +1,132 @@
+"""The files that Ray's workers write: their names, their facts, and whether all is as it was written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ...kernels import CumelError
+from ..store.arrays import REPAIR, REWRITE, damaged, frames_fit
+from ..store.integrity import Findings, nothing
+from ..store.seals import CHECKSUM, FEATURES, read_sealed
+from ..store.shards import INDEX, SCHEMA, read_rows
+
+DATA = "data"
+FACTS = {field.name: field.type for field in SCHEMA if field.name not in ("shard", "offset")}  # of a recording
+FEATURE_FACTS = ["path", "n_frames", CHECKSUM]
+
+
+class Part(NamedTuple):
+    """A file of features, a row per recording."""
+
+    run: int  # a later run's row of a recording counts
+    first: int  # number of its first recording in that run
+    path: Path
+
+
+def parts_of(out: Path) -> list[Part]:
+    """List the parts in `out`, first run first."""
+    names = [(re.fullmatch(r"part-(\d{4,})-(\d{9,})\.parquet", path.name), path) for path in (out / DATA).glob("*")]
+    return sorted(Part(int(name[1]), int(name[2]), path) for name, path in names if name)
+
+
+def facts_of(part: Part, columns: Iterable[str] = FACTS) -> pa.Table:
+    """Read a part without its features."""
+    try:
+        return read_rows(part.path, list(columns))
+    except CumelError as error:
+        raise CumelError(f"{part.path}: not usable ({error}); {REPAIR}") from None
+
+
+def examine_parts(out: Path, *, advance: Callable[[int], None] = nothing) -> Findings:
+    """Read all parts, and compare the features of each recording with their checksum, where its row counts."""
+    found, home, readable = Findings(), {}, []
+    for part in parts_of(out):
+        try:
+            home.update(dict.fromkeys(facts_of(part, ["path"])["path"].to_pylist(), part))
+            readable.append(part)
+        except CumelError as error:
+            found.add_file(part.path, error)
+    found.recordings = len(home)
+    for part in readable:
+        _examine_part(part, {path for path, one in home.items() if one is part}, found)
+        advance(1)
+    return found
+
+
+def _examine_part(part: Part, counting: set[str], found: Findings) -> None:
+    rows = [row if row["path"] in counting else None for row in facts_of(part, FEATURE_FACTS).to_pylist()]
+    if not any(row and row["n_frames"] for row in rows):
+        return
+    for row, frames in zip(rows, _frames(part.path), strict=True):
+        if row is None or not row["n_frames"]:
+            continue
+        if frames is not None and frames_fit(row, frames):
+            found.count(row[CHECKSUM])
+        else:
+            what = f"the features of {row['path']} are not what was written"
+            found.add_row(row["path"], part.path, damaged(part.path, what))
+
+
+def _frames(path: Path) -> Iterator[NDArray | None]:
+    """Yield the frames of each row, or None where they cannot be read; a row's own checksum says whether they fit."""
+    with pq.ParquetFile(path) as file:
+        for i in range(file.num_row_groups):
+            try:
+                yield from _split(file.read_row_group(i, [FEATURES])[FEATURES].combine_chunks())
+            except Exception:
+                yield from [None] * file.metadata.row_group(i).num_rows
+
+
+def _split(lists: pa.ListArray) -> list[NDArray]:
+    size, values = 1, lists.values
+    while pa.types.is_fixed_size_list(values.type):
+        size, values = size * values.type.list_size, values.flatten()
+    return np.split(values.to_numpy().reshape(-1, size), lists.offsets.to_numpy()[1:-1])
+
+
+def mend(out: Path) -> tuple[set[str], list[Part]]:
+    """Find the recordings whose features are damaged, and remove the parts of which not even the facts can be read.
+
+    Returns
+    -------
+    set of str
+        The recordings.
+    list of Part
+        Those parts.
+    """
+    broken, readable = [], set()
+    for part in parts_of(out):
+        try:
+            facts_of(part)
+            readable.add(part.path.name)
+        except CumelError:
+            part.path.unlink()
+            broken.append(part)
+    try:
+        index = read_index(out)
+    except CumelError:
+        index = []
+    gone = {row["path"] for row in index if row["file"] not in readable}
+    return gone | {row["path"] for row in examine_parts(out).rows}, broken
+
+
+def examine_part_index(out: Path, found: Findings) -> None:
+    """Read the index of parts that are finished."""
+    try:
+        if (out / INDEX).exists():
+            read_index(out)
+    except CumelError as error:
+        found.add_file(out / INDEX, CumelError(f"{out / INDEX}: damaged ({error}); {REWRITE}"))
+
+
+def read_index(out: Path) -> list[dict[str, str]]:
+    """Read which part holds each recording; a `CumelError` with the reason alone when the index is damaged."""
+    return read_sealed(out / INDEX, ["path", "file"]).to_pylist()
