@@ -43,7 +43,8 @@ def test_a_folder_is_searched_by_name(tree: Path) -> None:
 
 
 def test_a_file_is_taken_as_it_is(tree: Path) -> None:
-    assert resolve([tree / "c" / "notes.txt", tree / "gone.wav"]) == [tree / "c" / "notes.txt", tree / "gone.wav"]
+    (tree / "take.raw").touch()
+    assert resolve([tree / "take.raw", tree / "gone.wav"]) == [tree / "take.raw", tree / "gone.wav"]
 
 
 def test_a_recording_is_named_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """What a Ray worker does, without Ray: parts that are whole, a run that goes on from them, deadly recordings."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from cumel.esc50.extraction import parts as module
-from cumel.esc50.extraction.engine_ray import _Extractor
+from cumel.esc50.extraction.engine_ray import _batch, _Extractor
 from cumel.esc50.extraction.extract import config_of, extract
 from cumel.esc50.extraction.parts import FACTS, Plan, part_path, parts_of, plan, write_part_index
 from cumel.esc50.extraction.tries import Tries
@@ -42,8 +41,7 @@ def work(out: Path, todo: Plan, kind: str = "logmel", size: int = 4) -> list[dic
     stored = config_of(TINY, kind, "float32", CPU).dtype
     actor, rows = _Extractor(kind, stored, TINY, "cpu", out, todo.run, 2), []
     for i in range(0, len(todo.paths), size):
-        some = [os.fsencode(path) for path in todo.paths[i : i + size]]
-        rows += actor(pa.table({"path": some, "number": range(i, i + len(some))})).to_pylist()
+        rows += actor(_batch(range(len(todo.paths))[i : i + size], todo.paths)).to_pylist()
     return rows
 
 

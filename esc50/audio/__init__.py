@@ -1,5 +1,6 @@
 """Audio files: decode, mix down, resample, fit to a length; what is damaged is named."""
 
-from .recording import EXTENSIONS, Samples, fit_length, load, load_all, resample
+from .extensions import EXTENSIONS
+from .recording import Samples, fit_length, load, load_all, resample
 
 __all__ = ["EXTENSIONS", "Samples", "fit_length", "load", "load_all", "resample"]

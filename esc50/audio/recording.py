@@ -20,7 +20,6 @@ from .mp3 import WithLength, unstated_frames
 
 LOWEST_RATE, HIGHEST_RATE = 500, 2_000_000  # Hz; beyond lie damaged headers
 UNRECOGNISED, BAD_FILE, INTERNAL = 1, 7, (24, 29, 39)  # libsndfile's codes; a file that is no MP3 gets BAD_FILE
-EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 
 Samples = NDArray[np.float32]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,17 +16,23 @@ import pyarrow.parquet as pq
 
 from ...kernels import CumelError
 from ..files import commit, replacing, unwritable
-from ..store import StoreConfig, key_of
+from ..listing import RECORDING, Listing
+from ..store import StoreConfig
 from ..store.clips import Clip
 from ..store.formats import GROUP_BYTES, NUMBERS, table_of
-from ..store.shards import INDEX, SCHEMA, Row
+from ..store.places import PLACES, Places
+from ..store.rows import DROPPED, Tables, merged, upgraded, with_places
+from ..store.shards import INDEX, SCHEMA
+from .compare import Known, compare
 from .compute import failed
 from .job import Job, Result
 from .lock import LOCK
-from .resume import Facts, is_stale, not_both
+from .resume import not_both
+from .todo import Todo
 
 CONFIG, DATA = "ray.json", "data"
 FACTS = {field.name: field.type for field in SCHEMA if field.name not in ("shard", "offset")}  # of a recording
+INDEX_SCHEMA = pa.schema([*FACTS.items(), ("file", pa.string()), ("row", pa.int64())])
 
 
 class Part(NamedTuple):
@@ -36,14 +43,11 @@ class Part(NamedTuple):
     path: Path
 
 
-class Plan(NamedTuple):
+@dataclass
+class Plan(Todo):
     """What is left to do."""
 
-    paths: list[Path]
-    run: int  # number of this run
-    kept: int  # recordings whose rows stay
-    failed_before: int  # of the kept ones
-    notes: list[str]
+    run: int = 0  # number of this run
 
 
 def part_path(out: Path, run: int, first: int) -> Path:
@@ -57,7 +61,7 @@ def parts_of(out: Path) -> list[Part]:
     return sorted(Part(int(name[1]), int(name[2]), path) for name, path in names if name)
 
 
-def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, retry_errors: bool) -> Plan:
+def plan(out: Path, config: StoreConfig, paths: Sequence[Path], *, overwrite: bool, retry_errors: bool) -> Plan:
     """Find out what is left to do in a folder whose lock is held; makes it ready when it is new.
 
     Raises
@@ -74,36 +78,49 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
         if retry_errors:
             raise CumelError(f"{out}: holds no features to retry; leave --retry-errors away")
     elif overwrite:
-        for path in (out / INDEX, *(part.path for part in parts_of(out)), out / CONFIG):
+        for path in (out / INDEX, out / PLACES, *(part.path for part in parts_of(out)), out / CONFIG):
             path.unlink(missing_ok=True)
     else:
         notes = config.goes_on(out, CONFIG)
     (out / DATA).mkdir(exist_ok=True)
     if not (out / CONFIG).exists():
         config.save(out, CONFIG)
+    listing = Listing.of(paths)
+    todo = compare(listing.of_kind(RECORDING), rows_of(out), retry_errors=retry_errors)
+    if len(todo.places):
+        Places.load(out).changed(todo.places).save(out)
+    return Plan.of(listing, todo, notes, run=next_run(out))
+
+
+def next_run(out: Path) -> int:
+    """Return the number of a run that begins now."""
+    return 1 + max((part.run for part in parts_of(out)), default=-1)
+
+
+def rows_of(out: Path) -> Tables:
+    """Return what the parts say of their recordings now, without features: also the file, and which row of it."""
     found = parts_of(out)
-    done: dict[str, Facts] = {}
-    for part in found:
-        for row in facts_of(part, ("path", "status", "size", "mtime_ns")).to_pylist():
-            done[row["path"]] = (row["status"], (row["size"], row["mtime_ns"]))
-    todo: dict[str, Path] = {}
-    for path in paths:
-        key = key_of(path)
-        if key not in done or (retry_errors and is_stale(path, done[key])):
-            todo.setdefault(key, path)
-    kept = done.keys() - todo.keys()
-    failed_before = sum(done[key][0] == "error" for key in kept)
-    return Plan(list(todo.values()), 1 + max((part.run for part in found), default=-1), len(kept), failed_before, notes)
+
+    def tables(columns: list[str] | None) -> Iterator[pa.Table]:
+        for part in found:
+            table = facts_of(part, [name for name in INDEX_SCHEMA.names if columns is None or name in columns])
+            yield table
+
+    return with_places(tables, Places.load(out))
 
 
-def facts_of(part: Part, columns: Iterable[str] = FACTS) -> pa.Table:
-    """Read a part without its features."""
+def facts_of(part: Part, columns: Iterable[str]) -> pa.Table:
+    """Read a part without its features, with the file's name and the number of each row."""
     try:
         with pq.ParquetFile(part.path) as file:
-            return file.read(list(columns))
+            table = file.read([name for name in columns if name in FACTS])
+            n = file.metadata.num_rows
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise CumelError(f"{part.path}: not usable ({reason}); delete it to extract its recordings again") from None
+    table = table.append_column("file", pa.array([part.path.name] * n, pa.string()))
+    table = table.append_column("row", pa.array(range(n), pa.int64()))
+    return upgraded(table, INDEX_SCHEMA, list(columns))
 
 
 def write_part(path: Path, results: Iterable[Result], job: Job) -> list[Result]:
@@ -172,13 +189,21 @@ def sweep(out: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def drop(out: Path, job: Job) -> int:
+    """Take back the rows of what failed; returns how many there were."""
+    known = Known(rows_of(out))
+    failing = [row for _, row in known.rows(np.flatnonzero(known.failed), list(FACTS))]
+    nothing = np.empty((0, job.n_rows), job.stored)
+    clips = [Clip(row | {"status": DROPPED, "error": None}, nothing) for row in failing]
+    if clips:
+        with _whole(part_path(out, next_run(out), 0)) as part:
+            _write(part, None, clips).close()
+    return len(clips)
+
+
 def write_part_index(out: Path) -> None:
     """Write a row per recording: its facts, the file that holds it, and which row of that it is."""
-    rows: dict[str, Row] = {}
-    for part in parts_of(out):
-        for number, row in enumerate(facts_of(part).to_pylist()):
-            rows[row["path"]] = row | {"file": part.path.name, "row": number}
-    schema = pa.schema([*FACTS.items(), ("file", pa.string()), ("row", pa.int64())])
     sweep(out)
-    with replacing(out / INDEX) as part:
-        pq.write_table(pa.Table.from_pylist(list(rows.values()), schema=schema), part)
+    with replacing(out / INDEX) as part, pq.ParquetWriter(part, INDEX_SCHEMA) as writer:
+        for table in merged(rows_of(out)):
+            writer.write_table(table)

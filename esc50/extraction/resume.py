@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
 
 from ...kernels import CumelError
-from ..store import CONFIG, Keys, StoreConfig, is_store
-from ..store.shards import INDEX, Sidecar, shard_path, sidecars
-from .compute import look
+from ..listing import RECORDING, Listing
+from ..store import CONFIG, StoreConfig, is_store
+from ..store.places import PLACES, Places
+from ..store.shards import INDEX, Sidecar, rows_of, shard_path, sidecars
+from .compare import compare
 from .lock import LOCK
+from .todo import Todo
 
 
-class Plan(NamedTuple):
-    """What is left to do."""
+@dataclass
+class Plan(Todo):
+    """What is left to do in a store."""
 
-    new: list[Path]  # recordings that have no row
-    again: list[Path]  # that have one, and are extracted again
-    kept: int  # recordings whose rows stay
-    failed_before: int  # of the kept ones
-    number: int  # of the next shard
-    overwrites: bool  # what is there is removed once the first new shard is complete
-    notes: list[str]
+    number: int = 0  # of the next shard
+    overwrites: bool = False  # what is there is removed once the first new shard is complete
 
 
 def not_both(*, overwrite: bool, retry_errors: bool) -> None:
@@ -47,18 +47,24 @@ def check_place(out: Path, *, overwrite: bool, retry_errors: bool) -> None:
         raise CumelError(f"{out}: holds no features to retry; leave --retry-errors away")
 
 
-def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, retry_errors: bool) -> Plan:
+def plan(out: Path, config: StoreConfig, paths: Sequence[Path], *, overwrite: bool, retry_errors: bool) -> Plan:
     """Find out what is left to do in a folder whose lock is held; makes it a store when it is none.
 
-    A recording that has a row is never extracted twice, whatever else is in `paths`; one that is not in `paths` keeps
-    its row. So the same call goes on where the last one ended, and another list of recordings adds to the store.
+    A recording that has a row is not extracted again unless it changed, whatever else is in `paths`; one that is not in
+    `paths` keeps its row. So the same call goes on where the last one ended, and another list of recordings adds to the
+    store.
 
     Raises
     ------
     CumelError
         When the store holds other features, or a shard of it is damaged.
     """
-    for name in (".features-*.part", f".{INDEX}.part", f".{CONFIG}.part"):  # of a process that was killed
+    for name in (
+        ".features-*.part",
+        f".{INDEX}.part",
+        f".{CONFIG}.part",
+        f".{PLACES}.part",
+    ):  # of a process that was killed
         for old in out.glob(name):
             old.unlink()
     found = sidecars(out)
@@ -69,28 +75,26 @@ def plan(out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, 
     elif not started:
         config.save(out)
         found = []
+        (out / PLACES).unlink(missing_ok=True)
     if not (started and overwrite):
         _remove_orphans(out, found)
-    done = {} if overwrite else _done(out, found, retry_errors)
-    new, again, seen, key_of = [], [], set(), Keys()
-    for path in paths:
-        key = key_of(path)
-        if key in seen:
-            continue
-        seen.add(key)
-        if key not in done:
-            new.append(path)
-        elif retry_errors and is_stale(path, done[key]):
-            again.append(path)
-    kept, retried = len(done) - len(again), {key_of(path) for path in again}
-    failed = sum(status == "error" for key, (status, _) in done.items() if key not in retried)
+    _check_shards(out, found)
+    listing = Listing.of(paths)
+    todo = compare(listing.of_kind(RECORDING), rows_of([] if overwrite else found), retry_errors=retry_errors)
+    if len(todo.places):
+        (out / INDEX).unlink(missing_ok=True)
+        Places.load(out).changed(todo.places).save(out)
     number = 0 if overwrite else 1 + max((one.number for one in found), default=-1)
-    return Plan(new, again, kept, failed, number, started and overwrite, notes)
+    return Plan.of(listing, todo, notes, number=number, overwrites=started and overwrite)
 
 
 def clear(out: Path, config: StoreConfig) -> None:
     """Remove the old store's files and begin the new one; what is being written stays."""
-    for path in [out / INDEX, *(one.path for one in reversed(sidecars(out)))]:  # from now on none of it counts
+    for path in [
+        out / INDEX,
+        out / PLACES,
+        *(one.path for one in reversed(sidecars(out))),
+    ]:  # from now on none of it counts
         path.unlink(missing_ok=True)
     config.save(out)
     _remove_orphans(out, [])
@@ -104,20 +108,11 @@ def _remove_orphans(out: Path, found: list[Sidecar]) -> None:
             path.unlink()
 
 
-Facts = tuple[str, tuple[int, int] | None]  # of a row: status, and size and time of change where they matter
-
-
-def _done(out: Path, found: list[Sidecar], with_facts: bool) -> dict[str, Facts]:
-    """Return the recordings that have a row, the last one where there are several."""
-    done: dict[str, Facts] = {}
+def _check_shards(out: Path, found: list[Sidecar]) -> None:
+    """Compare shards with the frames that are due, with a `CumelError`."""
     for sidecar in found:
-        table = sidecar.read(["path", "status", "n_frames", *(("size", "mtime_ns") if with_facts else ())])
-        n_frames = pc.sum(table["n_frames"]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
+        n_frames = pc.sum(sidecar.read(["n_frames"])["n_frames"]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
         _check_shard(shard_path(out, sidecar.number), n_frames, sidecar)
-        facts = zip(table["size"].to_pylist(), table["mtime_ns"].to_pylist(), strict=True) if with_facts else None
-        for path, status in zip(table["path"].to_pylist(), table["status"].to_pylist(), strict=True):
-            done[path] = (status, next(facts) if facts else None)
-    return done
 
 
 def _check_shard(path: Path, n_frames: int, sidecar: Sidecar) -> None:
@@ -132,10 +127,3 @@ def _check_shard(path: Path, n_frames: int, sidecar: Sidecar) -> None:
             f"{path}: damaged: {n_frames} frames are due, found {there}; delete {sidecar.path.name} to extract its "
             "recordings again"
         )
-
-
-def is_stale(path: Path, facts: Facts) -> bool:
-    """Whether a recording failed, or is not the file that it was; one that is gone keeps what it has."""
-    status, before = facts
-    *now, _ = look(path)
-    return status == "error" or (tuple(now) != before and now[0] >= 0)

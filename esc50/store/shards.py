@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from ...kernels import CumelError
 from ..files import EarlyFlush, commit, part_of, replacing, unwritable, write_all
+from . import rows
+from .places import NO_PLACES, Places
+from .rows import Tables, upgraded, with_places
 
 SHARD_BYTES = 128 << 20  # a shard ends with the recording that reaches one of these two,
 SHARD_ROWS = 16384  # so that where it ends depends on the recordings alone
@@ -24,15 +27,19 @@ INDEX_ROWS = 1 << 16  # of the index that are written at once
 INDEX = "index.parquet"
 SCHEMA = pa.schema(
     [
-        ("path", pa.string()),  # absolute
+        ("path", pa.string()),  # absolute, as it was found
+        ("name", pa.string()),  # below the folder, or in the list, that was given
+        ("real", pa.string()),  # what path leads to, where that is another one
+        ("also", pa.list_(pa.string())),  # other paths that lead there
         ("size", pa.int64()),  # bytes
         ("mtime_ns", pa.int64()),
+        ("fingerprint", pa.int64()),  # of the file's content; null where none could be taken
         ("sr", pa.int32()),  # of the features, Hz
         ("n_samples", pa.int64()),  # at sr
         ("shard", pa.int32()),
         ("offset", pa.int64()),  # first frame in the shard
         ("n_frames", pa.int64()),
-        ("status", pa.string()),  # ok, silent or error
+        ("status", pa.string()),  # ok, silent or error; in a sidecar also dropped
         ("error", pa.string()),
     ]
 )
@@ -49,7 +56,8 @@ class Sidecar(NamedTuple):
     def read(self, columns: list[str] | None = None) -> pa.Table:
         """Read it, or some of its columns; a `CumelError` when it is damaged."""
         try:
-            return pq.read_table(self.path, columns=columns)
+            with pq.ParquetFile(self.path) as file:
+                return upgraded(file.read(columns), SCHEMA, columns)
         except (OSError, pa.ArrowException) as error:
             reason = str(error).splitlines()[0]
             raise CumelError(f"{self.path}: not usable ({reason}); delete it to extract its recordings again") from None
@@ -75,17 +83,16 @@ def sidecars(folder: Path) -> list[Sidecar]:
     return sorted(found)
 
 
+def rows_of(found: list[Sidecar]) -> Tables:
+    """Return the rows of a store's sidecars as they are now."""
+    places = Places.load(found[0].path.parent) if found else Places(NO_PLACES)
+    return with_places(lambda columns: (one.read(columns) for one in found), places)
+
+
 def merged(found: list[Sidecar]) -> Iterator[pa.Table]:
     """Yield the rows of all sidecars, each recording's once, where it came first; what was extracted again counts."""
-    later = {row["path"]: row for one in found if one.again for row in one.read().to_pylist()}
     held: list[pa.Table] = []
-    for sidecar in found:
-        if sidecar.again:
-            continue
-        table = sidecar.read()
-        if later:
-            rows = [later.get(row["path"], row) for row in table.to_pylist()]
-            table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    for table in rows.merged(rows_of(found)):
         held.append(table)
         if sum(map(len, held)) >= INDEX_ROWS:
             yield pa.concat_tables(held)
