@@ -103,7 +103,7 @@ class _Found:
             self.nothing, self.builder.missing = self.nothing or why, self.builder.missing or why
         elif not n_there:
             self.builder.missing = self.builder.missing or (
-                f"{name}: none of the {len(kinds) - before} paths in it is there, such as {os.path.join(root, path)}; "
+                f"{name}: none of its paths is there, such as {os.path.join(root, path)}; "
                 "a list has a path on each line, or a column of them, relative to its own folder"
             )
 

@@ -29,6 +29,8 @@ def from_manifest(manifest: Path) -> Iterator[str]:
             if not name or "\0" in name:
                 raise CumelError(f"{manifest}: row {number} names no file; fill it in, or leave the row out")
             yield name
+    except CumelError:
+        raise
     except OSError as error:
         raise CumelError(f"{manifest}: {error.strerror or error}; check the path and its permissions") from None
     except (csv.Error, pa.ArrowException, ValueError, RecursionError) as error:
@@ -56,8 +58,8 @@ def _from_parquet(manifest: Path) -> Iterator[str | None]:
 def _from_json_lines(manifest: Path) -> Iterator[str | None]:
     column = None
     with manifest.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        for line in file:
-            if not line.strip():
+        for line in map(str.strip, file):
+            if not line:
                 continue
             row = json.loads(line)
             if not isinstance(row, dict):

@@ -19,11 +19,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..listing import LINKED, Listing
-from ..naming import DIGEST, Digests, Keys, digest, digests_of, escaped, unescaped
+from ..naming import Digests, Keys, digest, digests_of, escaped, unescaped
 from ..store.places import BLOCK, SCHEMA, Places, keys_of
 from ..store.rows import DROPPED, Tables, rows_at, with_places
 from ..store.shards import SCHEMA as ROW
 from .looks import fingerprint, look
+from .moves import Gone
 
 MOST_NAMED = 10_000  # rows that a report names
 SCHEMA_OF_ROWS = pa.schema([ROW.field(name) for name in ("path", "real", "status", "size", "mtime_ns", "fingerprint")])
@@ -119,8 +120,8 @@ class _Comparing:
         for i in self._kept().tolist():
             size, mtime_ns, _ = look(found.text(i))
             self.changed[i] = size >= 0 and (size, mtime_ns) != self._facts(i)
-            if size < 0:
-                self._say_gone(escaped(found.text(i)))
+            if size < 0 <= self._facts(i)[0]:
+                self._say_gone(escaped(found.absolute(i)))
 
     def _kept(self) -> Numbers:
         """Return the recordings that have a row."""
@@ -170,44 +171,27 @@ class _Comparing:
     def by_content(self) -> None:
         """Find the rows whose recordings are gone, and recognise those under new names."""
         rest, key_of = self.rest, Keys()
-        gone, names, lasts = [], [], []
+        rest = rest[self.known.size[rest] >= 0]  # the others never were there
+        rows, names, lasts = [], [], []
         for row, facts in self.known.rows(rest, ["path", "real", "name"]):
             key = facts["real"] or facts["path"]
             if key_of(unescaped(key)) != key or not os.path.lexists(unescaped(key)):
-                gone.append(row)
+                rows.append(row)
                 names.append(digest(facts["name"]))
                 lasts.append(digest(Path(facts["path"]).name))
-        if gone:
-            self._match(np.array(gone), np.array(names, DIGEST), np.array(lasts, DIGEST))
-
-    def _match(self, gone: Numbers, names: NDArray, lasts: NDArray) -> None:
-        known, found = self.known, self.found
-        order = np.argsort(known.size[gone], kind="stable")
-        gone, names, lasts = gone[order], names[order], lasts[order]
-        sizes, free = known.size[gone], np.ones(len(gone), bool)
+        if not rows:
+            return
+        known, numbers = self.known, np.array(rows)
+        facts_of = (known.size[numbers], known.mtime_ns[numbers], known.fingerprint[numbers], known.printed[numbers])
+        gone = Gone(numbers, names, lasts, *facts_of)
         for i in self.new.tolist():
-            path = found.text(i)
-            size, mtime_ns, _ = look(path)
-            begin, end = np.searchsorted(sizes, [size, size + 1])
-            some = begin + np.flatnonzero(free[begin:end])
-            if size < 0 or not len(some):
-                continue
-            name, last = (np.array(digest(escaped(text)), DIGEST) for text in (found.name(i), Path(path).name))
-            rows = gone[some]
-            same_last = lasts[some] == last
-            dated = ~known.printed[rows] & (known.mtime_ns[rows] == mtime_ns) & same_last  # from before fingerprints
-            printed = known.printed[rows] & (same_last | (size > 0))
-            if printed.any():
-                printed &= known.fingerprint[rows] == fingerprint(path)
-            usable = np.flatnonzero(dated | printed)
-            if len(usable):
-                best = usable[np.argmax(2 * (names[some[usable]] == name) + same_last[usable])]
-                free[some[best]] = False
-                self.row[i], self.elsewhere[i] = rows[best], True
+            row = gone.take(self.found.text(i), escaped(self.found.name(i)))
+            if row is not None:
+                self.row[i], self.elsewhere[i] = row, True
                 self.n_moved += 1
-        left = np.sort(gone[free])
+        left = numbers[gone.free]
         self.gone += len(left)
-        for _, facts in self.known.rows(left[: MOST_NAMED - len(self.gone_names)], ["path", "real"]):
+        for _, facts in known.rows(left[: MOST_NAMED - len(self.gone_names)], ["path", "real"]):
             self.gone_names.append(facts["path"])
 
     def names(self) -> None:

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from ..store.rows import upgraded
+from ..store.shards import SCHEMA
 from .compare import MOST_NAMED
 
 
 def copies_in(index: Path) -> tuple[int, list[tuple[str, str]]]:
     """Count the copies in an index; returns also the path of each and of what it is like, for the first ones."""
     with pq.ParquetFile(index) as file:
-        table = file.read(["size", "fingerprint"])
+        columns = ["size", "fingerprint"]
+        table = upgraded(file.read(columns), SCHEMA, columns)
         looks = np.stack([table["size"].to_numpy(), table["fingerprint"].fill_null(0).to_numpy()], axis=1)
         numbers = np.flatnonzero((looks[:, 0] > 0) & table["fingerprint"].is_valid().to_numpy())
         order = numbers[np.lexsort((numbers, *looks[numbers].T))]
