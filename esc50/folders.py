@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -124,8 +123,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
-
-
-def shown(counts: Counter[str]) -> str:
-    """Say what was left out."""
-    return ", ".join(f"{n} {what}" for what, n in sorted(counts.items(), key=lambda one: (-one[1], one[0])))

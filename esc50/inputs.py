@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from ..kernels import CumelError
 from .audio import EXTENSIONS
-from .folders import HIDDEN, SYSTEM, Search, is_audio, left_out, shown
-from .listing import MISSING, UNUSABLE, Builder, Listing
+from .folders import HIDDEN, SYSTEM, Search, is_audio, left_out
+from .listing import MISSING, UNUSABLE, Builder, Listing, shown
 from .manifests import MANIFESTS, from_manifest
 
 STDIN = "-"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, overload
@@ -20,6 +20,11 @@ from .naming import DIGEST, MOST_FOLDERS, RealPaths, absolute, digest, escaped
 
 RECORDING, UNUSABLE, MISSING = range(3)  # kinds of entries: the last two are only named in a report
 LINKED = 4  # is added to the kind of what was reached by a link
+
+
+def shown(counts: Mapping[str, int]) -> str:
+    """Say what was left out."""
+    return ", ".join(f"{n} {what}" for what, n in sorted(counts.items(), key=lambda one: (-one[1], one[0])))
 
 
 class Recording(NamedTuple):
@@ -136,9 +141,10 @@ class Listing(Sequence[Path]):
         """Yield the entries."""
         return map(self.recording, range(len(self)))
 
-    def linked(self, number: int) -> bool:
-        """Whether an entry has another name than its real path."""
-        return bool(self.kinds[number] & LINKED) or int(self._nodes[number]) in self._also
+    @property
+    def linked(self) -> NDArray[np.bool_]:
+        """Which entries have another name than their real path."""
+        return (self.kinds & LINKED > 0) | np.isin(self._nodes, list(self._also))
 
     def take(self, numbers: NDArray) -> Listing:
         """Return some of the entries; they do not tell what was left out."""

@@ -93,13 +93,14 @@ def test_a_killed_worker_costs_nothing(cluster: str, paths: list[Path], tmp_path
 
     again = extract_on_ray(paths, out, TINY, address=cluster, quiet=True)
     assert (again["files"], again["kept"], again["failed_before"]) == (0, N_FILES, 1)
-    moved = [path.rename(path.with_name(f"moved-{path.name}")) for path in paths]
+    folder = paths[0].parent
+    folder.rename(tmp_path / "moved")
+    moved = [tmp_path / "moved" / path.name for path in paths]
     again = extract_on_ray(moved, out, TINY, address=cluster, quiet=True, drop_errors=True)
     assert (again["files"], again["moved"], again["dropped"]) == (0, N_FILES, 1)
     kept = [path for path in moved if path.stat().st_size]
     assert pq.read_table(out / "index.parquet")["path"].to_pylist() == list(map(str, kept))
-    for path in moved:
-        path.rename(path.with_name(path.name.removeprefix("moved-")))
+    (tmp_path / "moved").rename(folder)
     with pytest.raises(CumelError, match="n_mels=16, not 12; --overwrite starts over"):
         extract_on_ray(paths, out, TINY.replace(n_mels=12), address=cluster)
     with pytest.raises(UnavailableError, match="the Ray cluster has no GPU"):

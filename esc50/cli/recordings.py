@@ -84,7 +84,9 @@ def verify(
     from ..inputs import resolve
     from ..verify import verify as run
 
-    report = run(resolve(inputs), cfg, choose(device), workers)
+    found = resolve(inputs)
+    show.left_out(found)
+    report = run(found, cfg, choose(device), workers)
     show.verification(report, as_json)
     raise typer.Exit(0 if report["passed"] else 1)
 
@@ -101,6 +103,8 @@ def plot(
     from ..draw import draw_files
     from ..inputs import resolve
 
-    report = draw_files(resolve(inputs), cfg, out)
+    found = resolve(inputs)
+    show.left_out(found)
+    report = draw_files(found, cfg, out)
     show.plotted(report, as_json)
     raise typer.Exit(1 if report["failures"] else 0)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from ..listing import Listing
 
 MOST_ROWS = 20  # of a list on the screen; --json has them all
 
@@ -84,6 +87,14 @@ def _say_extracted(report: dict[str, Any]) -> None:
         print(f"nothing to do: {report['store']} holds all {kept} files{before}")
     if report["dropped"]:
         print(f"dropped: {_count(report['dropped'], 'row')} of failures")
+
+
+def left_out(found: Listing) -> None:
+    """Say what searched folders had besides recordings."""
+    from ..listing import shown
+
+    if found.left_out:
+        print(f"left out: {shown(found.left_out)}", file=sys.stderr)
 
 
 def verification(report: dict[str, Any], json_only: bool) -> None:

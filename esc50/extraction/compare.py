@@ -9,6 +9,7 @@ content: size and fingerprint. A path that leads elsewhere than it did is the sa
 from __future__ import annotations
 
 import os
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ class _Comparing:
         self.changed = np.zeros(len(found), bool)
         self.elsewhere = np.zeros(len(found), bool)  # its row says another place
         self.gone = 0
-        for i in self._kept().tolist():
+        for i in map(int, self._kept()):
             size, mtime_ns, _ = look(found.text(i))
             self.changed[i] = size >= 0 and (size, mtime_ns) != self._facts(i)
             if size < 0 <= self._facts(i)[0]:
@@ -172,19 +173,19 @@ class _Comparing:
         """Find the rows whose recordings are gone, and recognise those under new names."""
         rest, key_of = self.rest, Keys()
         rest = rest[self.known.size[rest] >= 0]  # the others never were there
-        rows, names, lasts = [], [], []
+        rows, names, lasts = array("q"), bytearray(), bytearray()  # of all, so that millions fit
         for row, facts in self.known.rows(rest, ["path", "real", "name"]):
             key = facts["real"] or facts["path"]
             if key_of(unescaped(key)) != key or not os.path.lexists(unescaped(key)):
                 rows.append(row)
-                names.append(digest(facts["name"]))
-                lasts.append(digest(Path(facts["path"]).name))
+                names += digest(facts["name"])
+                lasts += digest(Path(facts["path"]).name)
         if not rows:
             return
-        known, numbers = self.known, np.array(rows)
+        known, numbers = self.known, np.array(rows, np.int64)
         facts_of = (known.size[numbers], known.mtime_ns[numbers], known.fingerprint[numbers], known.printed[numbers])
         gone = Gone(numbers, names, lasts, *facts_of)
-        for i in self.new.tolist():
+        for i in map(int, self.new):
             row = gone.take(self.found.text(i), escaped(self.found.name(i)))
             if row is not None:
                 self.row[i], self.elsewhere[i] = row, True
@@ -198,12 +199,10 @@ class _Comparing:
         """Take note of other places and other names of rows."""
         found, known = self.found, self.known
         has = np.flatnonzero(self.row >= 0)
-        has = has[np.argsort(self.row[has])].tolist()
-        odd = [
-            i for i in has if self.elsewhere[i] or found.linked(i) or known.path[self.row[i]] != known.key[self.row[i]]
-        ]
-        rows = known.rows(self.row[np.array(odd, np.int64)], ["path", "real", "name", "also", "error"])
-        for i, (_, facts) in zip(odd, rows, strict=True):
+        odd = self.elsewhere[has] | found.linked[has] | (known.path[self.row[has]] != known.key[self.row[has]])
+        odd = has[odd][np.argsort(self.row[has[odd]])]
+        rows = known.rows(self.row[odd], ["path", "real", "name", "also", "error"])
+        for i, (_, facts) in zip(map(int, odd), rows, strict=True):
             one, path = found.recording(i), escaped(found.absolute(i))
             key = facts["real"] or facts["path"]
             here = [path, *one.also]
@@ -238,7 +237,8 @@ class _Comparing:
         failed[has], dropped[has] = known.failed[self.row[has]], known.dropped[self.row[has]]
         again = self.changed | dropped | (failed & retry_errors)
         failing, places = np.sort(self.row[failed & ~again]), self.changes.table()
-        known.tables = with_places(known.tables, Places(places))
+        if len(failing):
+            known.tables = with_places(known.tables, Places(places))
         facts = known.rows(failing[:MOST_NAMED], ["path", "real", "error"])
         return Comparison(
             new=found.take(np.flatnonzero(~has)),

@@ -22,8 +22,8 @@ class Gone:
     ----------
     rows : ndarray [n]
         Their numbers.
-    names, lasts : list of bytes
-        Digests of their names, and of the last parts of their paths.
+    names, lasts : bytearray
+        Digests of their names, and of the last parts of their paths, one after another.
     size, mtime_ns, fingerprint, printed : ndarray [n]
         Of their files; `printed` says which have a fingerprint.
     """
@@ -31,8 +31,8 @@ class Gone:
     def __init__(
         self,
         rows: NDArray[np.int64],
-        names: list[bytes],
-        lasts: list[bytes],
+        names: bytearray,
+        lasts: bytearray,
         size: NDArray[np.int64],
         mtime_ns: NDArray[np.int64],
         fingerprint: NDArray[np.int64],
@@ -40,8 +40,8 @@ class Gone:
     ) -> None:
         self.rows, self.free = rows, np.ones(len(rows), bool)
         self._size, self._sizes, self._printed = size, np.unique(size), printed
-        self._lasts = np.array(lasts, DIGEST)
-        self._by_name = Digests(np.array(names, DIGEST))
+        self._lasts = np.frombuffer(lasts, DIGEST)
+        self._by_name = Digests(np.frombuffer(names, DIGEST))
         self._look = np.where(printed, fingerprint, mtime_ns)  # the two are so many that they hardly ever meet
         self._order = np.argsort(self._look, kind="stable")
         self._sorted = self._look[self._order]

@@ -9,8 +9,7 @@ from typing import Any, Self
 
 from ...kernels import InputError
 from ..audio import load
-from ..folders import shown
-from ..listing import UNUSABLE, Listing
+from ..listing import UNUSABLE, Listing, shown
 from .compare import Comparison
 from .copies import copies_in
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from ...kernels import CumelError
 from ..files import replacing
@@ -69,7 +70,7 @@ class Places:
         at = self._where.last(digests_of((keys_of(table) if keys is None else keys).to_pylist()))
         if (at < 0).all():
             return table
-        now = self.table.take(pa.array(at, mask=at < 0))
+        now = self._taken(at)
         stays = pc.is_null(now["path"])  # pyright: ignore[reportAttributeAccessIssue]
         for name in table.column_names:
             if name in ("path", "name", "size", "mtime_ns", "also", "error"):
@@ -81,10 +82,24 @@ class Places:
             table = table.set_column(table.column_names.index(name), name, values)
         return table
 
+    def _taken(self, at: NDArray[np.int64]) -> pa.Table:
+        """Return some rows, null where there is none; `Table.take` would copy all of the table first."""
+        wanted, place = np.unique(at[at >= 0], return_inverse=True)
+        some, start = [], 0
+        for batch in self.table.to_batches():
+            ends = np.searchsorted(wanted, [start, start + len(batch)])
+            some.append(batch.take(pa.array(wanted[ends[0] : ends[1]] - start)))
+            start += len(batch)
+        every = np.zeros(len(at), np.int64)
+        every[at >= 0] = place
+        return pa.Table.from_batches(some, SCHEMA).take(pa.array(every, mask=at < 0))
+
     def changed(self, changes: pa.Table) -> Places:
         """Return these with `changes` of the rows as they are now."""
         later, table = Places(changes), self.table
+        if not len(table):
+            return later
         keys = pc.coalesce(keys_of(table), table["key"])  # pyright: ignore[reportAttributeAccessIssue]
         known = self._where.last(digests_of(changes["key"].to_pylist())) >= 0
         more = changes.filter(pa.array(~known))
-        return Places(pa.concat_tables([later.apply(table, keys), more]).combine_chunks())
+        return Places(pa.concat_tables([later.apply(table, keys), more]))
