@@ -78,6 +78,10 @@ def test_a_link_that_leads_elsewhere_now_is_the_same_recording_changed(tmp_path:
     assert (report["files"], report["changed"], report["moved"], report["gone"]) == (1, 1, 0, 0)
     assert [row["path"] for row in Store(out).rows] == order
     np.testing.assert_array_equal(Store(out)["cat.wav"], tiny_log_mel(data / "train" / "cat.wav"))
+    (data / "train" / "dog.wav").unlink()
+    (data / "train" / "dog.wav").symlink_to(noise(tmp_path / "dog.wav", 8))
+    run(out, data)
+    np.testing.assert_array_equal(Store(out)[data / "train" / "dog.wav"], tiny_log_mel(tmp_path / "dog.wav"))
 
 
 def mv(old: Path, new: Path) -> None:
@@ -212,6 +216,15 @@ def test_every_name_has_its_own_key(tmp_path: Path) -> None:
         path = tmp_path / os.fsdecode(name)
         for asked in (path, path.name):
             np.testing.assert_array_equal(store[asked], expected[name])
+
+
+def test_a_row_is_found_by_its_own_path(tmp_path: Path) -> None:
+    for number, name in enumerate((b"caf\xe9.wav", rb"back\slash.wav", b"a\nb.wav")):
+        noise(tmp_path / "in.wav", number).rename(tmp_path / os.fsdecode(name))
+    run(tmp_path / "out", tmp_path)
+    store = Store(tmp_path / "out")
+    for row in store.rows:
+        assert store.row(row["path"]) == store.row(row["name"]) == row
 
 
 def test_a_name_in_another_unicode_form_is_found(tmp_path: Path) -> None:

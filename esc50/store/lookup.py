@@ -41,8 +41,13 @@ class Lookup:
         if not text:
             return np.empty(0, np.int64)
         name = escaped(os.path.normpath(text))
-        for names, wanted in ((self._paths, escaped(absolute(text))), (self._paths, key_of(text)), (self._names, name)):
-            if len(rows := names.all(wanted)):
+        written = os.fsencode(text).decode("utf-8", "backslashreplace")  # as a row says it, where the name is any bytes
+        for wanted in (escaped(absolute(text)), key_of(text), written):
+            if len(rows := self._paths.all(wanted)):
+                own = rows[[row["path"] == wanted for row in self._index.take(rows).to_pylist()]]
+                return own if len(own) else rows  # a link may lead elsewhere than it did
+        for wanted in (name, written):
+            if len(rows := self._names.all(wanted)):
                 return rows
         for form in (str, _composed):
             if len(rows := self._ending(form(name), form)):
