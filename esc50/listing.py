@@ -154,7 +154,11 @@ class Listing(Sequence[Path]):
 
     def of_kind(self, kind: int) -> Listing:
         """Return the entries of a kind."""
-        return self.take(np.flatnonzero(self.kinds & ~np.uint8(LINKED) == kind))
+        return self.where(self.kinds & ~np.uint8(LINKED) == kind)
+
+    def where(self, wanted: NDArray[np.bool_]) -> Listing:
+        """Return the entries that are wanted."""
+        return self if wanted.all() else self.take(np.flatnonzero(wanted))
 
 
 @dataclass
@@ -214,9 +218,9 @@ class Builder:
         digests = np.frombuffer(self.digests, DIGEST)
         _, first, group = np.unique(digests, return_index=True, return_inverse=True)
         first_of = first[group]
-        kept = np.flatnonzero(first_of == np.arange(len(nodes)))
-        found = Listing(self.names, nodes[kept], kinds[kept], digests[kept])
-        for number in np.flatnonzero(first_of != np.arange(len(nodes))):
+        kept = first_of == np.arange(len(nodes))
+        found = Listing(self.names, nodes, kinds, digests).where(kept)
+        for number in np.flatnonzero(~kept):
             one, other = int(nodes[first_of[number]]), int(nodes[number])
             if self.same(other, one):
                 found._also.setdefault(one, []).append(other)

@@ -40,7 +40,7 @@ class Known:
         self.tables = tables
         blocks = [_columns(SCHEMA_OF_ROWS.empty_table())]
         blocks += [_columns(table) for table in tables(SCHEMA_OF_ROWS.names)]
-        all_of = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+        all_of = {name: np.concatenate([block.pop(name) for block in blocks]) for name in list(blocks[0])}
         n = len(all_of["key"])
         _, last = np.unique(all_of["key"][::-1], return_index=True)
         self.numbers: Numbers = np.sort(n - 1 - last)  # of the rows, over all tables
@@ -241,9 +241,9 @@ class _Comparing:
             known.tables = with_places(known.tables, Places(places))
         facts = known.rows(failing[:MOST_NAMED], ["path", "real", "error"])
         return Comparison(
-            new=found.take(np.flatnonzero(~has)),
-            again=found.take(np.flatnonzero(again)),
-            todo=found.take(np.flatnonzero(~has | again)),
+            new=found.where(~has),
+            again=found.where(again),
+            todo=found.where(~has | again),
             kept=int((~known.dropped).sum() - (again & ~dropped).sum()),
             failed_before=len(failing),
             failures=[{"path": row["path"], "error": row["error"]} for _, row in facts],
