@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cumel import kernels
-from cumel.kernels import CumelError, LogMel, UnavailableError, log_mel
+from cumel.kernels import CumelError, UnavailableError, log_mel
 
 from signals import CONFIGS, SMALL, signal
 
@@ -76,12 +76,6 @@ def test_gradients_reach_packed_clips() -> None:
 def test_refuses_lengths_that_do_not_fit(function: Function, lengths: list[Any], message: str) -> None:
     with pytest.raises(CumelError, match=f"^{message}"):
         function(packed()[0], SMALL, lengths)
-
-
-def test_the_layer_takes_no_packed_clips() -> None:
-    y = torch.from_numpy(packed()[0])
-    with pytest.raises(CumelError, match=r"^lengths has shape \(4,\): give one number per clip, \(\)$"):
-        LogMel(SMALL)(y, torch.tensor(LENGTHS))
 
 
 @pytest.mark.parametrize("dtype", ["float16", np.float16, torch.float16, np.dtype("float16")])

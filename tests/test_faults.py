@@ -15,10 +15,11 @@ from cumel.esc50 import verify
 from cumel.esc50.audio.reading import Clip
 from cumel.esc50.cli import main
 from cumel.esc50.extraction import batches, compute
-from cumel.esc50.extraction.engine_ray import ENDS, RETURNED, _Extractor
+from cumel.esc50.extraction.engine_ray import ENDS, RETURNED, _batch, _Extractor
 from cumel.esc50.extraction.extract import extract
 from cumel.esc50.extraction.job import KINDS, Job, Result
 from cumel.esc50.faults import device_fault
+from cumel.esc50.listing import Listing
 from cumel.esc50.store import Store
 from cumel.kernels import CumelError, UnavailableError, cuda, plan
 from cumel.kernels.plan import Stage
@@ -243,8 +244,6 @@ def test_a_missing_package_is_no_fault_of_a_recording(tmp_path: Path, monkeypatc
 def test_an_actor_answers_with_the_line(
     name: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pyarrow as pa
-
     error, _, message = FAULTS[name]
 
     def fail(*_: object) -> None:
@@ -254,7 +253,7 @@ def test_an_actor_answers_with_the_line(
     (tmp_path / "data").mkdir()
     monkeypatch.setattr(compute, "of_samples", fail)
     actor = _Extractor("logmel", "float32", TINY, "cpu", tmp_path, 0, 1)
-    answer = actor(pa.table({"path": [bytes(path)], "number": [0]}))
+    answer = actor(_batch(range(1), Listing.of([path])))
     assert answer.schema == RETURNED
     assert answer["number"].to_pylist() == [number]
     assert ENDS[number].exit_code == FAULTS[name][1]
