@@ -79,7 +79,7 @@ class LogMel(nn.Module):
         self._config = cfg.to_json()  # what the operator takes; torch.compile sees a constant
 
     def forward(self, y: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Compute the features of float32 or int16 clips, padded when their `lengths` differ."""
+        """Compute the features of float32 or int16 clips, padded when their `lengths` differ, as `log_mel` does."""
         if lengths is not None and lengths.shape != y.shape[:-1]:
             raise CumelError(
                 f"lengths has shape {tuple(lengths.shape)}: give one number per clip, {tuple(y.shape[:-1])}"

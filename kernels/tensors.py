@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .config import FeatureConfig
+from .errors import CumelError
 from .filterbank import dct_matrix, mel_matrix, window
 
 
@@ -31,17 +33,34 @@ def dct_weights(cfg: FeatureConfig, device: torch.device) -> Tensor:
 
 
 def _constant(values: np.ndarray, device: torch.device) -> Tensor:
+    return resident(values.astype(np.float32), device)
+
+
+def resident(values: np.ndarray, device: torch.device) -> Tensor:
+    """Copy an array to a device, to stay there: when this returns it is there for every stream.
+
+    Raises
+    ------
+    CumelError
+        While a CUDA graph is being captured, for whose replays alone memory is given out.
+    """
+    source = torch.from_numpy(np.array(values))  # plans are shared, and read-only
     with torch.inference_mode(False):  # a tensor made in that mode could not serve autograd later
-        return torch.from_numpy(values.astype(np.float32)).to(device)
+        if device.type != "cuda":
+            return source.to(device)
+        if torch.cuda.is_current_stream_capturing():
+            raise CumelError("a CUDA graph is being captured: compute once before with this config, on any stream")
+        # torch.compile's graphs own what the thread that warms them up takes: not this, which outlives them.
+        with ThreadPoolExecutor(1) as aside:
+            return aside.submit(source.to, device).result()
 
 
-def mirrored(n_samples: int, first: int, last: int) -> Tensor:
-    """Index of samples `first` to `last` of a clip mirrored at both ends.
+def mirrored(n_samples: int | Tensor, first: int, last: int, device: torch.device | None = None) -> Tensor:
+    """Index of samples `first` to `last` of a clip mirrored at both ends; of several with ``n_samples`` [n_clips, 1].
 
     Unlike in `torch.nn.functional.pad`, any clip may be mirrored any number of times, as in NumPy.
     """
-    if n_samples == 1:
-        return torch.zeros(last - first, dtype=torch.long)
     period = 2 * (n_samples - 1)
-    index = torch.arange(first, last).remainder_(period)
+    period = period.clamp(min=1) if isinstance(period, Tensor) else max(1, period)  # of one sample: 1, all multiples
+    index = torch.arange(first, last, device=device).remainder(period)
     return torch.minimum(index, period - index)
