@@ -16,6 +16,7 @@ from .frontend import Argument, Frontend
 from .plan import SHARED_LIMIT, Grid, Kernel
 from .tensors import resident
 
+CARVEOUT = -1  # percent of the L1 cache to be shared memory; -1: as the driver thinks best
 OPTIONS = ("-std=c++17", "-fmad=false")  # the sources say where to fuse, so the bits do not depend on the compiler
 
 
@@ -82,6 +83,7 @@ def _by_value(argument: Argument) -> np.generic:
 def _function(kernel: Kernel, device: torch.device) -> Any:  # noqa: ARG001, a function belongs to a device
     function = _cupy().RawModule(code=kernel.text(), options=OPTIONS).get_function(kernel.entry)
     function.max_dynamic_shared_size_bytes = SHARED_LIMIT
+    function.preferred_shared_memory_carveout = CARVEOUT
     return function
 
 

@@ -130,6 +130,26 @@ def mel_image(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: 
     return _apply("mel_image", y, cfg, lengths, device)
 
 
+def unchecked_image(y: Tensor, cfg: FeatureConfig, lengths: Lengths = None) -> tuple[Tensor, Tensor]:
+    """Compute `mel_image` of clips on a CUDA device without waiting for what it refuses.
+
+    Parameters
+    ----------
+    y : Tensor [n_clips, n_samples] or [n]
+    cfg : FeatureConfig
+    lengths : int array, optional
+        As for `stft`.
+
+    Returns
+    -------
+    images : Tensor [n_clips, n_mels, n_frames], uint8
+    loudest : Tensor [n_clips], float32
+        Largest mel value of each clip. Where it is NaN or infinite, `mel_image` would have refused the clip.
+    """
+    given, _ = clip_lengths(lengths, y, cfg)
+    return cuda.frontend(y.device).unchecked_image(Clips.of(y.detach().contiguous(), given, cfg), cfg)
+
+
 def _apply(
     feature: Feature, y: Array, cfg: FeatureConfig, lengths: Lengths, device: Device, dtype: torch.dtype | None = None
 ) -> Array:

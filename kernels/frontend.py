@@ -108,9 +108,8 @@ class Frontend:
         return compute(self.launcher, clips, cfg, Stage.DECIBEL, dtype)[0]
 
     def mel_image(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
-        """Compute uint8 [n_clips, n_mels, n_frames]."""
-        out, loudest = compute(self.launcher, clips, cfg, Stage.DECIBEL, torch.uint8)
-        assert loudest is not None
+        """Compute uint8 [n_clips, n_mels, n_frames]; waits, to refuse what is no number."""
+        out, loudest = self.unchecked_image(clips, cfg)
         try:
             check_finite(loudest, clips.number, clips.of_clips)
         except InputError:
@@ -118,6 +117,12 @@ class Frontend:
                 clip_lengths(clips.lengths.cpu(), clips.samples.reshape(clips.n_clips, -1), cfg)
             raise
         return out
+
+    def unchecked_image(self, clips: Clips, cfg: FeatureConfig) -> tuple[Tensor, Tensor]:
+        """Compute `mel_image`, and the largest mel value [n_clips] of each clip, which tells later what it refuses."""
+        out, loudest = compute(self.launcher, clips, cfg, Stage.DECIBEL, torch.uint8)
+        assert loudest is not None
+        return out, loudest
 
     def mfcc(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
         """Compute [n_clips, n_mfcc, n_frames]."""

@@ -13,6 +13,7 @@ from cumel.kernels import PRESETS, log_mel
 
 import everything
 import features
+import host
 import peers
 import scaling
 import timing
@@ -178,3 +179,9 @@ def test_a_gpu_that_is_not_there_is_no_processor(name: str) -> None:
     done = subprocess.run([sys.executable, script, "--device", "cuda"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.strip().endswith("no CUDA device: nothing to measure")
+
+
+def test_the_hosts_share_is_timed_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "CALLS", 3)
+    for n_clips in (1, 5):
+        assert all(0 < host.microseconds(call) < 1e6 for call in host.calls(n_clips).values())

@@ -175,5 +175,8 @@ def test_nan_and_infinity_stay_in_their_clip(name: str, value: float) -> None:
         np.testing.assert_array_equal(out[2], out[0])
     with pytest.raises(InputError, match=r"^clip 1 of 3 holds NaN or infinity"):
         emulated("mel_image", y, limited)
+    images, loudest = emulated.frontend.unchecked_image(Clips.of(torch.from_numpy(y), None, limited), limited)
+    assert loudest.isfinite().tolist() == [True, False, True]
+    np.testing.assert_array_equal(images[[0, 2]], [emulated("mel_image", y[0], limited)] * 2)
     emulated.launcher.workspace(3)  # is clean
     np.testing.assert_array_equal(emulated("mel_image", y[0], limited), emulated("mel_image", y[[0, 2]], limited)[1])
