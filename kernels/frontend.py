@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from math import inf, log10
 from typing import NamedTuple, Protocol
 
@@ -149,9 +149,12 @@ class _Made(NamedTuple):
     levels: tuple[np.float32, ...]  # Levels of epilogue.cuh
 
 
-@lru_cache(maxsize=64)
+@cache
 def _made(cfg: FeatureConfig, stage: Stage, form: Form, int16: bool, device: torch.device) -> _Made:
-    """Plan a config's kernels and bring their tables to the device, once for all streams and shapes."""
+    """Plan a config's kernels and bring their tables to the device, once for all streams and shapes.
+
+    They stay: memory that was dropped could be written to while another stream still reads it.
+    """
     design = plan.fused(cfg, stage, form, int16=int16) or plan.generic(cfg, stage, form, int16=int16)
     levels = (
         cfg.db_per_decade * log10(2.0),  # of a factor of two

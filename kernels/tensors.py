@@ -50,9 +50,15 @@ def resident(values: np.ndarray, device: torch.device) -> Tensor:
             return source.to(device)
         if torch.cuda.is_current_stream_capturing():
             raise CumelError("a CUDA graph is being captured: compute once before with this config, on any stream")
+        stream = torch.cuda.current_stream(device)
+
+        def copy() -> Tensor:
+            with torch.cuda.stream(stream):  # whose memory this is, also when it is freed
+                return source.to(device)
+
         # torch.compile's graphs own what the thread that warms them up takes: not this, which outlives them.
         with ThreadPoolExecutor(1) as aside:
-            return aside.submit(source.to, device).result()
+            return aside.submit(copy).result()
 
 
 def mirrored(n_samples: int | Tensor, first: int, last: int, device: torch.device | None = None) -> Tensor:

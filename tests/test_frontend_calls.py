@@ -116,6 +116,7 @@ def test_what_stays_on_a_device_is_not_of_the_thread_that_asks(monkeypatch: pyte
     threads = []
     monkeypatch.setattr(torch.Tensor, "to", lambda self, _: threads.append(threading.get_ident()) or self)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: None)
     values = np.arange(3, dtype=np.float32)
     assert torch.equal(tensors.resident(values, CUDA), torch.arange(3.0))
     assert threads
