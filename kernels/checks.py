@@ -50,7 +50,10 @@ def clip_lengths(lengths: Lengths, y: Tensor, cfg: FeatureConfig) -> tuple[NDArr
             _check_frames(np.array([longest]), cfg)
             return there.reshape(-1).long().contiguous(), False
         lengths = there.cpu()
-    given = np.asarray(lengths)
+    try:
+        given = np.asarray(lengths)
+    except ValueError:  # lists of several lengths
+        raise CumelError(f"lengths={lengths!r:.60}: give one whole number per clip, {batch}") from None
     packed = batch == () and given.ndim == 1 and given.size > 0
     if (given.shape != batch and not packed) or given.dtype.kind not in "iu":
         raise CumelError(
