@@ -72,7 +72,7 @@ class Clips(NamedTuple):
             starts = None
             if n_clips > 1 and longest >= 2**32:  # more than the kernels take for a stride
                 starts = np.arange(n_clips) * longest
-                lengths = np.full(n_clips, longest) if lengths is None else np.asarray(lengths)
+                lengths = np.full(n_clips, longest) if lengths is None else lengths
             return cls(clips.reshape(-1), n_clips, longest, longest, cfg.n_frames(longest), lengths, starts)
         assert isinstance(lengths, np.ndarray)
         longest = int(lengths.max())
@@ -237,15 +237,17 @@ def _around_cufft(
 
 def _batch(clips: Clips, made: _Made, cfg: FeatureConfig, frames: int) -> tuple[Argument, ...]:
     """Return the arguments of Batch in common.cuh; what lies in host memory goes to the device in one copy."""
-    starts, lengths = None, clips.lengths
-    if isinstance(lengths, np.ndarray):
-        given = lengths[None] if clips.starts is None else np.stack([clips.starts, lengths])
-        *starts, lengths = _upload(given, clips.samples.device)
-    stride = clips.stride if clips.n_clips > 1 else 0
+    given = [one for one in (clips.starts, clips.lengths) if isinstance(one, np.ndarray)]
+    table = np.stack(given) if len(given) > 1 else given[0][None] if given else None
+    there = [] if table is None else list(_upload(table, clips.samples.device))
+    starts = there.pop(0) if clips.starts is not None else None
+    lengths = there[0] if there else clips.lengths
+    assert not isinstance(lengths, np.ndarray)
+    stride = clips.stride if clips.n_clips > 1 and starts is None else 0
     first = clips.first_frame * cfg.hop_length - cfg.padding
     n_blocks = -(-clips.width // frames)
     return (
-        starts[0] if starts else None,
+        starts,
         lengths,
         np.int64(clips.start),
         np.uint32(stride),

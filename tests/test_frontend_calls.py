@@ -102,6 +102,17 @@ def test_only_ragged_lengths_are_uploaded_and_once(feature: str, monkeypatch: py
         uploads.clear()
 
 
+@pytest.mark.parametrize("lengths", [None, [2**32, 7], torch.tensor([2**32, 7])])
+def test_rows_may_be_longer_than_the_kernels_stride(lengths: list[int] | Tensor | None) -> None:
+    """Such clips are described one by one; 16 GB of samples are not at hand, and a meta tensor needs none."""
+    clips = Clips.of(torch.empty(2, 2**32, device="meta"), lengths, SMALL)._replace(samples=torch.zeros(1))
+    made = frontend._made(SMALL, plan.Stage.DECIBEL, plan.Form.FLOAT, False, torch.device("cpu"))
+    starts, given, start, stride, n_samples, *_ = frontend._batch(clips, made, SMALL, 16)
+    assert starts.tolist() == [0, 2**32]
+    assert given.tolist() == ([2**32, 2**32] if lengths is None else [2**32, 7])
+    assert (start, stride, n_samples) == (0, 0, 2**32)
+
+
 def test_tables_are_uploaded_once_for_all_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     uploads, resident = [], frontend.resident
     monkeypatch.setattr(frontend, "resident", lambda *given: uploads.append(1) or resident(*given))
