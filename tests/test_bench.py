@@ -13,6 +13,7 @@ from cumel.kernels import PRESETS, log_mel
 
 import everything
 import features
+import host
 import peers
 import scaling
 import timing
@@ -216,3 +217,9 @@ def test_without_librosa_the_reference_stands_for_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(peers, "find_spec", lambda _: None)
     np.testing.assert_allclose(peers.true_log_mel(y, WHISPER), expected, rtol=0, atol=1e-9)
     assert list(peers.others(WHISPER, "cpu", 1)) == []
+
+
+def test_the_hosts_share_is_timed_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "CALLS", 3)
+    for n_clips in (1, 5):
+        assert all(0 < host.microseconds(call) < 1e6 for call in host.calls(n_clips).values())
