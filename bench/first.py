@@ -84,6 +84,7 @@ def first(out: Path, backend: str, smoke: tuple[str, ...]) -> Iterator[Step]:
         yield Step(tool, 60, sanitized(tool, *script("gpu", "--check-only")), ("compute-sanitizer",), bare)
     yield Step("tests", 180, pytest("tests/test_cuda.py", report=out / "tests.xml"), ("python:pytest",))
     yield Step("calls", 30, script("calls"))
+    yield Step("host", 30, script("calls", "--device", "cpu"))
     presets = ("--presets", "esc50", "whisper", "--batches", "1", "256", "4096")
     yield Step("features", 90, script("features", "--device", "cuda", *presets))
     yield Step("levers", 40, script("gpu"))
