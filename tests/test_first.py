@@ -168,6 +168,9 @@ def test_our_kernels_alone_are_sanitized_and_every_script_has_its_options() -> N
     (ours,) = re.findall(r"^OURS := \$\(foreach entry,([^,]*),", (BENCH.parent / "Makefile").read_text(), re.MULTILINE)
     assert ours.split() == list(first.ENTRIES)
     assert {one.command[2] for one in each if one.command[0] == "compute-sanitizer"} == set(first.SANITIZERS)
+    tests = {word for one in each for word in one.command if word.startswith("tests/")}
+    assert {f"tests/{path.name}" for path in (BENCH.parent / "tests").glob("test_cuda*.py")} == set(first.GPU_TESTS)
+    assert all((BENCH.parent / test).exists() for test in tests)
     for one in each:
         for word in one.command:
             if word.startswith(str(BENCH)) and word.endswith(".py"):
