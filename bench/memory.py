@@ -1,16 +1,23 @@
 """How much memory `cumel extract` takes, as a process: against the number of files, and against their length."""
 
 import argparse
+import itertools
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import soundfile
 
+from cumel.esc50.extraction.looks import fingerprint
+from cumel.esc50.store.shards import INDEX, SCHEMA, SHARD_ROWS, sidecar_path
 from cumel.kernels import PRESETS
 
 from timing import write_rows
@@ -19,6 +26,11 @@ SR = PRESETS["esc50"].sr
 LIMIT = 1.5e9  # bytes, demanded
 CURVE = 10  # points of the curve that is printed
 MINUTES, FILES = (5, 30, 120), (200, 2000, 20_000)
+NAMES = 2_000_000  # of files that are listed and compared with a store, not all extracted
+FOLDER_FILES = 1000
+LINKS = 50_000  # to one file, at most; some disks allow 65,000
+SMALL = ["--sr", "8000", "--n-fft", "256", "--hop-length", "128", "--n-mels", "16", "--fmin", "0", "--fmax", "none"]
+ROW = {"sr": 8000, "n_samples": 0, "shard": -1, "offset": 0, "n_frames": 0, "status": "silent"}
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -44,21 +56,63 @@ def resident(pid: int) -> dict[str, int]:
     return {name: int(value.split()[0]) * 1024 for name, value in pairs if name in ("VmRSS", "VmHWM")}
 
 
-def measure(source: Path, out: Path) -> dict[str, object]:
-    """Extract `source` into `out`; returns the peak, the curve and the seconds."""
+def measure(source: Path, out: Path, *options: str, until: Callable[[], bool] = lambda: False) -> dict[str, object]:
+    """Extract `source` into `out`; returns the peak, the curve and the seconds. `until` ends it as Ctrl-C does."""
     command = [sys.executable, "-m", "cumel.esc50.cli", "extract", source, "--out", out, "--device", "cpu", "--quiet"]
-    curve, peak, begin = [], 0, time.monotonic()
-    with subprocess.Popen(command) as process:
+    curve, peak, begin, stopped = [], 0, time.monotonic(), False
+    with subprocess.Popen([*command, *options]) as process:
         while process.poll() is None:
             now = resident(process.pid)
             curve.append(now.get("VmRSS", 0))
             peak = max(peak, now.get("VmHWM", 0))
+            if not stopped and until():
+                process.send_signal(signal.SIGINT)
+                stopped = True
             time.sleep(0.02)
-    if process.returncode:
+    if process.returncode not in ((130,) if stopped else (0,)):
         raise SystemExit(f"{' '.join(map(str, command))}: exit code {process.returncode}")
     points = [curve[len(curve) * i // CURVE] for i in range(CURVE)]
     drawn = "".join(BLOCKS[min(int(point / max(peak, 1) * len(BLOCKS)), len(BLOCKS) - 1)] for point in points)
     return {"peak_mb": round(peak / 1e6), "curve": drawn, "seconds": round(time.monotonic() - begin, 1)}
+
+
+def many_names(folder: Path, n: int) -> Path:
+    """Make `n` links to a few recordings."""
+    folder.mkdir()
+    originals = [
+        recording(folder.with_name(f"{folder.name}-{i}.wav"), 0.2 + i / 100, 8000) for i in range(-(-n // LINKS))
+    ]
+    for i in range(n):
+        place = folder / f"session-{i // FOLDER_FILES:05}"
+        if i % FOLDER_FILES == 0:
+            place.mkdir()
+        os.link(originals[i // LINKS], place / f"recording-{i:08}.wav")
+    return folder
+
+
+def stored(source: Path, out: Path) -> Path:
+    """Make a store that has a row of each recording in `source`, silent and without a frame."""
+    first = next(source.rglob("*.wav"))
+    measure(first, out, *SMALL)
+    rows, number = [], itertools.count(1)
+    prints: dict[int, int | None] = {}  # by inode
+
+    def write() -> None:
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), sidecar_path(out, next(number), again=False))
+        rows.clear()
+
+    for place in sorted(source.iterdir()):
+        for path in sorted(place.iterdir()):
+            status = path.stat()
+            row = {"path": str(path), "name": str(path.relative_to(source)), "also": [], "size": status.st_size}
+            if status.st_ino not in prints:
+                prints[status.st_ino] = fingerprint(path)
+            rows.append(row | {"mtime_ns": status.st_mtime_ns, "fingerprint": prints[status.st_ino]} | ROW)
+            if len(rows) == SHARD_ROWS:
+                write()
+    write()
+    (out / INDEX).unlink()
+    return out
 
 
 def main() -> None:
@@ -66,6 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=int, nargs="*", default=MINUTES, help="of one recording")
     parser.add_argument("--files", type=int, nargs="*", default=FILES, help="of a second each")
+    parser.add_argument("--names", type=int, nargs="*", default=[NAMES], help="of files, made up")
     parser.add_argument("--place", type=Path, help="folder for the files, two gigabytes")
     options = parser.parse_args()
     rows = []
@@ -84,6 +139,14 @@ def main() -> None:
             for i in range(n):
                 os.link(originals[i % 10], many / f"{i:06}.wav")
             rows.append({"op": f"{n} files of 1 to 2 s"} | measure(many, folder / f"out{n}"))
+        for n in options.names:
+            many, new = many_names(folder / f"names{n}", n), folder / f"new{n}"
+            first = sidecar_path(new, 0, again=False)
+            rows.append({"op": f"{n} files, up to the first shard"} | measure(many, new, *SMALL, until=first.exists))
+            store = stored(many, folder / f"stored{n}")
+            rows.append({"op": f"{n} files that have rows"} | measure(many, store, *SMALL))
+            many.rename(folder / f"moved{n}")
+            rows.append({"op": f"{n} files that moved"} | measure(folder / f"moved{n}", store, *SMALL))
     write_rows("memory", rows)
     worst = max(int(str(row["peak_mb"])) for row in rows) * 1e6
     print(f"{'within' if worst < LIMIT else 'BEYOND'} {LIMIT / 1e9} GB: {worst / 1e9:.2f} GB at most")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from .plots import MAX_CLIPS, plot_clips
 from .recipes import Recipe
 
 
-def draw_files(paths: list[Path], cfg: FeatureConfig, out: Path) -> dict[str, Any]:
+def draw_files(paths: Sequence[Path], cfg: FeatureConfig, out: Path) -> dict[str, Any]:
     """Draw the first recordings of `paths`; those that cannot be read are listed in the report."""
     clips, failures = [], []
     for path in paths[:MAX_CLIPS]:

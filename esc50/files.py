@@ -88,24 +88,6 @@ def write_all(handle: int, arrays: Iterable[NDArray]) -> None:
                 left[0] = left[0][n_bytes:]
 
 
-class RealPaths:
-    """`os.path.realpath` of many files: a folder's is looked up once, then only whether the file itself is a link."""
-
-    def __init__(self) -> None:
-        self._folders: dict[str, str] = {}
-
-    def __call__(self, path: Path | str, is_link: bool | None = None) -> str:
-        """Return the real path of a file; `is_link` spares the look when it is known."""
-        text = os.fspath(path)
-        folder, name = os.path.split(text)
-        is_link = os.path.islink(text) if is_link is None else is_link  # noqa: PTH114
-        if is_link or name in ("", os.curdir, os.pardir):
-            return os.path.realpath(text)
-        if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(folder)
-        return os.path.join(self._folders[folder], name)  # noqa: PTH118
-
-
 class EarlyFlush:
     """Sends a growing file to the disk while it is written, so that its `commit` has little to wait for."""
 

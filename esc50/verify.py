@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ MEAN_DB = 1e-4
 
 
 @defaults()
-def verify(paths: list[Path], cfg: FeatureConfig, device: torch.device, workers: int = 2) -> dict[str, Any]:
+def verify(paths: Sequence[Path], cfg: FeatureConfig, device: torch.device, workers: int = 2) -> dict[str, Any]:
     """Compare the log-mel spectrogram of each recording with librosa's.
 
     Returns

@@ -24,6 +24,14 @@ def write(path: Path, y: np.ndarray, sr: int = 8000, **options: str) -> Path:
     return path
 
 
+def touch(root: Path, *names: str) -> Path:
+    """Make empty files below a folder."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
 def thirty(folder: Path) -> list[Path]:
     """Write thirty clips of 0.1 to 0.4 s; number 7 is no recording."""
     rng = np.random.default_rng(0)

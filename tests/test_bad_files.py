@@ -13,7 +13,8 @@ import soundfile
 from cumel.esc50 import inputs
 from cumel.esc50.audio import load
 from cumel.esc50.cli import main
-from cumel.esc50.store import Store, key_of
+from cumel.esc50.naming import escaped
+from cumel.esc50.store import Store
 from cumel.kernels import log_mel
 
 from recordings import TINY, tone, write
@@ -135,15 +136,15 @@ def test_each_is_a_row_with_its_reason_and_the_rest_is_extracted(
     store = Store(tmp_path / "out")
     rows = {row["path"]: row for row in store.rows}
     assert len(rows) == len(store) == len(BAD) + len(GOOD)
-    assert {name for name in BAD if rows[key_of(folder / name)]["status"] != "error"} == set()
+    assert {name for name in BAD if rows[escaped(str(folder / name))]["status"] != "error"} == set()
     for name, (_, reason) in BAD.items():
         shown = os.fsencode(folder / name).decode("utf-8", "backslashreplace")
-        assert re.fullmatch(f"{re.escape(shown)}: {reason}.*", rows[key_of(folder / name)]["error"])
+        assert re.fullmatch(f"{re.escape(shown)}: {reason}.*", rows[escaped(str(folder / name))]["error"])
     assert [failure["error"] for failure in report["failures"]] == [row["error"] for row in store.rows if row["error"]]
     for name in GOOD:
         y, _ = load(folder / name, TINY.sr)
         np.testing.assert_array_equal(store[folder / name], log_mel(y, store.config.features), err_msg=name)
-    assert rows[key_of(folder / "deep/silent.aiff")]["status"] == "silent"
+    assert rows[str(folder / "deep/silent.aiff")]["status"] == "silent"
 
 
 @pytest.mark.parametrize(
@@ -177,13 +178,17 @@ def test_json_says_why_a_call_ended(
     assert err == f"cumel: {json.loads(out)['error']}\n"
 
 
-def test_an_empty_folder_beside_others_is_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_folder_beside_others_is_said_each_time_and_is_no_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good, empty = write(tmp_path / "good" / "1.wav", tone()).parent, tmp_path / "empty"
     empty.mkdir()
-    assert main(["extract", str(good), str(empty), "--out", str(tmp_path / "out"), "--json", "--device=cpu"]) == 1
-    report = json.loads(capsys.readouterr().out)
-    assert (report["extracted"], report["failures"][0]["path"]) == (1, str(empty))
-    assert "a folder, not a recording; put recordings in it" in report["failures"][0]["error"]
+    for n_extracted in (1, 0):
+        assert main(["extract", str(good), str(empty), "--out", str(tmp_path / "out"), "--json", "--device=cpu"]) == 1
+        report = json.loads(capsys.readouterr().out)
+        assert (report["extracted"], report["failures"][0]["path"]) == (n_extracted, str(empty))
+        assert "a folder, not a recording; put recordings in it" in report["failures"][0]["error"]
+        assert len(Store(tmp_path / "out")) == 1
 
 
 def test_the_summary_lists_them(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

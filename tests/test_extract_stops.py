@@ -279,9 +279,10 @@ def test_what_the_command_says(
     report = json.loads(out)
     assert (code, report["failed_before"], report["files"] + report["kept"]) == (1, 1, 30)
     code, out, err = ask()
-    assert (code, err) == (0, "")
+    assert code == 1
+    assert re.fullmatch(r".*07.wav: not readable as audio.*\n", err)
     assert re.fullmatch(
-        r"nothing to do: .*out holds all 30 files; 1 of them failed, --retry-errors takes those again\n", out
+        r"nothing to do: .*out holds all 30 files; 1 of those named here failed, --retry-errors takes them again\n", out
     )
     code, out, err = ask("--retry-errors", "--quiet")
     assert (code, out) == (1, "")

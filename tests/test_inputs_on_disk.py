@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,14 +16,9 @@ from cumel.esc50.audio import load
 from cumel.esc50.inputs import resolve
 from cumel.kernels import CumelError, InputError
 
+from recordings import touch
+
 BYTES_NAME = os.fsdecode(b"caf\xe9.wav")  # Latin-1, not UTF-8
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 def names(found: list[Path], root: Path) -> list[str]:
@@ -43,7 +39,8 @@ def test_a_folder_is_searched_by_name(tree: Path) -> None:
 
 
 def test_a_file_is_taken_as_it_is(tree: Path) -> None:
-    assert resolve([tree / "c" / "notes.txt", tree / "gone.wav"]) == [tree / "c" / "notes.txt", tree / "gone.wav"]
+    (tree / "take.raw").touch()
+    assert resolve([tree / "take.raw", tree / "gone.wav"]) == [tree / "take.raw", tree / "gone.wav"]
 
 
 def test_a_recording_is_named_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,16 +103,23 @@ def test_a_name_with_brackets_is_a_name_first(tree: Path) -> None:
 
 
 def write_manifest(path: Path, column: str, rows: list[str]) -> Path:
-    if path.suffix == ".csv":
-        with path.open("w", newline="", errors="surrogateescape") as file:
-            csv.writer(file).writerows([["label", column], *(["x", row] for row in rows)])
-    else:
+    if path.suffix == ".parquet":
         kept = [os.fsencode(row) for row in rows]
         pq.write_table(pa.table({"label": ["x"] * len(rows), column: pa.array(kept, pa.binary())}), path)
+        return path
+    with path.open("w", newline="", errors="surrogateescape") as file:
+        if path.suffix == ".csv":
+            csv.writer(file).writerows([["label", column], *(["x", row] for row in rows)])
+        elif path.suffix == ".tsv":
+            file.writelines(f"{label}\t{row}\n" for label, row in [("label", column), *(('"', row) for row in rows)])
+        elif path.suffix == ".jsonl":
+            file.writelines(json.dumps({"label": 1, column: row}, ensure_ascii=False) + "\n\n" for row in rows)
+        else:
+            file.writelines(f"{row}\r\n\r\n" for row in rows)
     return path
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".tsv", ".jsonl", ".txt"])
 @pytest.mark.parametrize("column", ["path", "file", "filename"])
 def test_a_manifest_names_files_beside_it(tree: Path, suffix: str, column: str) -> None:
     rows = ["c/d/x.mp3", str(tree / "a.ogg"), 'od,d "name".wav', BYTES_NAME, "a.ogg"]
@@ -138,6 +142,12 @@ def test_a_text_column_of_a_parquet_manifest(tree: Path) -> None:
         ("empty.csv", b"path\n", "lists no recordings"),
         ("nothing.csv", b"", "has no column"),
         ("text.parquet", b"path\na.wav\n", "not a usable manifest"),
+        ("other.tsv", b"name\tlabel\nx\ty\n", "has no column path, file or filename; its columns: name, label"),
+        ("other.jsonl", b'{"name": "a.wav"}\n', "has no column path, file or filename; its columns: name"),
+        ("hole.jsonl", b'{"path": "a.wav"}\n{"path": null}\n', "row 2 names no file"),
+        ("text.jsonl", b"a.wav\n", "not a usable manifest"),
+        ("words.jsonl", b'"a.wav"\n', "each line must be an object"),
+        ("empty.txt", b"\n\n", "lists no recordings"),
     ],
 )
 def test_an_unusable_manifest_is_one_line(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:

@@ -1,6 +1,5 @@
 """The files that Ray's workers write notice what became of them, and are made whole; others read what has a seal."""
 
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 
 from cumel.esc50.cli import main
 from cumel.esc50.extraction.check import check
-from cumel.esc50.extraction.engine_ray import _Extractor
+from cumel.esc50.extraction.engine_ray import _batch, _Extractor
 from cumel.esc50.extraction.extract import config_of
 from cumel.esc50.extraction.parts import plan, write_part_index
 from cumel.esc50.store.seals import write_sealed
@@ -43,10 +42,9 @@ def on_ray(out: Path, paths: list[Path], **options: bool) -> list[Path]:
     todo = plan(out, config_of(TINY, "logmel", "float32", CPU), paths, **options)
     actor = _Extractor("logmel", "float32", TINY, "cpu", out, todo.run, 1)
     for i in range(0, len(todo.paths), 8):
-        some = [os.fsencode(path) for path in todo.paths[i : i + 8]]
-        actor(pa.table({"path": some, "number": range(i, i + len(some))}))
+        actor(_batch(range(len(todo.paths))[i : i + 8], todo.paths))
     write_part_index(out)
-    return todo.paths
+    return list(todo.paths)
 
 
 def features_in(out: Path) -> Iterator[tuple[str, list]]:

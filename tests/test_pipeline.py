@@ -108,10 +108,10 @@ def test_groups_are_of_a_size_and_enough_for_all(tmp_path: Path) -> None:
     assert [
         [result]
         for result in (
-            Result(paths[2], str(paths[2]), size, mtime_ns),
-            Result(link, str(paths[2]), size, mtime_ns),
-            Result(loop, str(loop), -1, 0),
-            Result(tmp_path / "gone.wav", str(tmp_path / "gone.wav"), -1, 0),
+            Result(paths[2], str(paths[2]), size, mtime_ns, name="2.wav"),
+            Result(link, str(link), size, mtime_ns, name="link.wav", real=str(paths[2])),
+            Result(loop, str(loop), -1, 0, name="loop.wav"),
+            Result(tmp_path / "gone.wav", str(tmp_path / "gone.wav"), -1, 0, name="gone.wav"),
         )
     ] == begun
 
@@ -173,7 +173,7 @@ def test_the_devices_path_makes_the_same_store(tmp_path: Path, monkeypatch: pyte
             if result.error is not None:
                 return result
             y, sr = soundfile.read(path, dtype="int16")
-            return begun._replace(clip=Clip(y, sr), n_bytes=y.nbytes)
+            return begun._replace(clip=Clip(y, sr), n_bytes=y.nbytes, fingerprint=result.fingerprint)
 
         return ahead(on_device(ordered(paths, read, workers, 10**6), run.job), lambda result: result.n_bytes, 10**6)
 

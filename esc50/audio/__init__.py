@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .recording import EXTENSIONS, Samples, fit_length, load, load_all, resample
+    from .extensions import EXTENSIONS
+    from .recording import Samples, fit_length, load, load_all, resample
 
 __all__ = ["EXTENSIONS", "Samples", "fit_length", "load", "load_all", "resample"]
 
@@ -12,6 +13,10 @@ def __getattr__(name: str) -> Any:
     """Import decoders when they are asked for: resampling on a device needs none."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "EXTENSIONS":
+        from .extensions import EXTENSIONS
+
+        return EXTENSIONS
     from . import recording
 
     return getattr(recording, name)

@@ -25,7 +25,6 @@ from .splice import Spliced
 
 LOWEST_RATE, HIGHEST_RATE = 500, 2_000_000  # Hz; beyond lie damaged headers
 BAD_FILE, INTERNAL = 7, (24, 29, 39)  # libsndfile's codes; a file that is no MP3 gets BAD_FILE
-EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff")
 
 Samples = NDArray[np.float32]
 

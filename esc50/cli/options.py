@@ -20,7 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N. auto is the first CUDA device, or the CPU.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode.")]
 Data = Annotated[Path, typer.Option("--data", help="Dataset in ESC-50's layout: audio/ and meta/esc50.csv.")]
-INPUTS_HELP = "Recordings, folders, patterns, .csv or .parquet manifests, or - for a list of paths on stdin."
+INPUTS_HELP = "Recordings, folders, patterns, lists (.csv, .tsv, .jsonl, .parquet, .txt), or - for a list on stdin."
 Inputs = Annotated[list[str], typer.Argument(help=INPUTS_HELP, show_default=False)]
 
 HELP = {

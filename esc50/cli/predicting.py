@@ -74,6 +74,7 @@ class Source:
         if self.layout is not None:
             return hear(sys.stdin.fileno(), self.layout, model.recipe, self.hop_seconds), 1
         paths = resolve(self.inputs)
+        show.left_out(paths)
         return listen(paths, model.recipe, self.hop_seconds), len(paths)
 
 

@@ -25,7 +25,8 @@ def extract(
     shard: Annotated[str | None, typer.Option(help="i/n: only every n-th file, from the i-th on.")] = None,
     workers: Workers = CORES,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
-    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Also what failed, or changed since.")] = False,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Also what failed before.")] = False,
+    drop_errors: Annotated[bool, typer.Option("--drop-errors", help="Keep no rows of what failed.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Also what is damaged in the store.")] = False,
     engine: Annotated[str, typer.Option(help="local, or ray for a cluster (pip install 'cumel[ray]').")] = "local",
     address: Annotated[str | None, typer.Option(help="Of the Ray cluster; without it, one on this machine.")] = None,
@@ -34,17 +35,22 @@ def extract(
     *,
     cfg: FeatureConfig,
 ) -> None:
-    """Extract features of recordings into a store. The same call goes on where an interrupted one ended."""
+    """Extract features of recordings into a store. The same call goes on where an interrupted one ended.
+
+    A recording that changed since (its size, or its time) is taken again; one that moved is recognised by its content.
+    """
     from ..device import choose
     from ..extraction.extract import extract as here
     from ..extraction.extract import my_share
-    from ..inputs import resolve
+    from ..inputs import check, resolve
 
     if engine not in ("local", "ray"):
         raise CumelError(f"--engine {engine}: must be local or ray")
     if address is not None and engine != "ray":
         raise CumelError(f"--address {address}: only --engine ray has one")
-    paths = my_share(resolve(inputs), shard)
+    found = resolve(inputs)
+    check(found)
+    paths = my_share(found, shard)
     if not paths:
         show.facts({"files": 0, "note": f"no file falls into share {shard}"}, as_json)
         return
@@ -63,11 +69,12 @@ def extract(
         workers=workers,
         overwrite=overwrite,
         retry_errors=retry_errors,
+        drop_errors=drop_errors,
         repair=repair,
         quiet=quiet,
     )
     show.extraction(report, as_json, quiet)
-    raise typer.Exit(1 if report["failed"] or (report["files"] and report["failed_before"]) else 0)
+    raise typer.Exit(1 if report["failed"] or report["failed_before"] else 0)
 
 
 @feature_options("esc50")
@@ -98,7 +105,9 @@ def verify(
         found = check(Path(stores[0]), quiet=as_json)
         show.integrity(found, as_json)
         raise typer.Exit(0 if found["passed"] else 1)
-    report = run(resolve(inputs), cfg, choose(device), workers)
+    found = resolve(inputs)
+    show.left_out(found)
+    report = run(found, cfg, choose(device), workers)
     show.verification(report, as_json)
     raise typer.Exit(0 if report["passed"] else 1)
 
@@ -115,6 +124,8 @@ def plot(
     from ..draw import draw_files
     from ..inputs import resolve
 
-    report = draw_files(resolve(inputs), cfg, out)
+    found = resolve(inputs)
+    show.left_out(found)
+    report = draw_files(found, cfg, out)
     show.plotted(report, as_json)
     raise typer.Exit(1 if report["failures"] else 0)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ..texts import printable
+
+if TYPE_CHECKING:
+    from ..listing import Listing
 
 MOST_ROWS = 20  # of a list on the screen; --json has them all
 
@@ -67,25 +70,35 @@ def extraction(report: dict[str, Any], json_only: bool, quiet: bool = False) -> 
         _say_extracted(report)
         for path in report["silent"][:MOST_ROWS]:
             print(f"{printable(path)}: every sample is zero; its features are silence", file=sys.stderr)
-    return _failures(report["failures"])
+    return _failures(report["failures"], report["failed"] + report["failed_before"])
 
 
 def _say_extracted(report: dict[str, Any]) -> None:
     for note in report["notes"]:
         print(printable(note), file=sys.stderr)
     kept, failed = report["kept"], report["failed_before"]
-    before = f"; {failed} of them failed, --retry-errors takes those again" if failed else ""
-    if not report["files"]:
+    before = f"; {failed} of those named here failed, --retry-errors takes them again" if failed else ""
+    if report["files"]:
+        speed = report["audio_seconds"] / max(report["seconds"], 1e-9)
+        print(
+            f"{report['extracted']} of {report['files']} files, {report['audio_seconds'] / 60:.1f} min of audio in "
+            f"{report['seconds']:.1f} s ({report['files_per_s']:.0f} files/s, {speed:.0f} x real time) on "
+            f"{report['device']}, into {report['store']}"
+        )
+        if kept:
+            print(f"{kept} files were there already{before}")
+    else:
         print(f"nothing to do: {report['store']} holds all {kept} files{before}")
-        return
-    speed = report["audio_seconds"] / max(report["seconds"], 1e-9)
-    print(
-        f"{report['extracted']} of {report['files']} files, {report['audio_seconds'] / 60:.1f} min of audio in "
-        f"{report['seconds']:.1f} s ({report['files_per_s']:.0f} files/s, {speed:.0f} x real time) on "
-        f"{report['device']}, into {report['store']}"
-    )
-    if kept:
-        print(f"{kept} files were there already{before}")
+    if report["dropped"]:
+        print(f"dropped: {_count(report['dropped'], 'row')} of failures")
+
+
+def left_out(found: Listing) -> None:
+    """Say what searched folders had besides recordings."""
+    from ..listing import shown
+
+    if found.left_out:
+        print(f"left out: {shown(found.left_out)}", file=sys.stderr)
 
 
 def verification(report: dict[str, Any], json_only: bool) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,12 @@ import torch
 
 from ...kernels import CumelError, UnavailableError, cpu
 from ..audio.reading import BLOCK_BYTES, Header, Pcm, read
-from ..store import Keys
+from ..listing import Listing, Recording, name_of
+from ..naming import Keys, absolute, escaped
 from .buffers import pinned
 from .job import KINDS, PIECE_BYTES, Job, Result
 from .long import Helpers, of_stream
+from .looks import fingerprint, look
 from .pipeline import Hold
 
 WHOLE_BYTES = 64 << 20  # of samples and features; a recording that needs more is taken piece by piece
@@ -25,22 +26,13 @@ STREAM_BYTES = 2 * BLOCK_BYTES + 4 * PIECE_BYTES  # that such a recording takes
 INTO = {"logmel": cpu.log_mel, "mel": cpu.melspectrogram}  # kinds that the CPU path writes where they are wanted
 
 
-def begin(path: Path, key_of: Keys) -> Result:
+def begin(found: Recording | Path, key_of: Keys) -> Result:
     """Return what is known of a recording before it is read."""
-    size, mtime_ns, is_link = look(path)
-    return Result(path, key_of(path, is_link), size, mtime_ns)
-
-
-def look(path: Path) -> tuple[int, int, bool]:
-    """Return a file's size, its time of change in nanoseconds, and whether it is a link; -1 and 0 when it is gone."""
-    is_link = False
-    try:
-        status = path.lstat()
-        is_link = stat.S_ISLNK(status.st_mode)
-        status = path.stat() if is_link else status
-    except OSError:
-        return -1, 0, is_link
-    return status.st_size, status.st_mtime_ns, is_link
+    one = found if isinstance(found, Recording) else Recording(found, name_of(found))
+    size, mtime_ns, is_link = look(one.path)
+    path, real = escaped(absolute(os.fspath(one.path))), key_of(one.path, is_link)
+    name, real = escaped(one.name), None if real == path else real
+    return Result(one.path, path, size, mtime_ns, name=name, real=real, also=one.also)
 
 
 def take(result: Result, hold: Hold, job: Job, helpers: Helpers) -> Result:
@@ -66,6 +58,7 @@ def take(result: Result, hold: Hold, job: Job, helpers: Helpers) -> Result:
         hold(cost if cost <= WHOLE_BYTES else STREAM_BYTES)
         return cost <= WHOLE_BYTES
 
+    result = result._replace(fingerprint=fingerprint(result.path))
     try:
         clip = read(result.path, job.cfg.sr, admit, resampled=not on_gpu, memory=pinned if on_gpu else np.empty)
         if clip is None:
@@ -131,13 +124,13 @@ def take_group(group: list[Result], hold: Hold, job: Job, helpers: Helpers) -> l
     return results
 
 
-def groups(paths: list[Path], workers: int) -> Iterator[list[Result]]:
+def groups(paths: Sequence[Path], workers: int) -> Iterator[list[Result]]:
     """Cut a list of recordings into groups of about the same size on disk, enough of them for all workers."""
     most = min(GROUP_FILES, max(1, len(paths) // (4 * workers)))
     group: list[Result] = []
     n_bytes, key_of = 0, Keys()
-    for path in paths:
-        group.append(begin(path, key_of))
+    for one in paths.recordings() if isinstance(paths, Listing) else paths:
+        group.append(begin(one, key_of))
         n_bytes += max(0, group[-1].size)
         if n_bytes >= GROUP_BYTES or len(group) >= most:
             yield group

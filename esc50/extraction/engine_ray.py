@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,15 +19,16 @@ from ...kernels import CumelError, FeatureConfig, UnavailableError
 from ..audio.resampling import resampler_on
 from ..extras import need
 from ..faults import device_fault
+from ..listing import Listing, Recording
+from ..naming import Keys
 from ..progress import bar
-from ..store import Keys
 from .batches import on_device
 from .compute import begin, failed, take
 from .extract import HELD_BYTES, config_of
 from .job import Job, Result
 from .lock import locked
 from .long import Helpers
-from .parts import Plan, part_path, plan, write_part, write_part_index
+from .parts import Plan, drop, part_path, plan, write_part, write_part_index
 from .pipeline import Hold, ordered
 from .tally import Tally
 from .tries import Tries
@@ -51,7 +52,7 @@ RETURNED = pa.schema(
 
 
 def extract_on_ray(
-    paths: list[Path],
+    paths: Sequence[Path],
     out: Path,
     cfg: FeatureConfig,
     *,
@@ -62,6 +63,7 @@ def extract_on_ray(
     workers: int = 2,
     overwrite: bool = False,
     retry_errors: bool = False,
+    drop_errors: bool = False,
     repair: bool = False,
     quiet: bool = False,
     batch_files: int = BATCH_FILES,
@@ -73,11 +75,11 @@ def extract_on_ray(
 
     Parameters
     ----------
-    paths : list of path
+    paths : sequence of path
         On a disk that every machine of the cluster sees, as `out` is.
     out : Path
     cfg : FeatureConfig
-    kind, dtype, retry_errors, repair, quiet
+    kind, dtype, retry_errors, drop_errors, repair, quiet
         As `extract` takes them.
     overwrite : bool
         Start over where `out` holds such files; they are removed at once.
@@ -121,11 +123,14 @@ def extract_on_ray(
         with locked(out):
             todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
             tally = Tally(cfg.sr)
+            tally.refuse(todo.unusable)
             job = Job(kind, config.dtype, cfg, place, out)
             with bar("extracting", len(todo.paths), "files", quiet=quiet or not todo.paths) as advance:
                 for result in _results(ray, todo, job, n_actors, workers if on_gpu else 1, batch_files):
                     tally.add(result)
                     advance(note=tally)
+            if drop_errors:
+                tally.dropped = drop(out, job)
             write_part_index(out)
     return tally.report(todo, config, out)
 
@@ -187,10 +192,8 @@ def _results(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_
 
 def _rows(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_files: int) -> Iterator[dict[str, Any]]:
     on_gpu = job.device.type == "cuda"
-    names = [os.fsencode(path.absolute()) for path in todo.paths]
     batches = [
-        pa.table({"path": names[i : i + batch_files], "number": range(i, len(names))[:batch_files]})
-        for i in range(0, len(names), batch_files)
+        _batch(range(len(todo.paths))[i : i + batch_files], todo.paths) for i in range(0, len(todo.paths), batch_files)
     ]
     with _settings(ray):
         dataset = ray.data.from_arrow(batches).map_batches(
@@ -204,6 +207,19 @@ def _rows(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_fil
         )
         for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
             yield from table.to_pylist()
+
+
+def _batch(numbers: range, paths: Listing) -> pa.Table:
+    """Return some recordings as a worker takes them: names may be any bytes."""
+    found = [paths.recording(number) for number in numbers]
+    return pa.table(
+        {
+            "number": numbers,
+            "path": [os.fsencode(one.path.absolute()) for one in found],
+            "name": [os.fsencode(one.name) for one in found],
+            "also": pa.array([one.also for one in found], pa.list_(pa.string())),
+        }
+    )
 
 
 @contextmanager
@@ -236,11 +252,14 @@ class _Extractor:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         numbers = batch["number"].to_pylist()
-        paths = [Path(os.fsdecode(name)) for name in batch["path"].to_pylist()]
+        found = [
+            Recording(Path(os.fsdecode(row["path"])), os.fsdecode(row["name"]), tuple(row["also"]))
+            for row in batch.to_pylist()
+        ]
         part = part_path(self.job.spill, self.run, numbers[0])
         try:
             tries = Tries(part.with_name(f".{part.stem}.tries"))
-            with closing(self._results(list(zip(numbers, paths, strict=True)), tries)) as results:
+            with closing(self._results(list(zip(numbers, found, strict=True)), tries)) as results:
                 done = write_part(part, results, self.job)
             tries.done()
         except Exception as error:  # a full disk or device: the others need not try
@@ -254,10 +273,10 @@ class _Extractor:
             [{"number": number} | row for number, row in zip(numbers, rows, strict=True)], schema=RETURNED
         )
 
-    def _results(self, items: list[tuple[int, Path]], tries: Tries) -> Generator[Result]:
-        def take_one(item: tuple[int, Path], hold: Hold) -> Result:
-            number, path = item
-            begun = begin(path, self.key_of)
+    def _results(self, items: list[tuple[int, Recording]], tries: Tries) -> Generator[Result]:
+        def take_one(item: tuple[int, Recording], hold: Hold) -> Result:
+            number, one = item
+            begun = begin(one, self.key_of)
             if number in tries.blamed:
                 return failed(begun, CumelError("kills the worker that reads it; leave it out"))
             tries.taking(number)

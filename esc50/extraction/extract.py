@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,12 +19,15 @@ from ..audio.resampling import resampler_on
 from ..defaults import defaults
 from ..device import describe
 from ..faults import device_fault
+from ..listing import Listing
 from ..progress import bar
 from ..store import StoreConfig
-from ..store.shards import INDEX, SHARD_BYTES, ShardWriter, write_index
+from ..store.rows import DROPPED
+from ..store.shards import INDEX, SCHEMA, SHARD_BYTES, ShardWriter, rows_of, sidecars, write_index
 from ..store.takeover import take_over
 from .batches import on_device
 from .buffers import keep_freed_memory
+from .compare import Known
 from .compute import failed, groups, take_group
 from .job import KINDS, Job, Result
 from .lock import locked
@@ -40,7 +43,7 @@ PACKAGES = ("cumel", "numpy", "soundfile", "soxr", "torch", "torchaudio")
 
 @defaults()
 def extract(
-    paths: list[Path],
+    paths: Sequence[Path],
     out: Path,
     cfg: FeatureConfig,
     *,
@@ -50,15 +53,17 @@ def extract(
     workers: int = 2,
     overwrite: bool = False,
     retry_errors: bool = False,
+    drop_errors: bool = False,
     repair: bool = False,
     quiet: bool = False,
     shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, Any]:
-    """Extract the features of `paths`, in order, into the store `out`; what is there already is not done again.
+    """Extract the features of `paths`, in order, into the store `out`; what is there, and did not change, stays.
 
     Parameters
     ----------
-    paths : list of path
+    paths : sequence of path
+        A list, or what `inputs.resolve` found.
     out : Path
         Folder of the store.
     cfg : FeatureConfig
@@ -71,7 +76,9 @@ def extract(
     overwrite : bool
         Start over where `out` holds a store; it is removed when the first new shard is complete.
     retry_errors : bool
-        Where `out` holds a store, also take again what failed, or changed since.
+        Where `out` holds a store, also take again what failed.
+    drop_errors : bool
+        Leave no row of what failed, now or before, in `paths` or not.
     repair : bool
         Where `out` holds a store, read all of it and also take again what is damaged, in `paths` or not.
     quiet : bool
@@ -82,7 +89,8 @@ def extract(
     Returns
     -------
     dict
-        The report: counts, seconds of audio and of work, and the list of failures (path, error).
+        The report: counts, seconds of audio and of work, and the list of failures (path, error) among `paths`, in this
+        run or before.
 
     Raises
     ------
@@ -98,6 +106,7 @@ def extract(
     with locked(out):
         todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
         tally, n_files = Tally(cfg.sr), len(todo.new) + len(todo.again)
+        tally.refuse(todo.unusable)
         if n_files and not todo.overwrites:
             (out / INDEX).unlink(missing_ok=True)  # an index says that the store is finished
         job = Job(kind, config.dtype, cfg, device, out)
@@ -108,6 +117,8 @@ def extract(
             )
             run.extract(todo.new, workers, writer(todo.number))
             run.extract(todo.again, workers, writer(todo.number + tally.shards, again=True))
+            if drop_errors:
+                run.drop(writer(todo.number + tally.shards, again=True))
         if not (out / INDEX).exists():
             run.commit(lambda: write_index(out))
     return tally.report(todo, config, out)
@@ -145,7 +156,7 @@ class _Run:
     stop: Stop
     advance: Callable[..., None]
 
-    def extract(self, paths: list[Path], workers: int, writer: ShardWriter) -> None:
+    def extract(self, paths: Listing, workers: int, writer: ShardWriter) -> None:
         """Extract `paths` into the writer's shards, up to where the user asks to stop."""
         if not paths:
             return
@@ -179,7 +190,22 @@ class _Run:
             helpers.close()
             torch.set_num_threads(threads)
 
-    def _results(self, paths: list[Path], workers: int, helpers: Helpers) -> Generator[Result]:
+    def drop(self, writer: ShardWriter) -> None:
+        """Take back the rows of what failed."""
+        rows = rows_of(sidecars(self.job.spill))
+        known = Known(rows)
+        for _, row in known.rows(np.flatnonzero(known.failed), SCHEMA.names):
+            if not self.tally.dropped:
+                (self.job.spill / INDEX).unlink(missing_ok=True)
+            writer.add(row | {"status": DROPPED, "error": None}, ())
+            self.tally.dropped += 1
+            if writer.is_full:
+                self.commit(writer.finish)
+        if writer.rows:
+            self.commit(writer.finish)
+        writer.drop()
+
+    def _results(self, paths: Listing, workers: int, helpers: Helpers) -> Generator[Result]:
         take = partial(take_group, job=self.job, helpers=helpers)
         read = flat(ordered(groups(paths, workers), take, workers, HELD_BYTES, _one_thread))
         if self.job.device.type != "cuda":
@@ -203,7 +229,7 @@ class _Run:
         else:
             self.commit(writer.finish)
         self.tally.shards += 1
-        self.tally.written = self.tally.files
+        self.tally.written = self.tally.files - len(self.plan.unusable)
 
     def commit(self, write: Callable[[], None]) -> None:
         """Write what makes finished work count; a full disk says what is kept."""
@@ -231,9 +257,9 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(i), int(n)
 
 
-def my_share(paths: Iterable[Path], shard: str | None) -> list[Path]:
+def my_share(paths: Sequence[Path], shard: str | None) -> Sequence[Path]:
     """Keep every n-th of `paths`, from the i-th on, for a shard ``i/n``; all of them without one."""
     if shard is None:
-        return list(paths)
+        return paths
     i, n = parse_shard(shard)
-    return list(paths)[i - 1 :: n]
+    return paths[i - 1 :: n]

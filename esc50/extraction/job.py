@@ -89,7 +89,7 @@ class Result(NamedTuple):
     """A recording's features, or why there are none."""
 
     path: Path
-    key: str  # its name in the index
+    key: str  # its absolute path, as text
     size: int  # bytes of the file, -1 when it is not there
     mtime_ns: int
     n_samples: int = 0  # at the features' rate
@@ -99,13 +99,21 @@ class Result(NamedTuple):
     n_bytes: int = 0  # that it holds in memory
     error: str | None = None
     clip: Clip | None = None  # read, and not computed yet
+    name: str = ""  # below what was given
+    real: str | None = None  # what the path leads to, where that is another one
+    also: tuple[str, ...] = ()  # other paths that lead there
+    fingerprint: int | None = None
 
     def facts(self, sr: int) -> dict[str, Any]:
         """Return what an index says of the recording, for features at `sr` Hz."""
         return {
             "path": self.key,
+            "name": self.name,
+            "real": self.real,
+            "also": list(self.also),
             "size": self.size,
             "mtime_ns": self.mtime_ns,
+            "fingerprint": self.fingerprint,
             "sr": 0 if self.error is not None else sr,
             "n_samples": self.n_samples,
             "status": "error" if self.error is not None else "silent" if self.silent else "ok",

@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from ...kernels import CumelError
 from ..store.arrays import REPAIR, REWRITE, damaged, frames_fit
-from ..store.integrity import Findings, nothing
+from ..store.integrity import Findings, key_of_row, nothing, place_of, places_of
+from ..store.places import Places, keys_of
+from ..store.rows import DROPPED, IDENTITY, upgraded
 from ..store.seals import CHECKSUM, FEATURES, read_sealed
 from ..store.shards import INDEX, SCHEMA, read_rows
 
 DATA = "data"
 FACTS = {field.name: field.type for field in SCHEMA if field.name not in ("shard", "offset")}  # of a recording
-FEATURE_FACTS = ["path", "n_frames", CHECKSUM]
+INDEX_SCHEMA = pa.schema([*FACTS.items(), ("file", pa.string()), ("row", pa.int64())])
+FEATURE_FACTS = [*IDENTITY, "name", "status", "n_frames", CHECKSUM]
 
 
 class Part(NamedTuple):
@@ -37,42 +40,52 @@ def parts_of(out: Path) -> list[Part]:
     return sorted(Part(int(name[1]), int(name[2]), path) for name, path in names if name)
 
 
-def facts_of(part: Part, columns: Iterable[str] = FACTS) -> pa.Table:
-    """Read a part without its features."""
+def facts_of(part: Part, columns: Iterable[str] = INDEX_SCHEMA.names) -> pa.Table:
+    """Read a part without its features, with the file's name and the number of each row."""
+    wanted = [name for name in INDEX_SCHEMA.names if name in columns]
     try:
-        return read_rows(part.path, list(columns))
+        table = read_rows(part.path, [*{"path", *wanted} & FACTS.keys()], pa.schema(FACTS.items()))
     except CumelError as error:
         raise CumelError(f"{part.path}: not usable ({error}); {REPAIR}") from None
+    table = table.append_column("file", pa.array([part.path.name] * len(table), pa.string()))
+    return table.append_column("row", pa.array(range(len(table)), pa.int64())).select(wanted)
 
 
 def examine_parts(out: Path, *, advance: Callable[[int], None] = nothing) -> Findings:
     """Read all parts, and compare the features of each recording with their checksum, where its row counts."""
     found, home, readable = Findings(), {}, []
+    places = places_of(out, found)
     for part in parts_of(out):
         try:
-            home.update(dict.fromkeys(facts_of(part, ["path"])["path"].to_pylist(), part))
-            readable.append(part)
+            facts = places.apply(facts_of(part, [*IDENTITY, "status"]))
         except CumelError as error:
             found.add_file(part.path, error)
-    found.recordings = len(home)
+            continue
+        for key, status in zip(keys_of(facts).to_pylist(), facts["status"].to_pylist(), strict=True):
+            home[key] = None if status == DROPPED else part
+        readable.append(part)
+    found.recordings = sum(part is not None for part in home.values())
     for part in readable:
-        _examine_part(part, {path for path, one in home.items() if one is part}, found)
+        _examine_part(part, places, {key for key, one in home.items() if one is part}, found)
         advance(1)
     return found
 
 
-def _examine_part(part: Part, counting: set[str], found: Findings) -> None:
-    rows = [row if row["path"] in counting else None for row in facts_of(part, FEATURE_FACTS).to_pylist()]
-    if not any(row and row["n_frames"] for row in rows):
+def _examine_part(part: Part, places: Places, counting: set[str], found: Findings) -> None:
+    rows = [
+        row if row["n_frames"] and key_of_row(row) in counting else None
+        for row in places.apply(facts_of(part, FEATURE_FACTS)).to_pylist()
+    ]
+    if not any(rows):
         return
     for row, frames in zip(rows, _frames(part.path), strict=True):
-        if row is None or not row["n_frames"]:
+        if row is None:
             continue
         if frames is not None and frames_fit(row, frames):
             found.count(row[CHECKSUM])
         else:
             what = f"the features of {row['path']} are not what was written"
-            found.add_row(row["path"], part.path, damaged(part.path, what))
+            found.add_row(row, part.path, damaged(part.path, what))
 
 
 def _frames(path: Path) -> Iterator[NDArray | None]:
@@ -92,13 +105,13 @@ def _split(lists: pa.ListArray) -> list[NDArray]:
     return np.split(values.to_numpy().reshape(-1, size), lists.offsets.to_numpy()[1:-1])
 
 
-def mend(out: Path) -> tuple[set[str], list[Part]]:
+def mend(out: Path) -> tuple[dict[str, tuple[str, str]], list[Part]]:
     """Find the recordings whose features are damaged, and remove the parts of which not even the facts can be read.
 
     Returns
     -------
-    set of str
-        The recordings.
+    dict of str to (str, str)
+        The recordings, by key: where they are, as `place_of`.
     list of Part
         Those parts.
     """
@@ -114,8 +127,8 @@ def mend(out: Path) -> tuple[set[str], list[Part]]:
         index = read_index(out)
     except CumelError:
         index = []
-    gone = {row["path"] for row in index if row["file"] not in readable}
-    return gone | {row["path"] for row in examine_parts(out).rows}, broken
+    gone = {key_of_row(row): place_of(row) for row in index if row["file"] not in readable}
+    return gone | examine_parts(out).harmed, broken
 
 
 def examine_part_index(out: Path, found: Findings) -> None:
@@ -129,4 +142,6 @@ def examine_part_index(out: Path, found: Findings) -> None:
 
 def read_index(out: Path) -> list[dict[str, str]]:
     """Read which part holds each recording; a `CumelError` with the reason alone when the index is damaged."""
-    return read_sealed(out / INDEX, ["path", "file"]).to_pylist()
+    columns = [*IDENTITY, "name"]
+    table = read_sealed(out / INDEX, [*columns, "file"])
+    return upgraded(table, SCHEMA, columns).append_column("file", table["file"]).to_pylist()

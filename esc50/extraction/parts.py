@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,28 +15,30 @@ import pyarrow.parquet as pq
 
 from ...kernels import CumelError
 from ..files import commit, replacing, unwritable
-from ..store import StoreConfig, key_of
+from ..listing import Listing
+from ..store import StoreConfig
 from ..store.clips import Clip
 from ..store.config import RAY_CONFIG as CONFIG
 from ..store.formats import GROUP_BYTES, NUMBERS, table_of
+from ..store.places import Places
+from ..store.rows import DROPPED, Tables, merged, with_places
 from ..store.seals import CHECKSUM, seal, write_sealed
-from ..store.shards import INDEX, Row
+from ..store.shards import INDEX
 from ..store.takeover import settle, take_over
+from .compare import Known, compare
 from .compute import failed
 from .job import Job, Result
 from .lock import LOCK
-from .partfiles import DATA, FACTS, facts_of, mend, parts_of
-from .resume import Facts, is_stale, lost, not_both, refuse_nothing
+from .partfiles import DATA, FACTS, INDEX_SCHEMA, facts_of, mend, parts_of
+from .resume import asked_for, lost, not_both, places_that_fit, refuse_nothing
+from .todo import Todo
 
 
-class Plan(NamedTuple):
+@dataclass
+class Plan(Todo):
     """What is left to do."""
 
-    paths: list[Path]
-    run: int  # number of this run
-    kept: int  # recordings whose rows stay
-    failed_before: int  # of the kept ones
-    notes: list[str]
+    run: int = 0  # number of this run
 
 
 def part_path(out: Path, run: int, first: int) -> Path:
@@ -45,7 +47,7 @@ def part_path(out: Path, run: int, first: int) -> Path:
 
 
 def plan(
-    out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, retry_errors: bool, repair: bool = False
+    out: Path, config: StoreConfig, paths: Sequence[Path], *, overwrite: bool, retry_errors: bool, repair: bool = False
 ) -> Plan:
     """Find out what is left to do in a folder whose lock is held; makes it ready when it is new.
 
@@ -66,7 +68,8 @@ def plan(
         take_over(out, config, name=CONFIG)
     else:
         notes = config.goes_on(out, CONFIG)
-    harmed: set[str] = set()
+    harmed: dict[str, tuple[str, str]] = {}
+    notes += places_that_fit(out, repair)
     if repair:
         harmed, broken = mend(out)
         notes += lost(part.path for part in broken if not (out / INDEX).exists())
@@ -75,21 +78,27 @@ def plan(
     (out / DATA).mkdir(exist_ok=True)
     if not (out / CONFIG).exists():
         config.save(out, CONFIG)
+    listing = Listing.of(paths)
+    todo = compare(asked_for(listing, harmed), rows_of(out), retry_errors=retry_errors, harmed=harmed)
+    if len(todo.places):
+        Places.load(out).changed(todo.places).save(out)
+    return Plan.of(listing, todo, notes, run=next_run(out))
+
+
+def next_run(out: Path) -> int:
+    """Return the number of a run that begins now."""
+    return 1 + max((part.run for part in parts_of(out)), default=-1)
+
+
+def rows_of(out: Path) -> Tables:
+    """Return what the parts say of their recordings now, without features: also the file, and which row of it."""
     found = parts_of(out)
-    done: dict[str, Facts] = {}
-    for part in found:
-        for row in facts_of(part, ("path", "status", "size", "mtime_ns")).to_pylist():
-            done[row["path"]] = (row["status"], (row["size"], row["mtime_ns"]))
-    todo: dict[str, Path] = {}
-    for path in paths:
-        key = key_of(path)
-        if key not in done or key in harmed or (retry_errors and is_stale(path, done[key])):
-            todo.setdefault(key, path)
-    for key in harmed - todo.keys():
-        todo[key] = Path(key)
-    kept = done.keys() - todo.keys()
-    failed_before = sum(done[key][0] == "error" for key in kept)
-    return Plan(list(todo.values()), 1 + max((part.run for part in found), default=-1), len(kept), failed_before, notes)
+
+    def tables(columns: list[str] | None) -> Iterator[pa.Table]:
+        for part in found:
+            yield facts_of(part, INDEX_SCHEMA.names if columns is None else columns)
+
+    return with_places(tables, Places.load(out))
 
 
 def write_part(path: Path, results: Iterable[Result], job: Job) -> list[Result]:
@@ -160,13 +169,21 @@ def sweep(out: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def drop(out: Path, job: Job) -> int:
+    """Take back the rows of what failed; returns how many there were."""
+    known = Known(rows_of(out))
+    failing = [row for _, row in known.rows(np.flatnonzero(known.failed), list(FACTS))]
+    nothing = np.empty((0, job.n_rows), job.stored)
+    clips = [Clip(row | {"status": DROPPED, "error": None}, nothing) for row in failing]
+    if clips:
+        with _whole(part_path(out, next_run(out), 0)) as part:
+            _write(part, None, clips).close()
+            seal(part)
+    return len(clips)
+
+
 def write_part_index(out: Path) -> None:
     """Write a row per recording: its facts, the file that holds it, and which row of that it is."""
-    rows: dict[str, Row] = {}
-    for part in parts_of(out):
-        for number, row in enumerate(facts_of(part).to_pylist()):
-            rows[row["path"]] = row | {"file": part.path.name, "row": number}
-    schema = pa.schema([*FACTS.items(), ("file", pa.string()), ("row", pa.int64())])
     sweep(out)
     with replacing(out / INDEX) as part:
-        write_sealed(part, schema, [pa.Table.from_pylist(list(rows.values()), schema=schema)])
+        write_sealed(part, INDEX_SCHEMA, merged(rows_of(out)))

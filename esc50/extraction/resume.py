@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow.compute as pc
 
 from ...kernels import CumelError
-from ..store import CONFIG, Keys, StoreConfig, is_store
+from ..listing import RECORDING, Listing
+from ..store import CONFIG, StoreConfig, is_store
 from ..store.integrity import examine, fits, restore_sidecars
-from ..store.shards import INDEX, Sidecar, read_rows, shard_path, sidecars
+from ..store.places import PLACES, Places
+from ..store.shards import INDEX, Sidecar, read_rows, rows_of, shard_path, sidecars
 from ..store.takeover import current, settle
-from .compute import look
+from .compare import compare
 from .lock import LOCK
+from .todo import Todo
 
 
-class Plan(NamedTuple):
-    """What is left to do."""
+@dataclass
+class Plan(Todo):
+    """What is left to do in a store."""
 
-    new: list[Path]  # recordings that have no row
-    again: list[Path]  # that have one, and are extracted again
-    kept: int  # recordings whose rows stay
-    failed_before: int  # of the kept ones
-    number: int  # of the next shard
-    overwrites: bool  # what is there is removed once the first new shard is complete
-    notes: list[str]
+    number: int = 0  # of the next shard
+    overwrites: bool = False  # what is there is removed once the first new shard is complete
 
 
 def not_both(*, overwrite: bool, retry_errors: bool, repair: bool) -> None:
@@ -67,29 +66,47 @@ def refuse_nothing(out: Path, *, retry_errors: bool, repair: bool) -> None:
         raise CumelError(f"{out}: holds no features to {wish} away")
 
 
+def places_that_fit(out: Path, repaired: bool) -> list[str]:
+    """Remove a damaged file of places, if it is to be repaired; returns what there is to say."""
+    try:
+        Places.load(out)
+    except CumelError as error:
+        if not repaired:
+            raise
+        (out / PLACES).unlink()
+        return [f"{str(error).partition(';')[0]}; it was removed, and recordings that moved are recognised again"]
+    return []
+
+
+def asked_for(listing: Listing, harmed: Mapping[str, tuple[str, str]]) -> Listing:
+    """Return the recordings of a list, with those that are damaged behind them where they are not among them."""
+    return listing.of_kind(RECORDING).with_paths(harmed.values())
+
+
 def plan(
-    out: Path, config: StoreConfig, paths: list[Path], *, overwrite: bool, retry_errors: bool, repair: bool = False
+    out: Path, config: StoreConfig, paths: Sequence[Path], *, overwrite: bool, retry_errors: bool, repair: bool = False
 ) -> Plan:
     """Find out what is left to do in a folder whose lock is held; makes it a store when it is none.
 
-    A recording that has a row is never extracted twice, whatever else is in `paths`; one that is not in `paths` keeps
-    its row. So the same call goes on where the last one ended, and another list of recordings adds to the store.
+    A recording that has a row is not extracted again unless it changed, whatever else is in `paths`; one that is not in
+    `paths` keeps its row. So the same call goes on where the last one ended, and another list of recordings adds to the
+    store.
 
     Raises
     ------
     CumelError
-        When the store holds other features, or a shard of it is damaged.
+        When the store holds other features, or a file of it is damaged.
     """
     settle(out)
-    for name in (".features-*.part", f".{INDEX}.part", f".{CONFIG}.part"):  # of a process that was killed
+    for name in (".features-*.part", *(f".{name}.part" for name in (INDEX, CONFIG, PLACES))):  # of a killed process
         for old in out.glob(name):
             old.unlink()
     found = sidecars(out)
     started = (out / CONFIG).exists() and (bool(found) or (out / INDEX).exists())
     notes: list[str] = []
-    harmed, restored = [], []
+    harmed, restored = {}, []
     if started and not overwrite:
-        notes = config.goes_on(out)
+        notes = [*config.goes_on(out), *places_that_fit(out, repair)]
         damaged, harmed = restore_sidecars(out, config, damaged=repair)
         notes += lost(one.path for one in damaged if not one.path.exists())
         retry_errors = retry_errors or any(one.again for one in damaged)  # the rows before theirs count again
@@ -99,28 +116,23 @@ def plan(
     elif not started:
         config.save(out)
         found = []
+        (out / PLACES).unlink(missing_ok=True)
     if not (started and overwrite):
         _remove_orphans(out, found)
-    harmed += [row["path"] for row in examine(out, config).rows] if repair else []
+    harmed |= examine(out, config).harmed if repair else {}
     if started and not overwrite:
         notes += [f"{len(harmed)} recordings whose features were damaged are taken again"] * bool(harmed)
         notes += _index_that_fits(out, repair or bool(restored))
-    done = {} if overwrite else _done(out, config, found, retry_errors, repair)
-    new, again, seen, key_of, asked = [], [], set(), Keys(), set(harmed)
-    for path in paths:
-        key = key_of(path)
-        if key in seen:
-            continue
-        seen.add(key)
-        if key not in done:
-            new.append(path)
-        elif key in asked or (retry_errors and is_stale(path, done[key])):
-            again.append(path)
-    again += [Path(key) for key in harmed if key not in seen]
-    kept, retried = len(done) - len(again), {key_of(path) for path in again}
-    failed = sum(status == "error" for key, (status, _) in done.items() if key not in retried)
+        if not repair:
+            _check_shards(out, config, found)
+    listing = Listing.of(paths)
+    rows = rows_of([] if overwrite else found)
+    todo = compare(asked_for(listing, harmed), rows, retry_errors=retry_errors, harmed=harmed)
+    if len(todo.places):
+        (out / INDEX).unlink(missing_ok=True)
+        Places.load(out).changed(todo.places).save(out)
     number = 0 if overwrite else 1 + max((one.number for one in found), default=-1)
-    return Plan(new, again, kept, failed, number, started and overwrite, notes)
+    return Plan.of(listing, todo, notes, number=number, overwrites=started and overwrite)
 
 
 def _remove_orphans(out: Path, found: list[Sidecar]) -> None:
@@ -131,25 +143,18 @@ def _remove_orphans(out: Path, found: list[Sidecar]) -> None:
             path.unlink()
 
 
-Facts = tuple[str, tuple[int, int] | None]  # of a row: status, and size and time of change where they matter
-
-
-def _done(out: Path, config: StoreConfig, found: list[Sidecar], with_facts: bool, repaired: bool) -> dict[str, Facts]:
-    """Return the recordings that have a row, the last one where there are several."""
-    done: dict[str, Facts] = {}
-    whole = True
+def _check_shards(out: Path, config: StoreConfig, found: list[Sidecar]) -> None:
+    """Compare shards with the frames that are due, with a `CumelError`."""
     for sidecar in found:
-        table = sidecar.read(["path", "status", "offset", "n_frames", *(("size", "mtime_ns") if with_facts else ())])
+        table = sidecar.read(["offset", "n_frames"])
         ends = pc.add(table["offset"], table["n_frames"])  # pyright: ignore[reportAttributeAccessIssue]
         due = pc.max(ends).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
-        whole = whole and (due == 0 or fits(shard_path(out, sidecar.number), config, due))
-        facts = zip(table["size"].to_pylist(), table["mtime_ns"].to_pylist(), strict=True) if with_facts else None
-        for path, status in zip(table["path"].to_pylist(), table["status"].to_pylist(), strict=True):
-            done[path] = (status, next(facts) if facts else None)
-    if not whole and not repaired:  # it matters where a row counts that no later one replaces
-        for file in examine(out, config, deep=False).files:
-            raise CumelError(file["error"])
-    return done
+        if due and not fits(shard_path(out, sidecar.number), config, due):
+            break
+    else:
+        return
+    for file in examine(out, config, deep=False).files:  # it matters where a row counts that no later one replaces
+        raise CumelError(file["error"])
 
 
 def _index_that_fits(out: Path, repaired: bool) -> list[str]:
@@ -164,10 +169,3 @@ def _index_that_fits(out: Path, repaired: bool) -> list[str]:
     if repaired:
         (out / INDEX).unlink()
     return notes
-
-
-def is_stale(path: Path, facts: Facts) -> bool:
-    """Whether a recording failed, or is not the file that it was; one that is gone keeps what it has."""
-    status, before = facts
-    *now, _ = look(path)
-    return status == "error" or (tuple(now) != before and now[0] >= 0)

@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..store import StoreConfig
+from ..store.shards import INDEX
 from .job import Result
+from .todo import Todo, copies_noted
 
 MOST_NAMED = 10_000  # failures, and silent recordings, that a report names; the index has all
-
-
-class Todo(Protocol):
-    """What a run found in its folder."""
-
-    @property
-    def kept(self) -> int:
-        """Recordings whose rows stay."""
-        ...
-
-    @property
-    def failed_before(self) -> int:
-        """How many of those failed."""
-        ...
-
-    @property
-    def notes(self) -> list[str]:
-        """What the user should know of the store."""
-        ...
 
 
 class Tally:
@@ -38,10 +21,17 @@ class Tally:
         self.sr = sr
         self.started = time.monotonic()
         self.files = self.failed = self.n_silent = 0
+        self.dropped = 0  # rows of failures
         self.shards = self.written = 0  # finished shards, and files in them
         self.audio_seconds = 0.0
         self.failures: list[dict[str, str]] = []
         self.silent: list[str] = []
+
+    def refuse(self, failures: list[dict[str, str]]) -> None:
+        """Count inputs that are no recordings."""
+        self.files += len(failures)
+        self.failed += len(failures)
+        self.failures += failures[:MOST_NAMED]
 
     def add(self, result: Result) -> None:
         """Count one recording."""
@@ -73,7 +63,8 @@ class Tally:
         return f"{speeds['files_per_s']:.0f} files/s, {speeds['audio_hours_per_s']:.2f} h of audio/s{failed}"
 
     def report(self, todo: Todo, config: StoreConfig, out: Path) -> dict[str, Any]:
-        """Return the counts, the speeds, the recordings to name, and what was there before."""
+        """Return the counts, the speeds, the recordings to name, and what was there before, once there is an index."""
+        copies, note = copies_noted(out / INDEX)
         return {
             "files": self.files,
             "extracted": self.files - self.failed,
@@ -84,10 +75,13 @@ class Tally:
             "audio_seconds": round(self.audio_seconds, 2),
             "seconds": round(self.seconds, 2),
             **self.speeds,
-            "failures": self.failures,
+            "failures": (self.failures + todo.failures)[:MOST_NAMED],
             "kept": todo.kept,
             "failed_before": todo.failed_before,
-            "notes": todo.notes,
+            **todo.facts,
+            "dropped": self.dropped,
+            **copies,
+            "notes": todo.notes + note,
             "device": config.device,
             "resampler": config.resampler,
             "store": str(out),

@@ -12,9 +12,13 @@ import pyarrow.compute as pc
 
 from ...kernels import CumelError
 from ..files import replacing
+from ..listing import split_root
+from ..naming import unescaped
 from .arrays import REWRITE, damaged, open_shard
 from .config import StoreConfig
+from .places import NO_PLACES, PLACES, Places, keys_of
 from .reader import check_frames
+from .rows import DROPPED, IDENTITY
 from .seals import CHECKSUM, write_sealed
 from .shards import INDEX, SCHEMA, Row, Sidecar, merged, read_rows, shard_path, sidecar_path, sidecars
 
@@ -28,14 +32,16 @@ class Findings:
     unchecked: int = 0  # that have none: an earlier version extracted them
     files: list[dict[str, str]] = field(default_factory=list)  # damaged ones: file, error
     rows: list[dict[str, str]] = field(default_factory=list)  # damaged recordings: path, file, error
+    harmed: dict[str, tuple[str, str]] = field(default_factory=dict)  # those, by key: where they are, as `place_of`
 
     def add_file(self, path: Path, error: CumelError) -> None:
         """Note a file that cannot be read as what it is."""
         self.files.append({"file": path.name, "error": str(error)})
 
-    def add_row(self, path: str, file: Path, error: CumelError) -> None:
+    def add_row(self, row: Row, file: Path, error: CumelError) -> None:
         """Note a recording whose features are not those that were written."""
-        self.rows.append({"path": path, "file": file.name, "error": str(error)})
+        self.rows.append({"path": row["path"], "file": file.name, "error": str(error)})
+        self.harmed[key_of_row(row)] = place_of(row)
 
     def count(self, checksum: int | None) -> None:
         """Count a recording that is right as far as can be known."""
@@ -45,7 +51,28 @@ class Findings:
     def report(self) -> dict[str, Any]:
         """Return all of it, as JSON types."""
         passed = not self.files and not self.rows
-        return vars(self) | {"damaged": len(self.rows), "passed": passed}
+        facts = {name: value for name, value in vars(self).items() if name != "harmed"}
+        return facts | {"damaged": len(self.rows), "passed": passed}
+
+
+def key_of_row(row: Row) -> str:
+    """Return what tells a row's recording from others: its real path."""
+    return row["real"] or row["path"]
+
+
+def place_of(row: Row) -> tuple[str, str]:
+    """Return the folder from which a row's recording was given, and its name there."""
+    path, name = unescaped(row["path"]), unescaped(row["name"])
+    return (path[: -len(name)], name) if path.endswith(f"/{name}") else split_root(path)
+
+
+def places_of(folder: Path, found: Findings) -> Places:
+    """Read where the recordings are now; what is wrong with that goes to the findings."""
+    try:
+        return Places.load(folder)
+    except CumelError as error:
+        found.add_file(folder / PLACES, error)
+        return Places(NO_PLACES)
 
 
 def nothing(_: int = 1) -> None:
@@ -57,17 +84,20 @@ def examine(
 ) -> Findings:
     """Compare a store's shards with its sidecars; only rows that count, and unless `deep` without their features."""
     found, readable, later = Findings(), [], {}
+    places = places_of(folder, found)
     for one in sidecars(folder):
         try:
-            paths = one.read(["path"])["path"].to_pylist()
+            keys = keys_of(places.apply(one.read([*IDENTITY]))).to_pylist()
         except CumelError as error:
             found.add_file(one.path, error)
             continue
         readable.append(one)
         if one.again:
-            later.update(dict.fromkeys(paths, one.number))
+            later.update(dict.fromkeys(keys, one.number))
     for one in readable:
-        rows = [row for row in one.read().to_pylist() if later.get(row["path"], one.number) == one.number]
+        rows = places.apply(one.read()).to_pylist()
+        rows = [row for row in rows if later.get(key_of_row(row), one.number) == one.number]
+        rows = [row for row in rows if row["status"] != DROPPED]
         found.recordings += len(rows)
         _examine_shard(folder, config, one, [row for row in rows if row["n_frames"]], found, deep)
         advance(1)
@@ -87,14 +117,14 @@ def _examine_shard(
     except CumelError as error:
         found.add_file(path, error)
         for row in rows:
-            found.add_row(row["path"], path, error)
+            found.add_row(row, path, error)
         return
     for row in rows if deep else ():
         try:
             check_frames(folder, row, shard[row["offset"] : row["offset"] + row["n_frames"]])
             found.count(row[CHECKSUM])
         except CumelError as error:
-            found.add_row(row["path"], path, error)
+            found.add_row(row, path, error)
 
 
 def examine_index(folder: Path, found: Findings) -> None:
@@ -110,7 +140,9 @@ def examine_index(folder: Path, found: Findings) -> None:
         found.add_file(path, CumelError(f"{path}: damaged ({error}); {REWRITE}"))
 
 
-def restore_sidecars(folder: Path, config: StoreConfig, *, damaged: bool) -> tuple[list[Sidecar], list[str]]:
+def restore_sidecars(
+    folder: Path, config: StoreConfig, *, damaged: bool
+) -> tuple[list[Sidecar], dict[str, tuple[str, str]]]:
     """Write sidecars anew out of the index: those that are gone, and if wanted those that are damaged.
 
     A damaged one of which the index knows nothing is removed, so that its recordings have no row.
@@ -119,15 +151,17 @@ def restore_sidecars(folder: Path, config: StoreConfig, *, damaged: bool) -> tup
     -------
     list of Sidecar
         The damaged ones. Rows may be lost that stood in the place of earlier ones.
-    list of str
-        Recordings whose rows of before count again, as the shard that took their place is gone as well.
+    dict of str to (str, str)
+        Recordings whose rows of before count again, as the shard that took their place is gone as well: by key, where
+        they are, as `place_of`.
     """
-    broken, found, lost = [], sidecars(folder), []
+    broken, found, lost = [], sidecars(folder), {}
     missing = set(_index(folder, ["shard"])["shard"].unique().to_pylist()) - {-1, *(one.number for one in found)}
     known: set[str] = set()
+    places = Places.load(folder)
     for one in found if damaged or missing else ():
         try:
-            known |= set(one.read(["path"])["path"].to_pylist())
+            known |= set(keys_of(places.apply(one.read([*IDENTITY]))).to_pylist())
         except CumelError:
             if not damaged:
                 raise
@@ -135,15 +169,16 @@ def restore_sidecars(folder: Path, config: StoreConfig, *, damaged: bool) -> tup
     index = _index(folder) if broken or missing else SCHEMA.empty_table()
     gone = []
     for number in sorted(missing):
-        paths = index.filter(pc.field("shard") == number)["path"].to_pylist()
-        again = not known.isdisjoint(paths)
+        rows = index.filter(pc.field("shard") == number).to_pylist()
+        again = not known.isdisjoint(map(key_of_row, rows))
         if fits(shard_path(folder, number), config):
             gone.append(Sidecar(number, again, sidecar_path(folder, number, again)))
         elif again:
-            lost += paths
+            lost |= {key_of_row(row): place_of(row) for row in rows}
     elsewhere = pa.array(known, pa.string())
     for one in [*broken, *gone]:
-        without_frames = (pc.field("shard") < 0) & ~pc.field("path").isin(elsewhere)
+        key = pc.coalesce(pc.field("real"), pc.field("path"))  # pyright: ignore[reportAttributeAccessIssue]
+        without_frames = (pc.field("shard") < 0) & ~key.isin(elsewhere)
         rows = index.filter((pc.field("shard") == one.number) | without_frames)
         index = index.filter(~without_frames)
         if len(rows):

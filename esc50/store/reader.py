@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -14,33 +13,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...kernels import CumelError
-from ..files import RealPaths
 from .arrays import HEADER_BYTES, REWRITE, damaged, frames_fit, open_shard
 from .config import StoreConfig
+from .lookup import Lookup
 from .shards import INDEX, Row, merged, read_rows, shard_path, sidecars
 from .takeover import current
 
+MOST_NAMED = 5  # recordings that an error lists
 OPEN_SHARDS = 64  # that are memory-mapped at a time; each takes a file handle
-
-
-def key_of(path: Path | str) -> str:
-    """Return a recording's name in the index: its real path, whatever is not UTF-8 in it escaped."""
-    return _escaped(os.path.realpath(path))
-
-
-class Keys:
-    """`key_of` for many recordings at one time."""
-
-    def __init__(self) -> None:
-        self._real = RealPaths()
-
-    def __call__(self, path: Path | str, is_link: bool | None = None) -> str:
-        """Return `key_of` of a path; `is_link` spares a look at the disk when it is known."""
-        return _escaped(self._real(path, is_link))
-
-
-def _escaped(path: str) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def read_index(folder: Path) -> pa.Table:
@@ -101,7 +81,8 @@ class Store:
 
     Examples
     --------
-    ``Store("features")["dog.wav"]`` is the array [n_rows, n_frames] of that recording; a row number works as well.
+    ``Store("features")["dog.wav"]`` is the array [n_rows, n_frames] of that recording; more of its path, all of it and
+    a row number work as well.
     """
 
     def __init__(self, folder: Path | str, mode: Literal["r", "c"] = "r", *, check: bool = True) -> None:
@@ -126,20 +107,40 @@ class Store:
         return self.index.to_pylist()
 
     @cached_property
-    def _row_of(self) -> dict[str, int]:
-        return {path: number for number, path in enumerate(self.index["path"].to_pylist())}
+    def _lookup(self) -> Lookup:
+        return Lookup(self.index)
 
     def row(self, key: int | Path | str) -> Row:
-        """Return the index row of a recording, by row number or path."""
+        """Return the index row of a recording, by row number, path or name.
+
+        A path is absolute, or begins at the current folder; links to the recording lead to it. A name is the row's, or
+        the end of its path: ``dog.wav``, ``fold1/dog.wav``.
+
+        Raises
+        ------
+        CumelError
+            When there is no such recording, or several have that name; it lists them.
+        """
         return self.index.slice(self._number(key), 1).to_pylist()[0]
 
     def _number(self, key: int | Path | str) -> int:
-        number = key if isinstance(key, int) else self._row_of.get(key_of(key))
-        if number is None:
-            raise CumelError(f"{self.folder}: has no features of {key}; extract them first")
+        number = key if isinstance(key, int) else self._found(key)
         if not -len(self) <= number < len(self):
             raise IndexError(f"{self.folder}: row {number} of {len(self)}")  # what ends a loop over the store
         return number % len(self)
+
+    def _found(self, key: Path | str) -> int:
+        found = self._lookup(key)
+        if not len(found):
+            raise CumelError(f"{self.folder}: has no features of {key}; extract them first")
+        if len(found) > 1:
+            names = [self.row(int(number))["path"] for number in found[:MOST_NAMED]]
+            more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+            raise CumelError(
+                f"{self.folder}: {len(found)} recordings are named {key}: {', '.join(names)}{more}; "
+                "name one by more of its path"
+            )
+        return int(found[0])
 
     def __getitem__(self, key: int | Path | str) -> NDArray:
         number = self._number(key)

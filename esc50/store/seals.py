@@ -44,8 +44,8 @@ def seal(path: Path) -> None:
         file.write(MARK + b"".join(checksum.to_bytes(4, "little") for checksum in checksums) + rest)
 
 
-def read_sealed(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a Parquet file, or some of its columns; one that an earlier version wrote has no seal.
+def read_sealed(path: Path, columns: list[str] | None = None, *, must: bool = False) -> pa.Table:
+    """Read a Parquet file, or some of its columns; one that an earlier version wrote has no seal, unless it `must`.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def read_sealed(path: Path, columns: list[str] | None = None) -> pa.Table:
             with pq.ParquetFile(pa.BufferReader(buffer), page_checksum_verification=True) as file:
                 names = file.schema_arrow.names
                 known = None if columns is None else [name for name in columns if name != CHECKSUM or name in names]
-                if not sealed and CHECKSUM in names:
+                if not sealed and (must or CHECKSUM in names):
                     raise CumelError("its seal is gone")
                 table = file.read(known)
                 if not sealed:

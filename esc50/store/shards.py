@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from ...kernels import CumelError
 from ..files import EarlyFlush, commit, part_of, replacing, unwritable, write_all
+from . import rows
 from .arrays import HEADER_BYTES, REPAIR, header
+from .places import NO_PLACES, Places
+from .rows import Tables, upgraded, with_places
 from .seals import CHECKSUM, read_sealed, write_sealed
 
 SHARD_BYTES = 128 << 20  # a shard ends with the recording that reaches one of these two,
@@ -27,15 +30,19 @@ INDEX_ROWS = 1 << 16  # of the index that are written at once
 INDEX = "index.parquet"
 SCHEMA = pa.schema(
     [
-        ("path", pa.string()),  # absolute
+        ("path", pa.string()),  # absolute, as it was found
+        ("name", pa.string()),  # below the folder, or in the list, that was given
+        ("real", pa.string()),  # what path leads to, where that is another one
+        ("also", pa.list_(pa.string())),  # other paths that lead there
         ("size", pa.int64()),  # bytes
         ("mtime_ns", pa.int64()),
+        ("fingerprint", pa.int64()),  # of the file's content; null where none could be taken
         ("sr", pa.int32()),  # of the features, Hz
         ("n_samples", pa.int64()),  # at sr
         ("shard", pa.int32()),
         ("offset", pa.int64()),  # first frame in the shard
         ("n_frames", pa.int64()),
-        ("status", pa.string()),  # ok, silent or error
+        ("status", pa.string()),  # ok, silent or error; in a sidecar also dropped
         ("error", pa.string()),
         (CHECKSUM, pa.uint32()),  # of its frames' bytes; none in a store of an earlier version
     ]
@@ -62,13 +69,19 @@ class Sidecar(NamedTuple):
             raise CumelError(f"{self.path}: not usable ({error}); {REPAIR}") from None
 
 
-def read_rows(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """Read a sidecar or an index, or some of its columns; a `CumelError` with the reason alone when it is damaged."""
-    table, wanted = read_sealed(path, columns), columns or SCHEMA.names
-    if CHECKSUM not in table.column_names and CHECKSUM in wanted:
-        table = table.append_column(CHECKSUM, pa.nulls(len(table), SCHEMA.field(CHECKSUM).type))
+def read_rows(path: Path, columns: list[str] | None = None, schema: pa.Schema = SCHEMA) -> pa.Table:
+    """Read a sidecar, an index or the facts of a part, or some of the columns; what older versions lack is null.
+
+    Raises
+    ------
+    CumelError
+        With the reason alone, when it is damaged.
+    """
+    wanted = [name for name in schema.names if columns is None or name in columns]
+    needed = [*wanted, "path"] if "name" in wanted and "path" not in wanted else wanted
     try:
-        table = table.select(wanted).cast(pa.schema([SCHEMA.field(name) for name in wanted]))
+        table = upgraded(read_sealed(path, needed), schema, needed).select(wanted)
+        table = table.cast(pa.schema([schema.field(name) for name in wanted]))
     except (KeyError, pa.ArrowException):
         raise CumelError("its columns are not those of recordings") from None
     for name, least in LEAST.items():
@@ -99,23 +112,21 @@ def sidecars(folder: Path) -> list[Sidecar]:
     return sorted(found)
 
 
+def rows_of(found: list[Sidecar]) -> Tables:
+    """Return the rows of a store's sidecars as they are now."""
+    places = Places.load(found[0].path.parent) if found else Places(NO_PLACES)
+    return with_places(lambda columns: (one.read(columns) for one in found), places)
+
+
 def merged(found: list[Sidecar]) -> Iterator[pa.Table]:
     """Yield the rows of all sidecars, each recording's once, where it came first; what was extracted again counts."""
-    later = {row["path"]: row for one in found if one.again for row in one.read().to_pylist()}
     held: list[pa.Table] = []
-    for sidecar in found:
-        if sidecar.again:
-            continue
-        table = sidecar.read()
-        if later:
-            rows = [later.pop(row["path"], row) for row in table.to_pylist()]
-            table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    for table in rows.merged(rows_of(found)):
         held.append(table)
         if sum(map(len, held)) >= INDEX_ROWS:
             yield pa.concat_tables(held)
             held = []
-    held.append(pa.Table.from_pylist(list(later.values()), schema=SCHEMA))  # the sidecars of their first rows are gone
-    yield pa.concat_tables(held)
+    yield pa.concat_tables([SCHEMA.empty_table(), *held])
 
 
 def write_index(folder: Path) -> None:

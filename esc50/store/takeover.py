@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..files import commit, part_of, synced, unwritable
 from .config import CONFIG, RAY_CONFIG, StoreConfig
+from .places import PLACES
 from .shards import INDEX, sidecars
 
 NEXT = ".next"  # a folder in a store's own: while it is there, it is the store, and what lies around it is not
@@ -87,7 +88,7 @@ def _files(folder: Path) -> list[Path]:
     shards = [path for path in folder.glob("features-*.npy") if path.stem.removeprefix("features-").isdecimal()]
     parts = folder.glob("data/part-*.parquet")
     configs = folder / CONFIG, folder / RAY_CONFIG
-    return [folder / INDEX, *(one.path for one in sidecars(folder)), *shards, *parts, *configs]
+    return [folder / INDEX, folder / PLACES, *(one.path for one in sidecars(folder)), *shards, *parts, *configs]
 
 
 def _link(path: Path, name: Path) -> None:

@@ -1,0 +1,93 @@
+"""Manifests of recordings: tables with a column of paths, and texts with a path on each line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..kernels import CumelError
+
+COLUMNS = ("path", "file", "filename")  # of a manifest; the first that it has
+
+
+def from_manifest(manifest: Path) -> Iterator[str]:
+    """Read the paths in a manifest, as they stand there.
+
+    Raises
+    ------
+    CumelError
+        When it is not usable.
+    """
+    try:
+        for number, name in enumerate(MANIFESTS[manifest.suffix.lower()](manifest), start=1):
+            if not name or "\0" in name:
+                raise CumelError(f"{manifest}: row {number} names no file; fill it in, or leave the row out")
+            yield name
+    except CumelError:
+        raise
+    except OSError as error:
+        raise CumelError(f"{manifest}: {error.strerror or error}; check the path and its permissions") from None
+    except (csv.Error, pa.ArrowException, ValueError, RecursionError) as error:
+        raise CumelError(f"{manifest}: not a usable manifest ({str(error).splitlines()[0]})") from None
+
+
+def _from_csv(manifest: Path) -> Iterator[str | None]:
+    is_tsv = manifest.suffix.lower() == ".tsv"  # whose quotes are letters, as in Common Voice
+    quoting, delimiter = (csv.QUOTE_NONE, "\t") if is_tsv else (csv.QUOTE_MINIMAL, ",")
+    with manifest.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # a name is any bytes
+        rows = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
+        column = _column(manifest, rows.fieldnames or [])
+        for row in rows:
+            yield row[column]
+
+
+def _from_parquet(manifest: Path) -> Iterator[str | None]:
+    with pq.ParquetFile(manifest) as file:
+        column = _column(manifest, file.schema_arrow.names)
+        for batch in file.iter_batches(columns=[column]):
+            for name in batch.column(0).to_pylist():
+                yield name if name is None else os.fsdecode(name)
+
+
+def _from_json_lines(manifest: Path) -> Iterator[str | None]:
+    column = None
+    with manifest.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        for line in map(str.strip, file):
+            if not line:
+                continue
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise CumelError(f'{manifest}: each line must be an object, as in {{"path": "dog.wav"}}')
+            column = column or _column(manifest, list(row))
+            name = row.get(column)
+            yield name if isinstance(name, str) else None
+
+
+def _from_text(manifest: Path) -> Iterator[str]:
+    with manifest.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
+        yield from (line.rstrip("\r\n") for line in file if line.strip())
+
+
+MANIFESTS: dict[str, Callable[[Path], Iterator[str | None]]] = {
+    ".csv": _from_csv,
+    ".tsv": _from_csv,
+    ".jsonl": _from_json_lines,
+    ".ndjson": _from_json_lines,
+    ".parquet": _from_parquet,
+    ".txt": _from_text,
+}
+
+
+def _column(manifest: Path, names: Sequence[str]) -> str:
+    for name in COLUMNS:
+        if name in names:
+            return name
+    raise CumelError(
+        f"{manifest}: has no column {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; its columns: {', '.join(names)}"
+    )
