@@ -1,56 +1,111 @@
-"""What one call costs on a GPU machine by the clock on the wall: microseconds until it returns, and until it is done.
+"""What one call costs by the clock on the wall: microseconds until it returns, and until it is done.
 
-Clips of half a second, one, and many of different lengths; torch's tensors, CuPy's arrays on their default stream, and
-a replay of a CUDA graph.
+Of one clip and of many: of one length, or of lengths that no call had before, padded and one right after another. On a
+GPU also with lengths that lie there, CuPy's arrays on their default stream, and a replay of a CUDA graph.
+`--device cpu` needs no GPU, as its launcher starts nothing: what remains is Python's share, which checks the lengths,
+lays out the batch and collects the arguments of every launch. What CuPy and the driver take for a launch comes on top,
+and a copy of the lengths of a ragged batch.
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from cumel.kernels import PRESETS, log_mel
+from cumel.kernels import PRESETS, checks, log_mel
+from cumel.kernels.frontend import Argument, Clips, Frontend
+from cumel.kernels.plan import Grid, Kernel
 
 from features import in_a_graph
 from timing import demand, machine, print_table, write_rows
 from warm import first_line
 
 CFG = PRESETS["esc50"]
-SECONDS = 0.5
-BATCHES = (1, 120, 1024, 4096)
+BATCHES = (1, 120, 256, 1024, 4096)
+SAMPLES = {"cpu": 4410, "cuda": 22050}  # of the longest clip: without a GPU nothing is computed
+VARIETY = 97  # batches of different lengths
 SERIES, CALLS = 7, 50
+PACKAGES = ("torch", "cupy-cuda13x", "cupy-cuda12x")
 
 
-def microseconds(call: Callable[[], object]) -> tuple[float, float]:
-    """Return the median over series of calls: until a call returns, and with the wait for the last, for each."""
-    call(), call()
-    torch.cuda.synchronize()
+class Nowhere:
+    """A launcher without a device."""
+
+    def __init__(self) -> None:
+        self._zeros = torch.zeros(max(BATCHES), 2, dtype=torch.int32), torch.zeros(max(BATCHES), dtype=torch.int32)
+
+    def launch(self, kernel: Kernel, grid: Grid, arguments: Sequence[Argument]) -> None:
+        """Start nothing."""
+
+    def keep(self, *tensors: Tensor) -> None:
+        """Keep nothing."""
+
+    def workspace(self, n_clips: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """Return zeros."""
+        return self._zeros
+
+
+def on_host() -> Callable[[Tensor, Any], Tensor]:
+    """Return what calls the front end with nothing behind it."""
+    frontend = Frontend(Nowhere())
+
+    def compute(y: Tensor, lengths: Any) -> Tensor:
+        given, _ = checks.clip_lengths(lengths, y, CFG)
+        return frontend.log_mel(Clips.of(y, given, CFG), CFG)
+
+    return compute
+
+
+def microseconds(call: Callable[[], object], device: str) -> tuple[float, float]:
+    """Return the medians of single calls until they return, and of series with the wait for the last, for each call."""
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+    call(), call(), wait()
     returned, done = [], []
     for _ in range(SERIES):
-        start = time.perf_counter()
+        start = before = time.perf_counter()
         for _ in range(CALLS):
             call()
-        returned.append(time.perf_counter() - start)
-        torch.cuda.synchronize()
+            now = time.perf_counter()
+            returned.append(now - before)
+            before = now
+        wait()
         done.append(time.perf_counter() - start)
-    return (float(np.median(returned)) / CALLS * 1e6, float(np.median(done)) / CALLS * 1e6)
+    return 1e6 * float(np.median(returned)), 1e6 * float(np.median(done)) / CALLS
 
 
-def ways() -> dict[tuple[str, int], Callable[[], Callable[[], object]]]:
+def ways(device: str) -> dict[tuple[str, int], Callable[[], Callable[[], object]]]:
     """Return what builds each call, so that one that fails does not take the others with it."""
-    n = round(SECONDS * CFG.sr)
+    n = SAMPLES[device]
+    compute = on_host() if device == "cpu" else lambda y, lengths: log_mel(y, CFG, lengths)
+
+    def clips(n_clips: int) -> Tensor:
+        return 0.1 * torch.randn(n_clips, n, device=device)
+
+    def ragged(n_clips: int) -> list[np.ndarray]:
+        rng = np.random.default_rng(0)
+        return [rng.integers(n // 2, n, n_clips) for _ in range(VARIETY)]
 
     def even(n_clips: int) -> Callable[[], object]:
-        y = 0.1 * torch.randn(n_clips, n, device="cuda")
-        return lambda: log_mel(y, CFG)
+        y = clips(n_clips)
+        return lambda: compute(y, None)
 
-    def ragged(n_clips: int) -> Callable[[], object]:
-        rng = np.random.default_rng(0)
-        lengths = [rng.integers(n // 2, n, n_clips).tolist() for _ in range(CALLS)]  # no call had them before
-        y, turn = 0.1 * torch.randn(n_clips, n, device="cuda"), iter(range(10**9))
-        return lambda: log_mel(y, CFG, lengths[next(turn) % CALLS])
+    def padded(n_clips: int) -> Callable[[], object]:
+        y, lengths = clips(n_clips), cycle(ragged(n_clips))
+        return lambda: compute(y, next(lengths))
+
+    def packed(n_clips: int) -> Callable[[], object]:
+        memory = clips(n_clips).reshape(-1)
+        each = cycle([(memory[: int(lengths.sum())], lengths) for lengths in ragged(n_clips)])
+        return lambda: compute(*next(each))
+
+    def lengths_there(n_clips: int) -> Callable[[], object]:
+        y, lengths = clips(n_clips), torch.from_numpy(ragged(n_clips)[0]).to(device)
+        return lambda: compute(y, lengths)
 
     def of_cupy() -> Callable[[], object]:
         import cupy
@@ -58,28 +113,35 @@ def ways() -> dict[tuple[str, int], Callable[[], Callable[[], object]]]:
         y = cupy.zeros(n, np.float32)
         return lambda: log_mel(y, CFG)
 
-    def replayed() -> Callable[[], object]:
-        return in_a_graph(0.1 * torch.randn(1, n, device="cuda"), CFG)
-
-    found = {("even", size): (lambda size=size: even(size)) for size in BATCHES}
-    found |= {("ragged", size): (lambda size=size: ragged(size)) for size in BATCHES}
-    return found | {("CuPy", 1): of_cupy, ("CUDA graph", 1): replayed}
+    layouts: dict[str, Callable[[int], Callable[[], object]]] = {"even": even, "padded": padded, "packed": packed}
+    if device == "cuda":
+        layouts["lengths there"] = lengths_there
+    found = {
+        (name, size): (lambda size=size, make=make: make(size)) for name, make in layouts.items() for size in BATCHES
+    }
+    if device == "cpu":
+        return found
+    return found | {("CuPy", 1): of_cupy, ("CUDA graph", 1): lambda: in_a_graph(clips(1), CFG)}
 
 
 def main() -> None:
     """Time every way, print, append the rows."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    demand("cuda")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=tuple(SAMPLES), default="cuda")
+    device = parser.parse_args().device
+    demand(device)
+    if device == "cpu":
+        torch.set_num_threads(1)
     rows, failed = [], []
-    for (name, n_clips), build in ways().items():
+    for (name, n_clips), build in ways(device).items():
         try:
-            returned, done = microseconds(build())
+            returned, done = microseconds(build(), device)
         except Exception as error:
             failed.append((name, str(n_clips), first_line(error)))
             continue
         rows.append({"call": name, "clips": n_clips, "us_returned": returned, "us_done": done})
     if rows:
-        write_rows("calls", rows, machine("cuda", ("torch", "cupy-cuda13x", "cupy-cuda12x")))
+        write_rows("calls", rows, machine(device, PACKAGES))
     if failed:
         print_table(("call", "clips", "reason"), failed)
         raise SystemExit(1)

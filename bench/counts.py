@@ -2,9 +2,9 @@
 
 How: the SASS becomes a graph of basic blocks. A block runs once for each warp of each CUDA block; in the frame loop
 once for each round of a warp, ceil(frames / G) rounds in a CUDA block; in the loops of the epilogue as often as the
-plan says, unrolled bodies and what remains of them told apart by their stores. Of `load`'s branches the aligned one
-counts: a block from which every way leads through another branch's memory does not run. The chain of inlined calls
-tells what an instruction is for.
+plan says, unrolled bodies and what remains of them told apart by their stores. All clips are as long, so that
+none's length is looked up. Of `load`'s branches the aligned one counts: a block from which every way leads through
+another branch's memory does not run. The chain of inlined calls tells what an instruction is for.
 
 What is approximate: every frame counts as one inside its clip (the few at its edges cost more); an `if` counts as
 taken; the last CUDA block of a clip counts as full outside the frame loop; so does the last round over vectors, which
@@ -24,7 +24,7 @@ from sass import Block, Instruction, Resources, compile_text, disassemble, domin
 SECONDS = 5  # of a clip
 
 # What stands on the kernel's own line that an instruction came from tells what it is for.
-EXCHANGE, SPLIT, MEL, EPILOGUE, FINISH = "exchange", "split, power", "mel", "epilogue", "finish"
+EXCHANGE, SPLIT, MEL, EPILOGUE, FINISH, SET_UP = "exchange", "split, power", "mel", "epilogue", "finish", "set-up"
 PHASES = {
     "load, window": r"\bload\(|windowed_pairs\(",
     "transform 1": r"Plain\(\)",
@@ -33,8 +33,8 @@ PHASES = {
     SPLIT: r"store_bins\(|bins\[BINS",
     MEL: r"store_mel<",
     EPILOGUE: r"store_tile\(",
-    FINISH: r"needs_finish\(|finish_clip\(",
-    "set-up": "",  # of the block and of a round: clip, addresses, loop
+    FINISH: r"finish_clip\(",
+    SET_UP: "",  # of the block and of a round: clip, addresses, loop
 }
 KINDS = {
     "FMA": r"FFMA",
@@ -180,7 +180,9 @@ class Graph:
         self.loops = loops(blocks, self.above)
         self.aligned = {i for i in self.above if any(source.branch(one) == "aligned" for one in blocks[i].instructions)}
         self.frame_loop = next(header for header, inside in self.loops.items() if inside & self.aligned)
-        gates = {self.frame_loop: float(work.rounds)} | self._row_gates() | self._finish_gates()
+        ragged = (index for index in self.above if self._has(index, "LDG", SET_UP))
+        gates = dict.fromkeys(ragged, 0.0) | {self.frame_loop: float(work.rounds)}
+        gates |= self._row_gates() | self._finish_gates()
         self.live = self._live({index for index, times in gates.items() if times == 0})
         gates |= self._mel_gates()
         self.times: dict[int, float] = {}

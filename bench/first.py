@@ -23,7 +23,8 @@ PACKAGES = ("kernels", "esc50", "export")  # of the project, as cumel.<name>
 BUDGET = 540.0  # seconds, of all steps
 LEAST = 5.0  # seconds that a step must have left to begin
 SANITIZERS = ("memcheck", "racecheck", "synccheck")
-ENTRIES = ("frontend", "cut", "features", "mfcc")  # our kernels: torch's are not ours to judge
+ENTRIES = ("frontend", "cut", "features", "finish", "mfcc")  # our kernels: torch's are not ours to judge
+GPU_TESTS = ("tests/test_cuda.py", "tests/test_cuda_graphs.py")
 SHOWN = 15  # lines of a step's output that are repeated at the end when it fails
 
 
@@ -82,12 +83,14 @@ def first(out: Path, backend: str, smoke: tuple[str, ...]) -> Iterator[Step]:
     yield Step("smoke", 120, script("smoke", "--backend", backend, "--out", str(out / "smoke.csv"), *smoke))
     for tool in SANITIZERS:
         yield Step(tool, 60, sanitized(tool, *script("gpu", "--check-only")), ("compute-sanitizer",), bare)
-    yield Step("tests", 180, pytest("tests/test_cuda.py", report=out / "tests.xml"), ("python:pytest",))
+    yield Step("tests", 180, pytest(*GPU_TESTS, report=out / "tests.xml"), ("python:pytest",))
     yield Step("calls", 30, script("calls"))
+    yield Step("host", 30, script("calls", "--device", "cpu"))
     presets = ("--presets", "esc50", "whisper", "--batches", "1", "256", "4096")
     yield Step("features", 90, script("features", "--device", "cuda", *presets))
     yield Step("levers", 40, script("gpu"))
-    profile = ("ncu", "--set", "full", "-k", "frontend", "-c", "2", "-f", "-o", str(out / "frontend"))
+    ours = ("-k", "regex:^(frontend|finish)$", "-c", "3")
+    profile = ("ncu", "--set", "full", *ours, "-f", "-o", str(out / "frontend"))
     yield Step("ncu", 60, (*profile, *script("one_launch")), ("ncu",))
 
 
@@ -102,7 +105,8 @@ def more(out: Path) -> Iterator[Step]:
     yield Step("extract", 60, script("extract", "--device", "cuda"), (librosa, soundfile))
     yield Step("scaling", 90, script("scaling", "--device", "cuda"))
     yield Step("train", 150, script("train", "--recipe", "best", "--device", "cuda"), (soundfile,))
-    tests = (sys.executable, "-m", "pytest", "tests/test_cuda.py", "-m", "gpu", "-k", "graph", "-q", "-W", "default")
+    chosen = ("-m", "gpu", "-k", "a_graph or graphed", "-q", "-W", "default")
+    tests = (sys.executable, "-m", "pytest", "tests/test_cuda_graphs.py", *chosen)
     yield Step("memcheck of graphs", 60, sanitized("memcheck", *tests), ("compute-sanitizer", "python:pytest"))
 
 

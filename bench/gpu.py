@@ -1,10 +1,12 @@
 """What else only a GPU can tell: every kernel under compute-sanitizer, and the main one's levers.
 
-`--check-only` runs every kernel once on small shapes. The levers are how many blocks of it share a multiprocessor, and
-how many frames a block has.
+`--check-only` runs every kernel once on small shapes. The levers are how many blocks of it share a multiprocessor,
+how many frames a block has, and how much of the L1 cache is asked for as shared memory.
 """
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
@@ -22,60 +24,77 @@ from timing import compare, demand, machine, write_rows
 CFG = PRESETS["esc50"]
 N_CLIPS = 512  # of 5 s: 450 MB of float32, more than an L2 cache holds
 NOISE_DB = 1e-3
-LEVERS = {"blocks asked for": (3, 4, 5), "frames of a block": (8, 16, 32)}
+LEVERS = {"blocks asked for": (3, 4, 5), "frames of a block": (8, 16, 32), "carveout": (-1, 100)}
+# As shipped; blocks as in a large batch, whose warps loop several times; clips that a second launch finishes.
+SIZES: tuple[dict[str, int], ...] = ({}, {"FEW_BLOCKS": 0}, {"FEW_BLOCKS": 0, "ONE_BLOCK_BYTES": 0})
+
+
+@contextmanager
+def changed(**settings: Any) -> Iterator[None]:
+    """Plan with other constants of `plan`, or CuPy's carveout of shared memory, for a while."""
+    before, carveout = {name: getattr(plan, name) for name in settings if hasattr(plan, name)}, cuda.CARVEOUT
+    try:
+        for name, value in settings.items():
+            setattr(plan if name in before else cuda, name, value)
+        forget()
+        yield
+    finally:
+        cuda.CARVEOUT = carveout
+        for name, value in before.items():
+            setattr(plan, name, value)
+        forget()
+
+
+def forget() -> None:
+    """Drop what was planned and loaded."""
+    for cache in (plan.fused, frontend._made, cuda._function):
+        cache.cache_clear()
 
 
 def levers(y: Tensor) -> list[dict[str, Any]]:
     """Time the main kernel at other settings of what kernels may be compiled and launched with."""
-    rows, blocks_before, frames_before = [], dict(plan.MIN_BLOCKS), plan.MOST_FRAMES
+    rows = []
     shipped = log_mel(y, CFG)
-    for blocks, frames in product(*LEVERS.values()):
-        plan.MIN_BLOCKS[CFG.n_fft], plan.MOST_FRAMES = blocks, frames
-        plan.fused.cache_clear()
-        if not torch.equal(log_mel(y, CFG), shipped):
-            raise SystemExit(f"{blocks} blocks, {frames} frames: other features than as shipped: not timed")
-        times = compare({"cumel": lambda: log_mel(y, CFG)}, device="cuda")["cumel"]
-        settings = dict(zip(LEVERS, (blocks, frames), strict=True))
+    for blocks, frames, carveout in product(*LEVERS.values()):
+        minimum = plan.MIN_BLOCKS | {CFG.n_fft: blocks}
+        with changed(MIN_BLOCKS=minimum, MOST_FRAMES=frames, CARVEOUT=carveout):
+            if not torch.equal(log_mel(y, CFG), shipped):
+                raise SystemExit(f"{blocks} blocks, {frames} frames: other features than as shipped: not timed")
+            times = compare({"cumel": lambda: log_mel(y, CFG)}, device="cuda")["cumel"]
+        settings = dict(zip(LEVERS, (blocks, frames, carveout), strict=True))
         rows.append(settings | times.columns("us_per_clip", 1e6 / N_CLIPS) | {"clips_per_s": N_CLIPS / times.median})
-    plan.MIN_BLOCKS, plan.MOST_FRAMES = blocks_before, frames_before
-    plan.fused.cache_clear()
     return rows
 
 
 def every_kernel() -> None:
-    """Run each kernel and plan on small shapes, edges and last blocks included, then again in larger blocks.
-
-    These pass through the loop over frames more than once, and write over what they exchanged.
-    """
-    shipped = plan.FEW_BLOCKS
-    try:
-        for plan.FEW_BLOCKS in (shipped, 0):
-            each_plan()
-    finally:
-        plan.FEW_BLOCKS = shipped
+    """Run each kernel and plan on small shapes, edges, last blocks and second rounds of a warp included."""
+    for sizes in SIZES:
+        with changed(**sizes):
+            for n_fft in (*plan.RADICES, 500):
+                run_kernels(n_fft)
     torch.cuda.synchronize()
     print("every kernel ran, and log_mel equals the reference")
 
 
-def each_plan() -> None:
-    """Run each kernel and plan."""
+def run_kernels(n_fft: int) -> None:
+    """Run every kernel of an n_fft, with as many frames as make several rounds of a warp in the largest blocks."""
     rng = np.random.default_rng(0)
-    for n_fft in (*plan.RADICES, 500):
-        cfg = FeatureConfig(sr=16000, n_fft=n_fft, hop_length=n_fft // 4 + 1, n_mels=20, pad_mode="reflect", n_mfcc=13)
-        y = torch.from_numpy(rng.normal(0, 0.1, (2, 12 * n_fft + 37)).astype(np.float32)).cuda()
-        lengths = [y.shape[1], 5 * n_fft]
-        launcher = cuda.frontend(y.device)
-        for stage in Stage:
-            frontend.compute(launcher.launcher, Clips.of(y, lengths, cfg), cfg, stage)
-        for dtype in (torch.float16, torch.uint8):
-            frontend.compute(launcher.launcher, Clips.of(y, lengths, cfg), cfg, Stage.DECIBEL, dtype)
-        out = log_mel((32768 * y).to(torch.int16), cfg, lengths)
-        for clip, n in enumerate(lengths):
-            truth = reference.log_mel((32768 * y[clip, :n]).to(torch.int16).cpu().numpy(), cfg)
-            error = np.abs(out[clip, :, : truth.shape[1]].cpu().numpy() - truth).max()
-            if not error <= NOISE_DB:
-                raise SystemExit(f"n_fft={n_fft}: {error:.1e} dB from the reference")
-        stft(y, cfg, lengths), mfcc(y, cfg, lengths)
+    cfg = FeatureConfig(sr=16000, n_fft=n_fft, hop_length=n_fft // 4 + 1, n_mels=20, pad_mode="reflect", n_mfcc=13)
+    y = torch.from_numpy(rng.normal(0, 0.1, (2, 12 * n_fft + 37)).astype(np.float32)).cuda()
+    lengths = [y.shape[1], 5 * n_fft]
+    launcher = cuda.frontend(y.device)
+    for stage in Stage:
+        frontend.compute(launcher.launcher, Clips.of(y, lengths, cfg), cfg, stage)
+    for dtype in (torch.float16, torch.uint8):
+        frontend.compute(launcher.launcher, Clips.of(y, lengths, cfg), cfg, Stage.DECIBEL, dtype)
+    pcm = (32768 * y).to(torch.int16)
+    out = log_mel(pcm, cfg, torch.tensor(lengths, device="cuda"))
+    for clip, n in enumerate(lengths):
+        truth = reference.log_mel(pcm[clip, :n].cpu().numpy(), cfg)
+        error = np.abs(out[clip, :, : truth.shape[1]].cpu().numpy() - truth).max()
+        if not error <= NOISE_DB:
+            raise SystemExit(f"n_fft={n_fft}: {error:.1e} dB from the reference")
+    stft(y, cfg, lengths), mfcc(y, cfg, lengths)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Two launches for a profiler, each alone: 512 clips of 5 s, and one of ten minutes."""
+"""What a profiler looks at: 512 clips of 5 s in one launch, and one of ten minutes in two, the second finishing it."""
 
 import torch
 

@@ -48,9 +48,14 @@ def as_tensor(y: Any) -> Iterator[Tensor]:
         yield torch.from_numpy(np.ascontiguousarray(source))
     else:
         device = torch.device("cuda", y.device.id)
-        stream = sys.modules["cupy"].cuda.get_current_stream(y.device.id)
-        with torch.cuda.stream(torch.cuda.ExternalStream(stream.ptr, device)):
+        address = sys.modules["cupy"].cuda.get_current_stream(y.device.id).ptr
+        with torch.cuda.stream(_torchs(address, device)):
             yield torch.from_dlpack(y)
+
+
+def _torchs(address: int, device: torch.device) -> torch.cuda.Stream:
+    """Return torch's name of a stream; ExternalStream takes another of its pool for 0, the default one."""
+    return torch.cuda.ExternalStream(address, device) if address else torch.cuda.default_stream(device)
 
 
 def like(out: Tensor, y: Any) -> Any:

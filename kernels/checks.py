@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from .config import FeatureConfig
 from .conversion import remedy
@@ -16,6 +19,7 @@ from .tensors import plain
 Lengths = Sequence[int] | np.ndarray | Tensor | None
 MOST_CHANNELS = 64
 LEAST_CLIPS = 256  # of a few samples each that are no batch
+WHOLE = ("int64", "int32", "int16", "int8", "uint8", "uint16", "uint32")  # what torch turns into int64 on a device
 
 
 def is_cupy(y: object) -> bool:
@@ -44,34 +48,74 @@ def check_layout(shape: tuple[int, ...], cfg: FeatureConfig) -> None:
         )
 
 
-def clip_lengths(lengths: Lengths, y: Tensor, cfg: FeatureConfig) -> tuple[list[int], bool]:
+def clip_lengths(lengths: Lengths, y: Tensor, cfg: FeatureConfig) -> tuple[NDArray[np.int64] | Tensor | None, bool]:
     """Check the length of every clip in ``y`` [..., n_samples]; without `lengths` each has all the samples.
+
+    Lengths of a padded batch that lie on its own device stay there, as only waiting for it would tell their values: a
+    kernel makes a clip NaN whose length is out of range.
 
     Returns
     -------
-    lengths : list of int
+    lengths : int64 [n_clips], or None
+        None when each clip has all the samples; a tensor when they stay on the device.
     packed : bool
         Whether the clips lie in one axis of samples, one right after another.
     """
     batch, longest = tuple(y.shape[:-1]), y.shape[-1]
-    given = np.full(batch, longest) if lengths is None else whole_numbers(lengths)
+    if lengths is None:
+        if y.numel():
+            _check_frames(np.array([longest]), cfg)
+        return None, False
+    there = _there(lengths, y)
+    if there is not None:
+        _check_frames(np.array([longest]), cfg)
+        return there, False
+    given = whole_numbers(lengths)
     packed = batch == () and given.ndim == 1 and given.size > 0
     if (given.shape != batch and not packed) or given.dtype.kind not in "iu":
         raise CumelError(
             f"lengths has shape {given.shape} and dtype {given.dtype}: give one whole number per clip, {batch}"
         )
-    flat = given.reshape(-1).tolist()
-    for n in dict.fromkeys(flat):  # most clips of a batch are as long as another
-        if not 1 <= n <= longest:
-            raise CumelError(f"lengths[{flat.index(n)}]={n}: must be between 1 and the {longest} samples of y")
-        if cfg.n_frames(n) == 0:
-            clip = flat.index(n)
-            raise CumelError(f"clip {clip} has {n} samples, fewer than n_fft={cfg.n_fft}: use center=True or pad it")
-    if packed and sum(flat) != longest:
+    if given.size == 0:
+        return None, False
+    flat = given.reshape(-1)
+    low, high = int(flat.min()), int(flat.max())
+    if low < 1 or high > longest:
+        clip = int(((flat < 1) | (flat > longest)).argmax())
+        raise CumelError(f"lengths[{clip}]={flat[clip]}: must be between 1 and the {longest} samples of y")
+    _check_frames(flat, cfg)
+    if packed and (total := int(flat.sum(dtype=np.int64))) != longest:
         raise CumelError(
-            f"lengths add up to {sum(flat)}, but y has {longest} samples: name its clips in order, all of them"
+            f"lengths add up to {total}, but y has {longest} samples: name its clips in order, all of them"
         )
-    return flat, packed
+    return (None if low == longest and not packed else flat.astype(np.int64)), packed
+
+
+def listed(lengths: NDArray[np.int64] | Tensor | None, clips: Tensor, cfg: FeatureConfig) -> list[int]:
+    """Return the lengths of ``clips`` [n_clips, n_samples] as numbers, from `clip_lengths`; waits for a device's."""
+    if isinstance(lengths, Tensor):
+        lengths, _ = clip_lengths(lengths.cpu(), clips, cfg)
+    return [clips.shape[1]] * len(clips) if lengths is None else lengths.tolist()
+
+
+def _check_frames(lengths: NDArray, cfg: FeatureConfig) -> None:
+    clip = int(lengths.argmin())
+    if cfg.n_frames(int(lengths[clip])) == 0:
+        raise CumelError(
+            f"clip {clip} has {lengths[clip]} samples, fewer than n_fft={cfg.n_fft}: use center=True or pad it"
+        )
+
+
+def _there(lengths: Any, y: Tensor) -> Tensor | None:
+    """Return lengths of a padded batch that lie on the device of `y`, int64 [n_clips]; None: theirs are to be read."""
+    if y.device.type == "cpu" or not (isinstance(lengths, Tensor) or is_cupy(lengths)):
+        return None
+    if str(lengths.dtype).removeprefix("torch.") not in WHOLE or tuple(lengths.shape) != tuple(y.shape[:-1]):
+        return None
+    there = lengths.detach() if isinstance(lengths, Tensor) else torch.from_dlpack(lengths)
+    if there.device != y.device or is_functorch_wrapped_tensor(there):
+        return None
+    return there.reshape(-1).long().contiguous()
 
 
 def whole_numbers(lengths: Any) -> np.ndarray:

@@ -33,22 +33,65 @@ typedef float2 SamplePair;
 
 #if STAGE == SPECTRUM
 typedef float2 Value;
-#define NOTHING make_float2(0.f, 0.f)
+#define EVERYWHERE(x) make_float2(x, x)
 #else
 typedef float Value;
-#define NOTHING 0.f
+#define EVERYWHERE(x) (x)
 #endif
 
-struct Clip {           // plan.CLIP is its twin
-  long long start;      // its sample 0, counted from `samples`; negative when only a later piece of it lies there
-  long long first;      // its sample at which frame 0 begins, before sample 0 if that is padded
-  long long n_samples;
-  long long out;        // its value 0, counted from the output
-  int n_frames;
-  int width;            // frames in a row of its output; those past n_frames read as silence
-  int n_blocks;         // that share in it, in all launches together
-  int unused;
+// Where a batch's clips lie, and what of them is wanted.
+struct Batch {
+  const long long *starts;   // of each clip's sample 0, counted from `samples`; null: start, start + stride, ...
+  const long long *lengths;  // samples of each clip, unchecked when they come from the device; null: n_samples
+  long long start;           // negative when only a later piece of the clip lies there
+  unsigned stride;
+  long long n_samples;       // of the longest clip
+  long long first;           // sample at which frame 0 of the output begins, before sample 0 if that is padded
+  unsigned hop_length;
+  long long beyond;          // n_fft less the padding: a clip's last frame begins at most so far before its end
+  long long least;           // samples without which a clip has no frame
+  int width;                 // frames in a row of the output; what lies past a clip's last reads as silence
+  int n_blocks;              // that share a clip
+  unsigned reciprocal;       // of that, times 2^32, rounded down: a division by hand takes a third of the compiler's
 };
+
+// A block's share of a clip: frames from first_frame on, as many as it has room for.
+struct Clip {
+  int index;
+  int first_frame;
+  int n_frames;         // of the share that the clip has, at most a warp's lanes; -1 when its length is out of range
+  long long start;
+  long long n_samples;
+  long long first;      // sample at which first_frame begins
+};
+
+// The product of what is not negative, for one instruction.
+__device__ __forceinline__ long long wide(unsigned a, unsigned b) { return (unsigned long long)a * b; }
+
+// All clips have as many blocks, so that a block's number says which of them it has. For whole warps.
+__device__ __forceinline__ Clip clip_of(Batch batch, unsigned block, int log_frames) {
+  Clip clip;
+  const int t = threadIdx.x % WARP, room = 1 << log_frames;
+  clip.index = __umulhi(block, batch.reciprocal);  // or one less
+  int share = block - clip.index * batch.n_blocks;
+  if (share >= batch.n_blocks) share -= batch.n_blocks, ++clip.index;
+  clip.first_frame = share << log_frames;
+  clip.start = batch.start + wide(clip.index, batch.stride);
+  clip.n_samples = batch.n_samples;
+  bool known = true;
+  if (batch.lengths) {
+    const long long given = __ldg(batch.lengths + clip.index);
+    known = given >= batch.least && given <= batch.n_samples;
+    clip.n_samples = known ? given : 0;
+    if (batch.starts) clip.start = __ldg(batch.starts + clip.index);
+  }
+  clip.first = batch.first + wide(clip.first_frame, batch.hop_length);
+  const bool sounds = clip.first + wide(t, batch.hop_length) <= clip.n_samples - batch.beyond;
+  const bool wanted = t < room && clip.first_frame + t < batch.width;
+  clip.n_frames = __popc(__ballot_sync(ALL_LANES, sounds && wanted));
+  if (!known) clip.n_frames = -1;
+  return clip;
+}
 
 __device__ __forceinline__ float square(float2 x) { return fmaf(x.x, x.x, x.y * x.y); }
 

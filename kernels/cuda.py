@@ -14,7 +14,9 @@ from torch import Tensor
 from .errors import UnavailableError
 from .frontend import Argument, Frontend
 from .plan import SHARED_LIMIT, Grid, Kernel
+from .tensors import resident
 
+CARVEOUT = -1  # percent of the L1 cache to be shared memory; -1: as the driver thinks best
 OPTIONS = ("-std=c++17", "-fmad=false")  # the sources say where to fuse, so the bits do not depend on the compiler
 
 
@@ -46,11 +48,6 @@ class Launcher:
                 (grid.blocks,), (grid.threads,), tuple(map(_by_value, arguments)), shared_mem=grid.shared
             )
 
-    @property
-    def stream(self) -> int:
-        """Return the address of torch's current stream."""
-        return torch.cuda.current_stream(self._device).cuda_stream
-
     def keep(self, *tensors: Tensor) -> None:
         """Hold on to tensors for good while a CUDA graph is being captured, which will read them at every replay."""
         if torch.cuda.is_current_stream_capturing():
@@ -59,14 +56,15 @@ class Launcher:
     def workspace(self, n_clips: int) -> tuple[Tensor, Tensor]:
         """Return int32 zeros [n_clips, 2] and [n_clips]: a stream's own, which every launch leaves zero."""
         if torch.cuda.is_current_stream_capturing():  # a graph may be replayed beside its stream's other work
-            return self._zeros(n_clips)
-        if self.stream not in self._workspaces or len(self._workspaces[self.stream][1]) < n_clips:
-            self._workspaces[self.stream] = self._zeros(n_clips)
-        return self._workspaces[self.stream]
-
-    def _zeros(self, n_clips: int) -> tuple[Tensor, Tensor]:
-        peaks = torch.zeros(n_clips, 2, dtype=torch.int32, device=self._device)
-        return peaks, torch.zeros_like(peaks[:, 0])
+            peaks = torch.zeros(n_clips, 2, dtype=torch.int32, device=self._device)
+            return peaks, torch.zeros_like(peaks[:, 0])
+        stream = torch.cuda.current_stream(self._device).cuda_stream
+        found = self._workspaces.get(stream)
+        if found is None or len(found[1]) < n_clips:
+            room = 1 << (n_clips - 1).bit_length()
+            peaks, tickets = np.zeros((room, 2), np.int32), np.zeros(room, np.int32)
+            found = self._workspaces[stream] = (resident(peaks, self._device), resident(tickets, self._device))
+        return found
 
     @contextmanager
     def _current(self) -> Iterator[None]:
@@ -89,6 +87,7 @@ def _function(kernel: Kernel, device: torch.device) -> Any:  # noqa: ARG001, a f
     except OSError as error:
         raise _no_cache(error) from None
     function.max_dynamic_shared_size_bytes = SHARED_LIMIT
+    function.preferred_shared_memory_carveout = CARVEOUT
     return function
 
 

@@ -1,4 +1,9 @@
 // From a tile of values in shared memory to the output: rows of frames, decibels, what top_db cuts off, images.
+//
+// What depends on a clip's maximum is done when all its blocks have written their values. Each block of a clip adds its
+// extremes to `peaks`; then it takes a ticket of the clip, and whoever holds the last one finishes the clip: thread 0
+// puts that on the block's `board` in shared memory, with the extremes, and sets both back to zero for the next launch.
+// Without `tickets` no block does: finish.cu follows, in which many blocks share a clip.
 
 struct Levels {   // of decibels
   float scale;    // decibels of a factor of two
@@ -15,11 +20,9 @@ struct Finish {            // what a clip's blocks leave to the last of them
 };
 
 #define LARGEST 0x7f7fffff  // FLT_MAX
+#define NOT_A_NUMBER 0x7fc00000
 #define FLAT_DB 1e-3f       // a clip that spans less is constant, as in reference.py
 #define IN_FLIGHT 8         // vectors that a thread of the last block loads at once
-
-// Whether the last of a clip's blocks has anything left to do.
-__device__ __forceinline__ bool needs_finish(Levels levels) { return FORM != FLOAT || levels.top_db <= 1e30f; }
 
 __device__ __forceinline__ float decibels(float x, Levels levels) {
   const float audible = x < levels.least ? levels.least : x;  // keeps a NaN
@@ -34,20 +37,21 @@ __device__ __forceinline__ unsigned short half_bits(float x) {
   return sign | (size - 0x38000000u + 0xfffu + (size >> 13 & 1u)) >> 13;
 }
 
-// A thread keeps its frame and steps through the rows: THREADS is a multiple of the frames of a tile.
-__device__ __forceinline__ void store_tile(const Value *tile, int n_rows, int first_row, int first_frame,
-                                           int log_frames, Clip clip, int clip_index, Value *out, Levels levels,
-                                           Finish finish) {
-  const int n_frames = 1 << log_frames, t = threadIdx.x & (n_frames - 1), frame = first_frame + t;
+// Stores a block's rows to `out`, the clip's frame 0 of the first of them. A thread keeps its frame and steps through
+// the rows: THREADS is a multiple of the frames of a tile.
+__device__ __forceinline__ void store_tile(const Value *tile, int n_rows, Clip clip, int log_frames, int width,
+                                           Value *out, Levels levels, int *peaks) {
+  const int t = threadIdx.x & ((1 << log_frames) - 1), frame = clip.first_frame + t;
   const int step = THREADS >> log_frames, first = threadIdx.x >> log_frames;
   const Value *from = tile + first * COLUMNS + t;
-  Value *to = out + clip.out + (long long)(first_row + first) * clip.width + frame;
-  const bool sounds = frame < clip.n_frames;
+  const Value silence = EVERYWHERE(clip.n_frames < 0 ? __int_as_float(NOT_A_NUMBER) : 0.f);
+  Value *to = out + (long long)first * width + frame;
+  const bool sounds = t < clip.n_frames;
   int largest = 0, smallest = LARGEST;
-  if (frame < clip.width)
+  if (frame < width)
 #pragma unroll 4
     for (int row = first; row < n_rows; row += step) {
-      const Value x = sounds ? *from : NOTHING;
+      const Value x = sounds ? *from : silence;
 #if STAGE == DECIBEL
       *to = decibels(x, levels);
       const int bits = __float_as_int(x) & 0x7fffffff;  // in this order, a NaN is the largest
@@ -57,7 +61,7 @@ __device__ __forceinline__ void store_tile(const Value *tile, int n_rows, int fi
       *to = x;
 #endif
       from += step * COLUMNS;
-      to += (long long)step * clip.width;
+      to += (long long)step * width;
     }
 #if STAGE == DECIBEL
   if (!sounds) smallest = LARGEST;
@@ -66,9 +70,9 @@ __device__ __forceinline__ void store_tile(const Value *tile, int n_rows, int fi
     largest = max(largest, __shfl_xor_sync(ALL_LANES, largest, d));
     if (FORM == IMAGE) smallest = min(smallest, __shfl_xor_sync(ALL_LANES, smallest, d));
   }
-  if (threadIdx.x % WARP == 0 && needs_finish(levels)) {
-    atomicMax(&finish.peaks[2 * clip_index], largest);
-    if (FORM == IMAGE) atomicMax(&finish.peaks[2 * clip_index + 1], LARGEST - smallest);
+  if (threadIdx.x % WARP == 0 && peaks) {
+    atomicMax(&peaks[2 * clip.index], largest);
+    if (FORM == IMAGE) atomicMax(&peaks[2 * clip.index + 1], LARGEST - smallest);
   }
 #endif
 }
@@ -100,7 +104,7 @@ __device__ __forceinline__ Final final_of(float db, Stretch stretch) {
 }
 
 __device__ __forceinline__ Stretch stretch_of(float peak, float least, Levels levels) {
-  if (!(peak <= __int_as_float(LARGEST))) return {__int_as_float(0x7fc00000), 0.f};  // NaN
+  if (!(peak <= __int_as_float(LARGEST))) return {__int_as_float(NOT_A_NUMBER), 0.f};
   const float top = decibels(peak, levels), low = decibels(least, levels);
   const float floor = top - levels.top_db;
   if (FORM != IMAGE) return {floor, 0.f};
@@ -128,27 +132,25 @@ __device__ __forceinline__ void make_final(const float *from, Final *to, long lo
     to[i] = final_of(from[i], stretch);
 }
 
-// The last of a clip's blocks to get here finishes the clip and leaves the workspace as it was. It sees every other
-// block's values: barriers order a block's threads with its first, which fences on both sides of its ticket.
-__device__ __forceinline__ void finish_clip(Clip clip, int clip_index, int n_rows, float *out, Levels levels,
+// Finishes a clip of n_values from `out` on, in the last of its blocks to get here. That one sees every other block's
+// values: barriers order a block's threads with its first, which fences on both sides of its ticket.
+__device__ __forceinline__ void finish_clip(Clip clip, int n_blocks, float *out, long long n_values, Levels levels,
                                             Finish finish, int *board) {
   __syncthreads();
   if (threadIdx.x == 0) {
     __threadfence();
-    board[0] = atomicAdd(&finish.tickets[clip_index], 1u) + 1u == (unsigned)clip.n_blocks;
+    board[0] = atomicAdd(&finish.tickets[clip.index], 1u) + 1u == (unsigned)n_blocks;
     if (board[0]) {
       __threadfence();
-      board[1] = atomicExch(&finish.peaks[2 * clip_index], 0);
-      board[2] = LARGEST - atomicExch(&finish.peaks[2 * clip_index + 1], 0);
-      atomicExch(&finish.tickets[clip_index], 0u);
-      if (finish.loudest) finish.loudest[clip_index] = __int_as_float(board[1]);
+      board[1] = atomicExch(&finish.peaks[2 * clip.index], 0);
+      board[2] = LARGEST - atomicExch(&finish.peaks[2 * clip.index + 1], 0);
+      atomicExch(&finish.tickets[clip.index], 0u);
+      if (finish.loudest) finish.loudest[clip.index] = __int_as_float(board[1]);
     }
   }
   __syncthreads();
   if (!board[0]) return;
   const Stretch stretch = stretch_of(__int_as_float(board[1]), __int_as_float(board[2]), levels);
-  float *from = out + clip.out;
-  Final *to = FORM == FLOAT ? (Final *)from : (Final *)finish.final + clip.out;
-  make_final(from, to, (long long)n_rows * clip.width, stretch);
+  make_final(out, FORM == FLOAT ? (Final *)out : (Final *)finish.final + clip.index * n_values, n_values, stretch);
 }
 #endif

@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from . import composite, cpu, cuda
 from .arrays import as_tensor, like
-from .checks import Lengths, check_layout, clip_lengths
+from .checks import Lengths, check_layout, clip_lengths, listed
 from .config import FeatureConfig
 from .errors import CumelError, UnavailableError
 from .frontend import Clips
@@ -134,6 +135,26 @@ def mel_image(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: 
     return _apply("mel_image", y, cfg, lengths, device)
 
 
+def unchecked_image(y: Tensor, cfg: FeatureConfig, lengths: Lengths = None) -> tuple[Tensor, Tensor]:
+    """Compute `mel_image` of clips on a CUDA device without waiting for what it refuses.
+
+    Parameters
+    ----------
+    y : Tensor [n_clips, n_samples] or [n]
+    cfg : FeatureConfig
+    lengths : int array, optional
+        As for `stft`.
+
+    Returns
+    -------
+    images : Tensor [n_clips, n_mels, n_frames], uint8
+    loudest : Tensor [n_clips], float32
+        Largest mel value of each clip. Where it is NaN or infinite, `mel_image` would have refused the clip.
+    """
+    given, _ = clip_lengths(lengths, y, cfg)
+    return cuda.frontend(y.device).unchecked_image(Clips.of(y.detach().contiguous(), given, cfg), cfg)
+
+
 def _apply(
     feature: Feature, y: Array, cfg: FeatureConfig, lengths: Lengths, device: Device, dtype: torch.dtype | None = None
 ) -> Array:
@@ -147,23 +168,21 @@ def _apply(
     with as_tensor(y) as samples:
         if lengths is None:
             check_layout(tuple(samples.shape), cfg)
-        n_samples, packed = clip_lengths(lengths, samples, cfg)
+        given, packed = clip_lengths(lengths, samples, cfg)
         longest = samples.shape[-1]
-        batch = (len(n_samples),) if packed else samples.shape[:-1]
         clips = samples if packed else samples.reshape(-1, longest)
-        with torch.autocast(samples.device.type, enabled=False):  # half precision costs whole decibels
-            if n_samples:
-                out = _compute(feature, clips, n_samples, cfg, _place(device, samples.device), dtype)
-            else:  # an empty batch: the shape of one clip's features, without the clip
-                one = clips.new_zeros(1, longest)
-                out = _compute(feature, one, [longest], cfg, _place(device, samples.device), dtype)[:0]
+        batch = (len(given),) if packed and given is not None else samples.shape[:-1]
+        if clips.numel():
+            out = _compute(feature, clips, given, cfg, _place(device, samples.device), dtype)
+        else:  # an empty batch: the shape of one clip's features, without the clip
+            out = _compute(feature, clips.new_zeros(1, longest), None, cfg, _place(device, samples.device), dtype)[:0]
         return like(out.reshape(*batch, *out.shape[1:]), y)
 
 
 def _compute(
     feature: Feature,
     clips: Tensor,
-    n_samples: list[int],
+    lengths: NDArray[np.int64] | Tensor | None,
     cfg: FeatureConfig,
     device: torch.device,
     dtype: torch.dtype | None,
@@ -171,18 +190,20 @@ def _compute(
     """Compute on `device` what the clips ``[n_clips, n_samples]``, or ``[n]`` without padding, then have at home."""
     home, differentiable = clips.device, followed(clips)
     if device.type == "cuda" and not differentiable:
-        frontend, batch = cuda.frontend(device), Clips.of(clips.detach().contiguous(), n_samples, cfg)
+        frontend = cuda.frontend(device)
         if home.type == "cpu":
-            out = stream(frontend, device, feature, batch, cfg)
+            out = stream(frontend, device, feature, Clips.of(clips.detach().contiguous(), lengths, cfg), cfg)
         else:
-            there = batch._replace(samples=batch.samples.to(device))
+            lengths = lengths.to(device) if isinstance(lengths, Tensor) else lengths
+            there = Clips.of(clips.detach().contiguous().to(device), lengths, cfg)
             out = getattr(frontend, feature)(there, cfg, *(() if dtype is None else (dtype,)))
-    else:
-        dense = pad_sequence(list(clips.split(n_samples)), batch_first=True) if clips.dim() == 1 else clips.contiguous()
-        backend = cpu if device.type == "cpu" and not differentiable else composite
-        dense = dense if differentiable else dense.detach()
-        out = getattr(backend, feature)(dense.to(device), n_samples, cfg)
-    return out.to(home, dtype)
+        return out.to(home, dtype)
+    n_samples = listed(lengths, clips, cfg)
+    dense = pad_sequence(list(clips.split(n_samples)), batch_first=True) if clips.dim() == 1 else clips.contiguous()
+    backend = cpu if device.type == "cpu" and not differentiable else composite
+    dense = dense if differentiable else dense.detach()
+    with torch.autocast(device.type, enabled=False):  # half precision costs whole decibels
+        return getattr(backend, feature)(dense.to(device), n_samples, cfg).to(home, dtype)
 
 
 def _place(device: Device, home: torch.device) -> torch.device:

@@ -120,28 +120,29 @@ __device__ __forceinline__ void store_mel(const float *bins, const int *first, c
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS)
-frontend(const Sample *samples, const Clip *clips, const int2 *work, long long hop_length, int reflect,
-         const float2 *window, const float2 *twist, const float2 *roots, const int *mel_first, const float4 *mel_weights,
-         int n_rows, int log_frames, Value *out, float scale, float least, float ref, float top_db, int *peaks,
-         unsigned *tickets, void *final, float *loudest) {
+frontend(const Sample *samples, const long long *starts, const long long *lengths, long long start, unsigned stride,
+         long long n_samples, long long first, unsigned hop_length, long long beyond, long long least_samples,
+         int width, int n_blocks, unsigned reciprocal, int reflect, const float2 *window, const float2 *twist,
+         const float2 *roots, const int *mel_first, const float4 *mel_weights, int n_rows, int log_frames, Value *out,
+         float scale, float least, float ref, float top_db, int *peaks, unsigned *tickets, void *final,
+         float *loudest) {
   DYNAMIC_SHARED(shared);
   const int warp = __shfl_sync(ALL_LANES, threadIdx.x / WARP, 0);  // known to be the same in all lanes
   const int lane = threadIdx.x % WARP, j = lane % L, g = lane / L;
   const bool live = WARP % L == 0 || g < G;
-  const int clip_index = work[blockIdx.x].x, first_frame = work[blockIdx.x].y;
-  const Clip clip = clips[clip_index];
-  const int n_frames = 1 << log_frames;
+  const Batch batch = {starts, lengths, start, stride, n_samples, first, hop_length, beyond, least_samples, width,
+                       n_blocks, reciprocal};
+  const Clip clip = clip_of(batch, blockIdx.x, log_frames);
   int *board = (int *)shared;
   float2 *exchange = (float2 *)(shared + 16) + (warp * G + (live ? g : 0)) * REGION;
   Value *tile = (Value *)(shared + 16 + sizeof(float2) * (WARPS * G * REGION));
 
 #pragma unroll 1
-  for (int t = warp * G; t < n_frames && first_frame + t < clip.n_frames; t += WARPS * G) {
-    const int frame = first_frame + t + g;
-    const bool on = live && t + g < n_frames && frame < clip.n_frames;
+  for (int t = warp * G; t < clip.n_frames; t += WARPS * G) {
+    const bool on = live && t + g < clip.n_frames;
     float2 z[P];
-    const long long first = clip.first + frame * hop_length;
-    load(samples + clip.start, first, clip.n_samples, reflect, on, j, exchange, z);
+    const long long at = clip.first + wide(t + g, hop_length);
+    load(samples + clip.start, at, clip.n_samples, reflect, on, j, exchange, z);
     windowed_pairs(window, j, z);
     dft<P>(Plain(), z);
     __syncwarp();
@@ -174,9 +175,9 @@ frontend(const Sample *samples, const Clip *clips, const int2 *work, long long h
   }
   __syncthreads();
   const Levels levels = {scale, least, ref, top_db};
-  const Finish finish = {peaks, tickets, final, loudest};
-  store_tile(tile, n_rows, 0, first_frame, log_frames, clip, clip_index, out, levels, finish);
+  const long long n_values = (long long)n_rows * width, to = clip.index * n_values;
+  store_tile(tile, n_rows, clip, log_frames, width, out + to, levels, peaks);
 #if STAGE == DECIBEL
-  if (needs_finish(levels)) finish_clip(clip, clip_index, n_rows, out, levels, finish, board);
+  if (tickets) finish_clip(clip, n_blocks, out + to, n_values, levels, {peaks, tickets, final, loudest}, board);
 #endif
 }

@@ -4,36 +4,39 @@
 #define TILE_ROWS WARP  // output rows of a block: bins, or mel filters
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-cut(const Sample *samples, const Clip *clips, const int2 *work, long long hop_length, int reflect,
-    const float *window, int n_fft, int log_frames, float *frames) {
-  const int2 block = work[blockIdx.x >> log_frames];
-  const Clip clip = clips[block.x];
-  const int frame = block.y + (blockIdx.x & ((1 << log_frames) - 1));
-  const long long first = clip.first + frame * hop_length;
+cut(const Sample *samples, const long long *starts, const long long *lengths, long long start, unsigned stride,
+    long long n_samples, long long first, unsigned hop_length, long long beyond, long long least_samples,
+    int width, int n_blocks, unsigned reciprocal, int reflect, const float *window, int n_fft, int log_frames,
+    unsigned first_block, float *frames) {
+  const Batch batch = {starts, lengths, start, stride, n_samples, first, hop_length, beyond, least_samples, width,
+                       n_blocks, reciprocal};
+  const Clip clip = clip_of(batch, first_block + (blockIdx.x >> log_frames), log_frames);
+  const int t = blockIdx.x & ((1 << log_frames) - 1);
+  const long long at = clip.first + wide(t, hop_length);
   float *to = frames + (long long)blockIdx.x * n_fft;
   for (int n = threadIdx.x; n < n_fft; n += THREADS)
-    to[n] = frame < clip.n_frames
-                ? window[n] * sample_at(samples + clip.start, first + n, clip.n_samples, reflect) : 0.f;
+    to[n] = t < clip.n_frames ? window[n] * sample_at(samples + clip.start, at + n, clip.n_samples, reflect) : 0.f;
 }
 
 // Mel filters come without their zeros: filter m has the weights mel_offsets[m] to mel_offsets[m + 1], the first of
 // them for bin mel_first[m].
 extern "C" __global__ void __launch_bounds__(THREADS)
-features(const float2 *spectra, const Clip *clips, const int2 *work, int n_bins, const int *mel_first,
-       const int *mel_offsets, const float *mel_weights, int n_rows, int log_frames, Value *out, float scale, float least,
-       float ref, float top_db, int *peaks, unsigned *tickets, void *final, float *loudest) {
+features(const float2 *spectra, const long long *starts, const long long *lengths, long long start, unsigned stride,
+         long long n_samples, long long first, unsigned hop_length, long long beyond, long long least_samples,
+         int width, int n_blocks, unsigned reciprocal, int n_bins, const int *mel_first, const int *mel_offsets,
+         const float *mel_weights, int n_rows, int log_frames, unsigned first_block, Value *out, float scale,
+         float least, float ref, float top_db, int *peaks) {
   DYNAMIC_SHARED(shared);
-  int *board = (int *)shared;
-  Value *tile = (Value *)(shared + 16);
+  Value *tile = (Value *)shared;
   const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-  const int n_tiles = (n_rows + TILE_ROWS - 1) / TILE_ROWS, index = blockIdx.x / n_tiles;
+  const int n_tiles = (n_rows + TILE_ROWS - 1) / TILE_ROWS, block = blockIdx.x / n_tiles;
   const int first_row = blockIdx.x % n_tiles * TILE_ROWS, row = first_row + lane;
-  const int clip_index = work[index].x, first_frame = work[index].y;
-  const Clip clip = clips[clip_index];
-  const int n_frames = 1 << log_frames;
+  const Batch batch = {starts, lengths, start, stride, n_samples, first, hop_length, beyond, least_samples, width,
+                       n_blocks, reciprocal};
+  const Clip clip = clip_of(batch, first_block + block, log_frames);
   if (row < n_rows)
-    for (int t = warp; t < n_frames && first_frame + t < clip.n_frames; t += WARPS) {
-      const float2 *bins = spectra + (((long long)index << log_frames) + t) * n_bins;
+    for (int t = warp; t < clip.n_frames; t += WARPS) {
+      const float2 *bins = spectra + (((long long)block << log_frames) + t) * n_bins;
 #if STAGE == SPECTRUM
       tile[lane * COLUMNS + t] = bins[row];
 #elif STAGE == STRENGTH
@@ -48,10 +51,6 @@ features(const float2 *spectra, const Clip *clips, const int2 *work, int n_bins,
     }
   __syncthreads();
   const Levels levels = {scale, least, ref, top_db};
-  const Finish finish = {peaks, tickets, final, loudest};
-  store_tile(tile, min(TILE_ROWS, n_rows - first_row), first_row, first_frame, log_frames, clip, clip_index, out,
-             levels, finish);
-#if STAGE == DECIBEL
-  if (needs_finish(levels)) finish_clip(clip, clip_index, n_rows, out, levels, finish, board);
-#endif
+  Value *to = out + ((long long)clip.index * n_rows + first_row) * width;
+  store_tile(tile, min(TILE_ROWS, n_rows - first_row), clip, log_frames, width, to, levels, peaks);
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,39 +15,63 @@ from .config import FeatureConfig
 from .tensors import mel_weights, mirrored, taper
 
 
-def log_mel_gradient(gradient: Tensor, clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
-    """Pull a gradient of the features back to the waveform.
+def log_mel_gradient(
+    gradient: Tensor, clips: Tensor, lengths: NDArray[np.int64] | Tensor | None, cfg: FeatureConfig
+) -> Tensor:
+    """Pull a gradient of the features back to the waveform. Nothing waits for a device.
 
     Parameters
     ----------
     gradient : Tensor [n_clips, n_mels, n_frames]
     clips : Tensor [n_clips, n_samples], float32
-    n_samples : list of int
-        Samples of each clip.
+    lengths : int64 [n_clips], optional
+        Samples of each clip, in host memory or unchecked on the device; None: all.
     cfg : FeatureConfig
 
     Returns
     -------
     Tensor [n_clips, n_samples], float32
-        Zero past a clip's end.
+        Zero past a clip's end; NaN for a clip whose length is out of range.
     """
-    if all(n == clips.shape[1] for n in n_samples):
-        return _waveform(_spectrum(gradient, clips, cfg), clips.shape[1], cfg)
-    out = torch.zeros_like(clips)
-    for clip, n in enumerate(n_samples):
-        out[clip, :n] = _waveform(_spectrum(gradient[clip, None], clips[clip, None, :n], cfg), n, cfg)
-    return out
+    longest = clips.shape[1]
+    n, sounds, known = torch.full((1, 1), longest, device=clips.device), None, None
+    if lengths is not None:
+        given = torch.as_tensor(lengths, device=clips.device)[:, None]
+        n = given.clamp(max(1, cfg.n_fft - 2 * cfg.padding), longest)
+        begins = torch.arange(cfg.n_frames(longest), device=clips.device) * cfg.hop_length
+        sounds, known = (begins <= n + 2 * cfg.padding - cfg.n_fft)[:, None], n == given
+    padded, source = _padded(clips, n, cfg)
+    frames = padded.unfold(1, cfg.n_fft, cfg.hop_length) * taper(cfg, clips.device)
+    spectrum = _spectrum(gradient, torch.fft.rfft(frames).transpose(1, 2), sounds, cfg)
+    back = _waveform(spectrum, padded.shape[1], cfg)
+    if source is not None:
+        out = torch.zeros_like(clips).scatter_add_(1, source, back)
+    else:
+        out = torch.where(_inside(n, clips), back[:, cfg.padding : cfg.padding + longest], 0.0)
+    return out if known is None else torch.where(known, out, torch.nan)
 
 
-def _spectrum(gradient: Tensor, clips: Tensor, cfg: FeatureConfig) -> Tensor:
+def _inside(n: Tensor, clips: Tensor) -> Tensor:
+    return torch.arange(clips.shape[1], device=clips.device) < n
+
+
+def _padded(clips: Tensor, n: Tensor, cfg: FeatureConfig) -> tuple[Tensor, Tensor | None]:
+    """Pad clips of ``n`` [n_clips, 1] samples; when mirrored, also tell where each padded sample comes from."""
+    pad, longest = cfg.padding, clips.shape[1]
+    if pad and cfg.pad_mode == "reflect":
+        source = mirrored(n, -pad, longest + pad, clips.device).expand(len(clips), -1)
+        return clips.gather(1, source), source
+    return F.pad(torch.where(_inside(n, clips), clips, 0.0), (pad, pad)), None
+
+
+def _spectrum(gradient: Tensor, spectrum: Tensor, sounds: Tensor | None, cfg: FeatureConfig) -> Tensor:
     """Pull back to the STFT: G [n_clips, n_bins, n_frames] with dL = Re sum conj(G) dX.
 
-    A gradient of more frames than the clips have reaches into the silence past their end, which reads as the floor.
+    Frames past a clip's end, where `sounds` is false, are silence, which reads as the floor.
     """
-    spectrum = composite.stft(clips, [clips.shape[1]] * len(clips), cfg)
-    matrix = mel_weights(cfg, clips.device)
-    n_frames = spectrum.shape[2]
-    mel = F.pad(matrix @ composite.strength(spectrum, cfg), (0, gradient.shape[2] - n_frames))
+    matrix = mel_weights(cfg, spectrum.device)
+    mel = matrix @ composite.strength(spectrum, cfg)
+    mel = mel if sounds is None else torch.where(sounds, mel, 0.0)
     audible = mel.clamp(min=cfg.least)
     if cfg.top_db is not None:  # what the floor cuts off moves with the maximum; a tie is shared, as in autograd
         db = cfg.db_per_decade * audible.log10()
@@ -55,21 +81,15 @@ def _spectrum(gradient: Tensor, clips: Tensor, cfg: FeatureConfig) -> Tensor:
         moved = (gradient * cut).sum(dim=(1, 2), keepdim=True) / loudest.sum(dim=(1, 2), keepdim=True)
         gradient = gradient * (1.0 - cut) + moved * loudest
     in_mel = gradient * (mel >= cfg.least) * (cfg.db_per_decade / math.log(10.0)) / audible
-    in_strength = matrix.T @ in_mel[..., :n_frames]
-    return in_strength * (2.0 * spectrum if cfg.power == 2 else spectrum.sgn())
+    return (matrix.T @ in_mel) * (2.0 * spectrum if cfg.power == 2 else spectrum.sgn())
 
 
-def _waveform(spectrum: Tensor, n_samples: int, cfg: FeatureConfig) -> Tensor:
-    """Pull a gradient of the STFT back through the real FFT, the window, the overlap and the padding."""
+def _waveform(spectrum: Tensor, n_padded: int, cfg: FeatureConfig) -> Tensor:
+    """Pull a gradient of the STFT back through the real FFT, the window and the overlap: [n_clips, n_padded]."""
     paired = slice(1, (cfg.n_fft + 1) // 2)  # bins that irfft counts twice, for their mirror images
     spectrum[:, paired] *= 0.5
     frames = torch.fft.irfft(spectrum, n=cfg.n_fft, dim=1, norm="forward")
-    n_padded = n_samples + 2 * cfg.padding
     used = (frames.shape[2] - 1) * cfg.hop_length + cfg.n_fft
     tapered = frames * taper(cfg, frames.device)[:, None]
     summed = F.fold(tapered, (1, used), (1, cfg.n_fft), stride=(1, cfg.hop_length))[:, 0, 0]
-    padded = F.pad(summed, (0, n_padded - used))
-    if cfg.padding and cfg.pad_mode == "reflect":
-        source = mirrored(n_samples, -cfg.padding, n_samples + cfg.padding).to(padded.device)
-        return padded.new_zeros(len(padded), n_samples).index_add_(1, source, padded)
-    return padded[:, cfg.padding : cfg.padding + n_samples]
+    return F.pad(summed, (0, n_padded - used))

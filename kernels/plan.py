@@ -1,4 +1,4 @@
-"""Everything about a launch but the call: the kernel and its constants, its grid, shared memory, tables and work list.
+"""Everything about a launch but the call: the kernel and its constants, its grid, shared memory and tables.
 
 Nothing here needs a GPU: the launcher in `cuda` and the emulator in the tests run the same plans.
 """
@@ -30,12 +30,11 @@ SHARED_LIMIT = 64 * 1024  # bytes that a block may have on every device since Tu
 BOARD_BYTES = 16  # of them, in front of all else
 MOST_FRAMES = 16  # of a block
 FEW_BLOCKS = 1024  # with fewer, blocks have fewer frames, to spread over the device; two waves of an H200
-
-# One clip of a batch; `Clip` in common.cuh is its twin.
-CLIP = np.dtype(
-    [(name, np.int64) for name in ("start", "first", "n_samples", "out")]
-    + [(name, np.int32) for name in ("n_frames", "width", "n_blocks", "unused")]
-)
+# A clip's last block makes its features final at about 47 GB/s (an estimate), while others keep the device busy. With
+# fewer clips than an H200 has multiprocessors, and more bytes than it moves in 6 us, a second launch is sooner.
+FEW_CLIPS = 132
+ONE_BLOCK_BYTES = 256 * 1024
+SHARE = 16384  # values that a block of that second launch makes final
 
 
 class Stage(IntEnum):
@@ -106,9 +105,9 @@ class Fused:
             frames //= 2
         return frames
 
-    def grid(self, n_blocks: int) -> Grid:
-        """Return the grid of so many blocks."""
-        return Grid(n_blocks, WARP * self.warps, self.shared)
+    def grid(self, n_clips: int, width: int, frames: int) -> Grid:
+        """Return the grid for clips that are `width` frames wide."""
+        return Grid(n_clips * -(-width // frames), WARP * self.warps, self.shared)
 
 
 @lru_cache(maxsize=64)
@@ -183,10 +182,10 @@ class Generic:
         return -(-self.n_rows // WARP)
 
     def grids(self, n_blocks: int, frames: int) -> tuple[Grid, Grid]:
-        """Return the grids of `cut` and `features`, for `n_blocks` of the work list."""
+        """Return the grids of `cut` and `features`, for `n_blocks` times `frames` frames."""
         threads = WARPS * WARP
         tile = WARP * (MOST_FRAMES + 1) * self.value_bytes
-        return Grid(n_blocks * frames, threads, 0), Grid(n_blocks * self.n_tiles, threads, BOARD_BYTES + tile)
+        return Grid(n_blocks * frames, threads, 0), Grid(n_blocks * self.n_tiles, threads, tile)
 
 
 @lru_cache(maxsize=64)
@@ -213,6 +212,17 @@ def mfcc(n_clips: int, n_frames: int) -> tuple[Kernel, Grid]:
     return _kernel("mfcc.cu", "mfcc", _constants()), Grid(n_clips * -(-n_frames // WARP), WARPS * WARP, 0)
 
 
+def finish(n_clips: int, n_values: int, form: Form) -> tuple[Kernel, Grid]:
+    """Plan what follows the blocks of `n_clips` clips of `n_values` decibels, when no block of theirs finishes them."""
+    grid = Grid(n_clips * -(-n_values // SHARE), WARPS * WARP, 0)
+    return _kernel("finish.cu", "finish", _constants(Stage.DECIBEL, form)), grid
+
+
+def needs_finish(n_clips: int, n_values: int) -> bool:
+    """Tell whether a second launch finishes clips of `n_values` decibels sooner than the last block of each."""
+    return n_clips < FEW_CLIPS and 4 * n_values > ONE_BLOCK_BYTES
+
+
 def n_rows(cfg: FeatureConfig, stage: Stage) -> int:
     """Rows of the output: bins or mel bands."""
     return cfg.n_mels if stage >= Stage.MEL else cfg.n_bins
@@ -226,12 +236,6 @@ def value_bytes(stage: Stage) -> int:
 def scaled_window(cfg: FeatureConfig, *, int16: bool) -> NDArray[np.float64]:
     """Window [n_fft] that scales int16 as well, by a power of two: the bits are those of the scaled samples."""
     return window(cfg) * (INT16_SCALE if int16 else 1.0)
-
-
-def work(n_clips: int, width: int, frames: int) -> NDArray[np.int32]:
-    """List every block's clip and first frame [n_blocks, 2], for clips that are `width` frames wide."""
-    first = np.arange(0, width, frames)
-    return np.stack([np.repeat(np.arange(n_clips), len(first)), np.tile(first, n_clips)], axis=1).astype(np.int32)
 
 
 def _constants(

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from math import inf
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from . import plan
@@ -33,31 +35,38 @@ def stream(frontend: Frontend, device: torch.device, feature: Feature, clips: Cl
     """
     stage = STAGES.get(feature, Stage.MEL)
     most_frames = max(1, FEATURE_BYTES // (plan.n_rows(cfg, stage) * plan.value_bytes(stage)))
+    lengths = np.full(clips.n_clips, clips.n_samples) if clips.lengths is None else np.asarray(clips.lengths)
+    starts = np.arange(clips.n_clips) * clips.stride if clips.starts is None else clips.starts
+    ends = starts + lengths
     parts = []
-    for first, last in _groups(clips, most_frames):
-        lengths = clips.lengths[first:last]
-        some = clips._replace(
-            starts=clips.starts[first:last], lengths=lengths, number=first, of_clips=len(clips.lengths)
+    for first, last in _groups(starts, ends, clips, most_frames):
+        begin, some = int(starts[first]), slice(first, last)
+        there = clips._replace(
+            n_clips=last - first,
+            lengths=None if clips.lengths is None else lengths[some],
+            starts=None if clips.starts is None else starts[some] - begin,
+            number=first,
+            of_clips=clips.n_clips,
         )
-        if lengths[0] * clips.samples.itemsize > SAMPLE_BYTES or clips.width > most_frames:
-            parts.append(_long(frontend, device, feature, some, cfg, most_frames))
+        if lengths[first] * clips.samples.itemsize > SAMPLE_BYTES or clips.width > most_frames:
+            alone = there._replace(n_samples=int(lengths[first]), lengths=None, starts=None, start=begin)
+            parts.append(_long(frontend, device, feature, alone, cfg, most_frames))
         else:
-            begin, end = some.starts[0], some.starts[-1] + lengths[-1]
-            starts = tuple(start - begin for start in some.starts)
-            there = some._replace(samples=clips.samples[begin:end].to(device), starts=starts)
-            parts.append(getattr(frontend, feature)(there, cfg).cpu())
+            samples = clips.samples[begin : int(ends[last - 1])].to(device)
+            parts.append(getattr(frontend, feature)(there._replace(samples=samples), cfg).cpu())
     return torch.cat(parts)
 
 
-def _groups(clips: Clips, most_frames: int) -> Iterator[tuple[int, int]]:
+def _groups(
+    starts: NDArray[np.int64], ends: NDArray[np.int64], clips: Clips, most_frames: int
+) -> Iterator[tuple[int, int]]:
     """Yield ranges of clips that fit on the device together; a clip that does not is alone."""
     first, most_samples = 0, SAMPLE_BYTES // clips.samples.itemsize
-    for clip, (start, n) in enumerate(zip(clips.starts, clips.lengths, strict=True)):
-        too_many = start + n - clips.starts[first] > most_samples or (clip + 1 - first) * clips.width > most_frames
-        if clip > first and too_many:
+    for clip, end in enumerate(ends.tolist()):
+        if clip > first and (end - starts[first] > most_samples or (clip + 1 - first) * clips.width > most_frames):
             yield first, clip
             first = clip
-    yield first, len(clips.starts)
+    yield first, clips.n_clips
 
 
 def _long(
@@ -78,13 +87,13 @@ def _long(
     if feature == "log_mel":
         return db
     if feature == "mel_image":
-        return image(db, [cfg.n_frames(clip.lengths[0])])
+        return image(db, [cfg.n_frames(clip.n_samples)])
     return torch.cat([frontend.cepstra(part.to(device), cfg).cpu() for part in db.split(most_frames, dim=2)], dim=2)
 
 
 def _pieces(device: torch.device, clip: Clips, cfg: FeatureConfig, most_frames: int) -> Iterator[Clips]:
     """Cut a clip into frames whose samples fit on the device, with those samples there."""
-    (start,), (n_samples,) = clip.starts, clip.lengths
+    start, n_samples = clip.start, clip.n_samples
     most_samples = SAMPLE_BYTES // clip.samples.itemsize
     step = max(1, min(most_frames, (most_samples - cfg.n_fft) // cfg.hop_length))
     last_frame = cfg.n_frames(n_samples) - 1  # those behind it hear nothing
@@ -96,4 +105,4 @@ def _pieces(device: torch.device, clip: Clips, cfg: FeatureConfig, most_frames: 
             first = min(first, n_samples - 1 - (last - n_samples))
         low, high = min(max(first, 0), n_samples - 1), min(max(last, 1 - first), n_samples)
         samples = clip.samples[start + low : start + high].to(device)
-        yield Clips(samples, (-low,), clip.lengths, width, first_frame)
+        yield clip._replace(samples=samples, width=width, start=-low, first_frame=first_frame)

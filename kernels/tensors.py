@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,7 @@ from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
 
 from .config import FeatureConfig
+from .errors import CumelError
 from .filterbank import dct_matrix, mel_matrix, window
 
 
@@ -36,20 +38,43 @@ def dct_weights(cfg: FeatureConfig, device: torch.device) -> Tensor:
 
 
 def _constant(values: np.ndarray, device: torch.device) -> Tensor:
+    return resident(values.astype(np.float32), device)
+
+
+def resident(values: np.ndarray, device: torch.device) -> Tensor:
+    """Copy an array to a device, to stay there: when this returns it is there for every stream.
+
+    Raises
+    ------
+    CumelError
+        While a CUDA graph is being captured, for whose replays alone memory is given out.
+    """
     # A tensor made in inference mode could not serve autograd later, nor one made in a transform outlive it.
     with torch.inference_mode(False), torch._C._DisableFuncTorch():
-        return torch.from_numpy(values.astype(np.float32)).to(device)
+        source = torch.from_numpy(np.array(values))  # plans are shared, and read-only
+        if device.type != "cuda":
+            return source.to(device)
+        if torch.cuda.is_current_stream_capturing():
+            raise CumelError("a CUDA graph is being captured: compute once before with this config, on any stream")
+        stream = torch.cuda.current_stream(device)
+
+        def copy() -> Tensor:
+            with torch.cuda.stream(stream):  # whose memory this is, also when it is freed
+                return source.to(device)
+
+        # torch.compile's graphs own what the thread that warms them up takes: not this, which outlives them.
+        with ThreadPoolExecutor(1) as aside:
+            return aside.submit(copy).result()
 
 
-def mirrored(n_samples: int, first: int, last: int) -> Tensor:
-    """Index of samples `first` to `last` of a clip mirrored at both ends.
+def mirrored(n_samples: int | Tensor, first: int, last: int, device: torch.device | None = None) -> Tensor:
+    """Index of samples `first` to `last` of a clip mirrored at both ends; of several with ``n_samples`` [n_clips, 1].
 
     Unlike in `torch.nn.functional.pad`, any clip may be mirrored any number of times, as in NumPy.
     """
-    if n_samples == 1:
-        return torch.zeros(last - first, dtype=torch.long, device="cpu")
     period = 2 * (n_samples - 1)
-    index = torch.arange(first, last, device="cpu").remainder_(period)
+    period = period.clamp(min=1) if isinstance(period, Tensor) else max(1, period)  # of one sample: 1, all multiples
+    index = torch.arange(first, last, device=device or "cpu").remainder(period)
     return torch.minimum(index, period - index)
 
 

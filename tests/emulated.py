@@ -37,6 +37,8 @@ def kernels(cfg: FeatureConfig, features: Sequence[str] = tuple(FEATURES), *, in
             yield from (generic.cut, generic.features)
         else:
             yield fused.kernel
+        if stage == Stage.DECIBEL:
+            yield plan.finish(1, 1, form)[0]
     if "mfcc" in features:
         yield plan.mfcc(1, 1)[0]
 
@@ -54,8 +56,6 @@ def together(clips: Sequence[np.ndarray], *, packed: bool) -> tuple[np.ndarray, 
 
 class EmulatedLauncher(Emulator):
     """Does what `cuda.Launcher` does, in one order of threads."""
-
-    stream = 0
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -90,6 +90,5 @@ class Emulated:
             return self("log_mel", y, cfg, lengths, torch.float16)
         single = y.ndim == 1 and lengths is None
         samples = torch.from_numpy(np.ascontiguousarray(y[None] if single else y))
-        n_samples = lengths if lengths is not None else [samples.shape[1]] * len(samples)
-        out = getattr(self.frontend, feature)(Clips.of(samples, n_samples, cfg), cfg, *options).numpy()
+        out = getattr(self.frontend, feature)(Clips.of(samples, lengths, cfg), cfg, *options).numpy()
         return out[0] if single else out

@@ -78,8 +78,9 @@ LAUNCHES = {
 
 @contextmanager
 def large_blocks() -> Iterator[None]:
-    """Give blocks as many frames as in a large batch, and the generic kernels little memory for frames that wait."""
+    """Give blocks as many frames as in a large batch, and little to each block of what comes around cuFFT."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "FEW_BLOCKS", 1)
         patch.setattr(frontend, "SCRATCH_BYTES", 4 * GENERIC_FFT * GENERIC_FRAMES)
+        patch.setattr(plan, "SHARE", 64)
         yield

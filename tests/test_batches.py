@@ -1,5 +1,6 @@
 """Batches for a device, computed on the CPU as one: rates, memory that is decoded into, and values that do not fit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from cumel.esc50.extraction.compute import begin, take
 from cumel.esc50.extraction.job import KINDS, Job, Result
 from cumel.esc50.extraction.long import Helpers
 from cumel.esc50.store import Keys
-from cumel.kernels import log_mel
+from cumel.kernels import cuda, frontend, log_mel, mel_image
 
+from emulated import Emulated
 from recordings import TINY, tone, write
 
 CPU = torch.device("cpu")
@@ -149,19 +151,50 @@ def test_features_are_views_of_the_batch_and_stay_out_of_the_buffers(tmp_path: P
     assert sum(map(len, own._ready.values())) == 1
 
 
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_gpus_images_are_judged_with_the_batchs_own_copy(
+    padded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the emulator: no clip is looked at before all are computed, and a wrong one says so itself."""
+    clips = [noise(n, n) for n in (4001, 700, 3000)]
+    clips[1][5] = np.nan
+    emulated, shipped = Emulated(), module._computed
+
+    def waits(*_: object) -> None:
+        raise AssertionError("somebody waited")
+
+    def computed(there: torch.Tensor, lengths: list[int], job: Job) -> tuple[torch.Tensor, torch.Tensor]:
+        with monkeypatch.context() as patch:
+            patch.setattr(frontend, "check_finite", waits)
+            if padded:
+                there = torch.nn.utils.rnn.pad_sequence(list(there.split(lengths)), batch_first=True)
+            return shipped(there, lengths, replace(job, device=torch.device("cuda")))
+
+    monkeypatch.setattr(cuda, "frontend", lambda _: emulated.frontend)
+    monkeypatch.setattr(module, "_computed", computed)
+    done = list(on_device(results_of([Clip(y, TINY.sr) for y in clips]), Job("image", "uint8", TINY, CPU, tmp_path)))
+    assert done[1].error == "1.wav: clip 0 of 1 holds NaN or infinity, or overflows float32; mend it or drop it"
+    for result, y in ((done[0], clips[0]), (done[2], clips[2])):
+        assert result.error is None
+        np.testing.assert_allclose(next(iter(result.parts)).T.astype(int), mel_image(y, TINY).astype(int), atol=1)
+    assert len(emulated.launcher.launched) == 1
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("sr", [TINY.sr, 16000])
 def test_a_gpus_batches_are_the_cpus(sr: int, tmp_path: Path) -> None:
     clips = [Clip(noise(n, n), sr) for n in (4001, 700, 9000)]
     device = torch.device("cuda", torch.cuda.current_device())
-    for kind in ("logmel", "mel"):
+    for kind, stored in (("logmel", "float32"), ("mel", "float32"), ("image", "uint8")):
         made = {
-            where.type: list(on_device(results_of(clips), Job(kind, "float32", TINY, where, tmp_path)))
+            where.type: list(on_device(results_of(clips), Job(kind, stored, TINY, where, tmp_path)))
             for where in (CPU, device)
         }
         for ours, expected in zip(made["cuda"], made["cpu"], strict=True):
             assert ours.error is None
-            np.testing.assert_allclose(next(iter(ours.parts)), next(iter(expected.parts)), rtol=1e-4, atol=DEVICE_DB)
+            atol = 1.0 if kind == "image" else DEVICE_DB
+            frames, theirs = (next(iter(one.parts)).astype(np.float32) for one in (ours, expected))
+            np.testing.assert_allclose(frames, theirs, rtol=1e-4, atol=atol)
 
 
 def test_a_batch_is_begun_before_the_one_before_it_is_handed_on(

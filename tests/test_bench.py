@@ -10,12 +10,16 @@ import pytest
 import torch
 
 from cumel.kernels import PRESETS, log_mel
+from cumel.kernels.frontend import Clips
 
+import calls
 import everything
 import features
 import peers
 import scaling
 import timing
+from emulated import Emulated
+from signals import SMALL
 
 WHISPER = PRESETS["whisper"]
 FAR = 1e-2  # dB of noise from ours; worst 3e-4: torchaudio
@@ -216,3 +220,25 @@ def test_without_librosa_the_reference_stands_for_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(peers, "find_spec", lambda _: None)
     np.testing.assert_allclose(peers.true_log_mel(y, WHISPER), expected, rtol=0, atol=1e-9)
     assert list(peers.others(WHISPER, "cpu", 1)) == []
+
+
+def test_the_hosts_share_is_timed_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "CALLS", 3)
+    monkeypatch.setattr(calls, "BATCHES", (1, 5))
+    ways = calls.ways("cpu")
+    assert len(ways) == 6
+    for build in ways.values():
+        returned, done = calls.microseconds(build(), "cpu")
+        assert 0 < returned < 1e6
+        assert 0 < done < 1e6
+
+
+def test_what_is_timed_around_cufft_goes_there_though_its_plan_was_made_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what is timed after it does not."""
+    emulated = Emulated()
+    monkeypatch.setattr(features, "log_mel", lambda y, cfg: emulated.frontend.log_mel(Clips.of(y, None, cfg), cfg))
+    y = torch.zeros(1, 2000)
+    for kernels in (["frontend"], ["cut", "features", "finish"], ["cut", "features", "finish"], ["frontend"]):
+        emulated.launcher.launched.clear()
+        (features.log_mel if len(kernels) == 1 else features.around_cufft)(y, SMALL)
+        assert [kernel.entry for kernel in emulated.launcher.launched] == kernels

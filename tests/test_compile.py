@@ -66,6 +66,7 @@ KERNELS: dict[tuple[str, str], Kernel] = {
         (arch, f"features {stage.name}"): plan.generic(ANY, stage).features for arch in ARCHITECTURES for stage in Stage
     },
     **{(arch, "mfcc"): plan.mfcc(1, 1)[0] for arch in ARCHITECTURES},
+    **{(arch, f"finish {form.name}"): plan.finish(1, 1, form)[0] for arch in ARCHITECTURES for form in Form},
 }
 
 
@@ -118,7 +119,7 @@ def test_registers_of_the_main_kernel(compiled: dict[tuple[str, str], Future[Use
 
 @pytest.mark.parametrize("name", PLANS)
 def test_shared_memory(name: str) -> None:
-    assert 0 < PLANS[name].grid(1).shared <= SHARED_LIMIT
+    assert 0 < PLANS[name].grid(1, 1, 1).shared <= SHARED_LIMIT
 
 
 def test_shared_memory_around_cufft() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, func
 from torch.autograd import forward_ad
 
 from cumel import kernels
-from cumel.kernels import FeatureConfig, LogMel, reference
+from cumel.kernels import CumelError, FeatureConfig, LogMel, checks, reference
 
 CFG = FeatureConfig(sr=16000, n_fft=256, hop_length=128, n_mels=8, n_mfcc=8, top_db=None, amin=1e-12)
 LENGTHS = [600, 400]
@@ -27,7 +27,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), device="cpu", dtype=torch.float32)
 
 
-def smooth(name: str, lengths: list[int] | None = None) -> Callable[[Tensor], Tensor]:
+def smooth(name: str, lengths: list[int] | Tensor | None = None) -> Callable[[Tensor], Tensor]:
     """Return a feature function with real values."""
     layer = LogMel(CFG) if name == "LogMel" else None
 
@@ -116,6 +116,29 @@ def test_vmap_is_a_batch(name: str, lengths: list[int] | None) -> None:
     expected = torch.stack([compute(one) for one in y])
     close(func.vmap(compute)(y), expected)
     close(func.vmap(compute, in_dims=1)(y.movedim(0, 1)), expected)
+
+
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_lengths_that_stayed_on_a_device_are_read_where_derivatives_are_wanted(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And looked at then, as they were not before."""
+    y, there = drawn(2, 600), checks._there
+    compute, expected = getattr(kernels, name), func.jacrev(smooth(name, LENGTHS))(drawn(2, 600))
+
+    def stay(*lengths: int) -> Tensor:
+        given = torch.tensor(lengths)
+        monkeypatch.setattr(checks, "_there", lambda one, y: given if one is given else there(one, y))
+        return given
+
+    def derived(lengths: Tensor) -> Tensor:
+        return func.jacrev(smooth(name, lengths))(y)
+
+    assert isinstance(checks.clip_lengths(stay(*LENGTHS), y, CFG)[0], Tensor)
+    close(derived(stay(*LENGTHS)), expected)
+    assert compute(y.requires_grad_(), CFG, stay(*LENGTHS)).requires_grad
+    with pytest.raises(CumelError, match=r"^lengths\[1\]=601: must be between 1 and the 600 samples of y"):
+        derived(stay(600, 601))
 
 
 def test_what_has_no_derivative_says_none() -> None:

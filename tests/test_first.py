@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 import time
@@ -164,7 +165,12 @@ def test_our_kernels_alone_are_sanitized_and_every_script_has_its_options() -> N
     sources = "".join(path.read_text() for path in (BENCH.parent / "kernels").glob("*.cu"))
     assert all(f"{entry}(" in sources for entry in first.ENTRIES)
     assert sources.count('extern "C"') == len(first.ENTRIES)
+    (ours,) = re.findall(r"^OURS := \$\(foreach entry,([^,]*),", (BENCH.parent / "Makefile").read_text(), re.MULTILINE)
+    assert ours.split() == list(first.ENTRIES)
     assert {one.command[2] for one in each if one.command[0] == "compute-sanitizer"} == set(first.SANITIZERS)
+    tests = {word for one in each for word in one.command if word.startswith("tests/")}
+    assert {f"tests/{path.name}" for path in (BENCH.parent / "tests").glob("test_cuda*.py")} == set(first.GPU_TESTS)
+    assert all((BENCH.parent / test).exists() for test in tests)
     for one in each:
         for word in one.command:
             if word.startswith(str(BENCH)) and word.endswith(".py"):

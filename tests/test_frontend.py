@@ -125,6 +125,35 @@ def test_float16_is_rounded_to_nearest_even() -> None:
     np.testing.assert_array_equal(y.numpy().view(np.uint16)[~np.isnan(x)], expected.view(np.uint16)[~np.isnan(x)])
 
 
+PLACES = """
+extern "C" __global__ void places(const int *blocks, const int *per_clip, const int *reciprocals, int *out) {
+  Batch batch = {};
+  batch.width = 1 << 30;
+  batch.n_blocks = per_clip[blockIdx.x];
+  batch.reciprocal = reciprocals[blockIdx.x];
+  const Clip clip = clip_of(batch, blocks[blockIdx.x], 0);
+  out[2 * blockIdx.x] = clip.index;
+  out[2 * blockIdx.x + 1] = clip.first_frame;
+}
+"""
+
+
+def test_a_block_finds_its_clip() -> None:
+    """By a division that is exact for all numbers of blocks, and of blocks of a clip."""
+    rng, most = np.random.default_rng(0), 2**31 - 1
+    per_clip = np.concatenate([[1, 2, 3, 4, 1024, 65536, 2**30], (2.0 ** rng.uniform(0, 30, 300)).astype(int)])
+    around = per_clip * np.array([0, 1, 2, 7, 1000])[:, None] + np.array([-1, 0, 1])[:, None, None]
+    blocks = np.stack([around, rng.integers(0, most, around.shape), np.full(around.shape, most)])
+    possible = (blocks >= 0) & (blocks <= most)
+    per_clip, blocks = np.broadcast_to(per_clip, blocks.shape)[possible], blocks[possible]
+    out = torch.zeros(len(blocks), 2, dtype=torch.int32)
+    reciprocals = torch.from_numpy(((2**32 - 1) // per_clip).astype(np.uint32).view(np.int32))
+    given = (torch.from_numpy(array.astype(np.int32)) for array in (blocks, per_clip))
+    text = next(kernels(CONFIGS["odd"], ["stft"])).text()
+    Emulator().launch(Source("places", text + PLACES), Grid(blocks=len(blocks), threads=32), [*given, reciprocals, out])
+    np.testing.assert_array_equal(out.numpy(), np.stack(np.divmod(blocks, per_clip), axis=1))
+
+
 @pytest.mark.parametrize(("name", "feature"), dict.fromkeys(INT16))
 def test_int16_is_the_same_as_float32(name: str, feature: str) -> None:
     cfg = CONFIGS[name]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cumel.kernels import FeatureConfig, InputError, frontend, plan
+from cumel.kernels import CumelError, FeatureConfig, InputError, frontend, plan
+from cumel.kernels.frontend import Clips
 
 from emulated import FEATURES, INT16, PLANS, Emulated, kernels, together
 from signals import CONFIGS, Oracle, signal
@@ -71,8 +72,32 @@ def test_the_size_of_blocks_changes_nothing(feature: str, name: str) -> None:
     cfg = CONFIGS[name]
     if PLANS[name]:
         check_each(feature, cfg, FEW_BLOCKS=0)
+    if feature in ("log_mel", "half", "mel_image"):  # finished by a second launch, a share of a clip to each block
+        check_each(feature, cfg, ONE_BLOCK_BYTES=0, SHARE=4 * plan.WARP * plan.WARPS + 36)
     for frames in () if PLANS[name] else (1, 5):
         check_each(feature, cfg, SCRATCH_BYTES=4 * cfg.n_fft * frames)
+
+
+@every_plan
+@every_feature
+def test_lengths_on_the_device_are_read_there(feature: str, name: str) -> None:
+    """They give the same bits, and a clip is NaN whose length is out of range; `mel_image` names it."""
+    cfg, dtype = CONFIGS[name], (torch.float16,) if feature == "half" else ()
+    y, lengths = together(some_clips(cfg), packed=False)
+    compute, samples = getattr(emulated.frontend, "log_mel" if dtype else feature), torch.from_numpy(y)
+    expected = emulated(feature, y, cfg, lengths)
+    out = compute(Clips.of(samples, torch.tensor(lengths), cfg), cfg, *dtype).numpy()
+    np.testing.assert_array_equal(out, expected)
+    for wrong in (0, -1, y.shape[1] + 1, 2**40, -(2**63), 2**63 - 1):
+        clips = Clips.of(samples, torch.tensor([lengths[0], wrong, *lengths[2:]]), cfg)
+        if feature == "mel_image":
+            with pytest.raises(CumelError, match=rf"^lengths\[1\]={wrong}: must be between 1 and the {y.shape[1]}"):
+                compute(clips, cfg)
+            continue
+        out = compute(clips, cfg, *dtype).numpy()
+        assert np.isnan(out[1]).all()
+        np.testing.assert_array_equal(out[[0, 2, 3]], expected[[0, 2, 3]])
+    emulated.launcher.workspace(4)  # is clean
 
 
 @every_plan
@@ -150,5 +175,8 @@ def test_nan_and_infinity_stay_in_their_clip(name: str, value: float) -> None:
         np.testing.assert_array_equal(out[2], out[0])
     with pytest.raises(InputError, match=r"^clip 1 of 3 holds NaN or infinity"):
         emulated("mel_image", y, limited)
+    images, loudest = emulated.frontend.unchecked_image(Clips.of(torch.from_numpy(y), None, limited), limited)
+    assert loudest.isfinite().tolist() == [True, False, True]
+    np.testing.assert_array_equal(images[[0, 2]], [emulated("mel_image", y[0], limited)] * 2)
     emulated.launcher.workspace(3)  # is clean
     np.testing.assert_array_equal(emulated("mel_image", y[0], limited), emulated("mel_image", y[[0, 2]], limited)[1])

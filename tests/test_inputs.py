@@ -171,6 +171,9 @@ REFUSED = [
     (np.zeros((2, 9), np.float32), {"lengths": [9, 10]}, "lengths[1]=10: must be between 1 and the 9 samples of y"),
     (np.zeros((2, 9), np.float32), {"lengths": [0, 9]}, "lengths[0]=0: must be between 1 and the 9 samples of y"),
     (np.zeros((2, 9), np.float32), {"lengths": [9, -1]}, "lengths[1]=-1: must be between 1 and"),
+    (np.zeros((2, 9), np.float32), {"lengths": [9, 2**70]}, "lengths has shape (2,) and dtype object: give one whole"),
+    (np.zeros((2, 9), np.float32), {"lengths": ["9", "9"]}, "lengths has shape (2,) and dtype <U1: give one whole"),
+    (np.zeros((2, 9), np.float32), {"lengths": [[9], [9, 9]]}, "lengths: give one whole number per clip"),
 ]
 
 
@@ -240,3 +243,9 @@ def test_autocast_does_not_reach_the_front_end() -> None:
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
     assert traced.dtype == torch.float32
     np.testing.assert_allclose(traced.detach().numpy(), plain[0].numpy(), atol=1e-2, rtol=0)
+
+
+def test_lengths_may_be_read_only() -> None:
+    y, lengths = np.zeros((2, 3000), np.float32), np.array([3000, 1])
+    lengths.flags.writeable = False
+    np.testing.assert_array_equal(log_mel(y, SMALL, lengths), log_mel(y, SMALL, [3000, 1]))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cumel.kernels import FeatureConfig, LogMel, composite, log_mel, mel_image, melspectrogram, mfcc, reference, stft
+from cumel.kernels.gradient import log_mel_gradient
 
 from signals import CASES, CONFIGS, NOISY, NOISY_DB, SMALL, TONAL_DB, oracle
 
@@ -191,3 +192,42 @@ def test_layer_refuses_what_the_function_refuses() -> None:
         LogMel(SMALL)(torch.full((2, 3000), torch.nan, requires_grad=True))
     with pytest.raises(ValueError, match="must be between 1 and"):
         LogMel(SMALL)(torch.zeros(2, 3000), torch.tensor([3000, 3001]))
+
+
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
+@pytest.mark.parametrize("name", ["compact", "small", "odd", "uncentred", "magnitude"])
+def test_gradient_of_a_ragged_batch_is_each_clips_own(name: str, pad_mode: str) -> None:
+    """Nothing past a clip's end is heard; a length that is out of range, where nobody can look, makes NaN."""
+    cfg = CONFIGS[name].replace(pad_mode=pad_mode)
+    least = 1 if cfg.center else cfg.n_fft
+    lengths = torch.tensor([4 * cfg.n_fft + 3, least, cfg.n_fft, 2 * cfg.n_fft + 1, 3 * cfg.n_fft])
+    y = noise(5, int(lengths[0]))
+    y[torch.arange(y.shape[1]) >= lengths[:, None]] = torch.nan
+    weights = torch.randn(5, cfg.n_mels, cfg.n_frames(y.shape[1]), generator=torch.Generator().manual_seed(1))
+    together = log_mel_gradient(weights, y, lengths, cfg)
+    for i, n in enumerate(lengths.tolist()):
+        source = y[i : i + 1, :n].clone().requires_grad_()
+        alone = composite.log_mel(source, [n], cfg)
+        past = weights[i : i + 1, :, alone.shape[2] :]
+        silence = torch.full(past.shape, cfg.db_per_decade * np.log10(cfg.least) - cfg.db_of_ref)
+        floor = silence if cfg.top_db is None else torch.maximum(silence, alone.amax() - cfg.top_db)
+        ((alone * weights[i : i + 1, :, : alone.shape[2]]).sum() + (floor * past).sum()).backward()
+        scale = float(source.grad.abs().max())
+        torch.testing.assert_close(together[i, :n], source.grad[0], rtol=0, atol=GRADIENT_ATOL * scale + 1e-12)
+        assert not together[i, n:].any()
+    for wrong in (0, -5, y.shape[1] + 1):
+        given = lengths.clone()
+        given[3] = wrong
+        out = log_mel_gradient(weights, y, given, cfg)
+        assert out[3].isnan().all()
+        torch.testing.assert_close(out[[0, 1, 2, 4]], together[[0, 1, 2, 4]], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_gradient_waits_for_no_device(ragged: bool, pad_mode: str) -> None:
+    """Meta tensors have no values: whoever asks for them fails."""
+    cfg = SMALL.replace(pad_mode=pad_mode)
+    y, gradient = torch.empty(3, 5000, device="meta"), torch.empty(3, cfg.n_mels, cfg.n_frames(5000), device="meta")
+    lengths = torch.empty(3, dtype=torch.int64, device="meta") if ragged else None
+    assert log_mel_gradient(gradient, y, lengths, cfg).shape == y.shape

@@ -80,14 +80,17 @@ SLIPS = {
     ),
     "floor": Slip("epilogue.cuh", "db > stretch.floor ? db : stretch.floor", "db", TONE),
     "ticket": Slip("epilogue.cuh", "1u) + 1u ==", "1u) ==", TONE),
-    "ticket left": Slip("epilogue.cuh", "atomicExch(&finish.tickets[clip_index], 0u);", "", TONE),
+    "ticket left": Slip("epilogue.cuh", "atomicExch(&finish.tickets[clip.index], 0u);", "", TONE),
     "peak left": Slip(
-        "epilogue.cuh", "atomicExch(&finish.peaks[2 * clip_index], 0)", "finish.peaks[2 * clip_index]", TONE
+        "epilogue.cuh", "atomicExch(&finish.peaks[2 * clip.index], 0)", "finish.peaks[2 * clip.index]", TONE
     ),
     "silent frames": Slip("epilogue.cuh", "if (!sounds) smallest = LARGEST;", "", IMAGE),
     "half a warp": Slip("epilogue.cuh", "for (int d = WARP / 2; d;", "for (int d = WARP / 4; d;", IMAGE),
-    "frames past the end": Slip("epilogue.cuh", "= sounds ? *from : NOTHING;", "= *from;", STFT),
+    "frames past the end": Slip("epilogue.cuh", "= sounds ? *from : silence;", "= *from;", STFT),
     "half to even": Slip("epilogue.cuh", "0xfffu + (size >> 13 & 1u)", "0x1000u", TIES),
+    "clip of a block": Slip("common.cuh", "if (share >= batch.n_blocks)", "if (share > batch.n_blocks)", STFT),
+    "frame past the end": Slip("common.cuh", "<= clip.n_samples - batch.beyond", "<= clip.n_samples", STFT),
+    "share of a clip": Slip("finish.cu", "n_values - skipped", "n_values", LAUNCHES["generic-image"]),
     "last weight": Slip("generic.cu", "k < n_weights", "k < n_weights - 1", LAUNCHES["generic-image"]),
     "last band": Slip("mfcc.cu", "m < n_mels", "m < n_mels - 1", LAUNCHES["256-mfcc"]),
 }

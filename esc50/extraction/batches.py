@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from ...kernels import CumelError, UnavailableError
+from ...kernels.features import unchecked_image
 from ..audio.reading import Clip
 from ..audio.resampling import resample_clips, resample_on, resampled_length
 from .compute import failed, finished, of_samples
-from .job import KINDS, TOO_LARGE, Job, Result
+from .job import KINDS, Job, Result
 
 BATCH_SECONDS = 600.0  # of audio, were every recording as long as the batch's longest
 
@@ -71,13 +72,11 @@ def _begin(batch: list[Result], job: Job) -> Callable[[], list[Result]]:
         return lambda: batch
     try:
         there, lengths = _sent(clips, job)
-        features: Tensor = KINDS[job.kind](there, job.cfg, lengths)
+        frames, whole = _computed(there, lengths, job)
     except UnavailableError:
         raise
     except CumelError:  # one of them is too short, or too loud: which?
         return lambda: [_alone(result, job) for result in batch]
-    frames = features.transpose(1, 2).contiguous().to(getattr(torch, job.stored))
-    whole = torch.isfinite(frames).flatten(1).all(dim=1)
     home = [
         torch.empty(values.shape, dtype=values.dtype, device="cpu", pin_memory=on_gpu) for values in (frames, whole)
     ]
@@ -94,6 +93,19 @@ def _begin(batch: list[Result], job: Job) -> Callable[[], list[Result]]:
         return [result if result.clip is None else _split(result, *next(rows), job) for result in batch]
 
     return wait
+
+
+def _computed(there: Tensor, lengths: list[int], job: Job) -> tuple[Tensor, Tensor]:
+    """Compute clips' features [n_clips, n_frames, n_rows] as they are stored, and of which [n_clips] all are numbers.
+
+    Nothing waits for a GPU.
+    """
+    if job.kind == "image" and job.device.type == "cuda":
+        features, loudest = unchecked_image(there, job.cfg, lengths)
+        return features.transpose(1, 2).contiguous(), loudest.isfinite()
+    features = KINDS[job.kind](there, job.cfg, lengths)
+    frames = features.transpose(1, 2).contiguous().to(getattr(torch, job.stored))
+    return frames, torch.isfinite(frames).flatten(1).all(dim=1)
 
 
 def _sent(clips: list[Clip], job: Job) -> tuple[Tensor, list[int]]:
@@ -120,7 +132,7 @@ def _split(result: Result, frames: np.ndarray, whole: bool, n_samples: int, job:
     """Take a clip's own frames out of the batch's memory, which goes when all are written."""
     assert result.clip is not None
     if not whole:
-        return failed(result, CumelError(TOO_LARGE.format(job.stored)))
+        return _alone(result, job)  # which says what is wrong with it
     return finished(result, result.clip.y, frames[: job.cfg.n_frames(n_samples)], n_samples)
 
 

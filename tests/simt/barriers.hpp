@@ -131,4 +131,13 @@ template <class T> T shuffle_down(int line, unsigned mask, T value, unsigned del
   return shuffle(site, mask, value, source <= group.last ? source : group.lane);
 }
 
+// Of whole warps: all lanes learn from each other in five rounds.
+inline unsigned ballot(int line, unsigned mask, bool is) {
+  const Site site{"__ballot_sync", line};
+  const unsigned lane = machine.current->index % kLanes;
+  unsigned bits = unsigned(is) << lane;
+  for (unsigned flip = 1; flip < kLanes; flip *= 2) bits |= shuffle(site, mask, bits, lane ^ flip);
+  return bits;
+}
+
 } // namespace simt

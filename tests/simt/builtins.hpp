@@ -68,6 +68,9 @@ struct dim3 {
 #define __shfl_sync(...) simt::shuffle_index(__LINE__, __VA_ARGS__)
 #define __shfl_xor_sync(...) simt::shuffle_xor(__LINE__, __VA_ARGS__)
 #define __shfl_down_sync(...) simt::shuffle_down(__LINE__, __VA_ARGS__)
+#define __ballot_sync(...) simt::ballot(__LINE__, __VA_ARGS__)
+inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long long)a * b >> 32; }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 inline void __threadfence() { simt::thread_fence(); }
 
 namespace [[gnu::visibility("hidden")]] simt {
