@@ -32,7 +32,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
         script("accuracy"),
         script("features", "--batches", "1", "16"),
         script("features", "--presets", "esc50", "--batches", "256"),
-        script("features", "--threads", "2", "--presets", "esc50", "--batches", "16"),
+        script("features", "--threads", "2", "--presets", "esc50", "--batches", "1", "16"),
         script("scaling"),
         script("extract"),
         script("inference"),

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import soundfile
 
 from cumel.esc50.extraction.looks import fingerprint
+from cumel.esc50.store.seals import write_sealed
 from cumel.esc50.store.shards import INDEX, SCHEMA, SHARD_ROWS, sidecar_path
 from cumel.kernels import PRESETS
 
@@ -98,7 +98,7 @@ def stored(source: Path, out: Path) -> Path:
     prints: dict[int, int | None] = {}  # by inode
 
     def write() -> None:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), sidecar_path(out, next(number), again=False))
+        write_sealed(sidecar_path(out, next(number), again=False), SCHEMA, [pa.Table.from_pylist(rows, schema=SCHEMA)])
         rows.clear()
 
     for place in sorted(source.iterdir()):
