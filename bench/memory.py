@@ -69,7 +69,7 @@ def measure(source: Path, out: Path, *options: str, until: Callable[[], bool] = 
                 process.send_signal(signal.SIGINT)
                 stopped = True
             time.sleep(0.02)
-    if process.returncode not in ((130,) if stopped else (0,)):
+    if process.returncode not in ((0, 130) if stopped else (0,)):
         raise SystemExit(f"{' '.join(map(str, command))}: exit code {process.returncode}")
     points = [curve[len(curve) * i // CURVE] for i in range(CURVE)]
     drawn = "".join(BLOCKS[min(int(point / max(peak, 1) * len(BLOCKS)), len(BLOCKS) - 1)] for point in points)
