@@ -42,12 +42,14 @@ WAV_CODECS = {
     0x0050: "MPEG layer I or II",
     0x0055: "MP3",
     0x0092: "AC-3",
+    0x0065: "G.722",
     0x00FF: "AAC",
     0x0160: "WMA 1",
     0x0161: "WMA 2",
     0x0162: "WMA Pro",
     0x0163: "WMA Lossless",
     0x0270: "ATRAC3",
+    0x028F: "G.722",
     0x1610: "AAC",
     0x2000: "AC-3",
     0x2001: "DTS",
@@ -80,6 +82,7 @@ CODED: tuple[tuple[bytes, str], ...] = (
     (rb"G.{187}G.{187}G", "an MPEG transport stream"),
     (rb"\.SoX|XoS\.", "SoX's own format"),
     (rb"STRM.{4}\0", "AST"),
+    (rb"nut/multimedia container", "NUT"),
 )
 # None of these holds samples.
 OTHERS: tuple[tuple[bytes, str, str], ...] = (
