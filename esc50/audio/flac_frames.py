@@ -6,6 +6,7 @@ A decoder puts zeros in the place of a frame that is missing, and passes over on
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -167,7 +168,8 @@ def _begun(file: BinaryIO, start: Frame, n_bytes: int) -> Iterator[tuple[int, by
         if n <= 0:
             return
         for found in sync.finditer(piece, 0, n + 1):
-            yield at + found.start(), piece[found.start() : found.start() + LONGEST_HEADER]
+            begin = found.start()
+            yield at + begin, piece[begin : begin + LONGEST_HEADER]
         at += n
 
 
@@ -181,8 +183,8 @@ def _is_whole(file: BinaryIO, at: int, end: int) -> bool:
 
 def _coded(number: int) -> bytes:
     """Write a number as a frame header does, and UTF-8."""
-    if number < 0x80:
-        return bytes([number])
+    if number <= sys.maxunicode:
+        return chr(number).encode("utf-8", "surrogatepass")
     n_more = next(n for n in range(1, 7) if number < 1 << 5 * n + 6)
     rest = bytes(0x80 | number >> 6 * place & 0x3F for place in reversed(range(n_more)))
     return bytes([0xFF00 >> n_more + 1 & 0xFF | number >> 6 * n_more]) + rest
