@@ -33,7 +33,7 @@ class Heard(NamedTuple):
     seconds: float | None = None  # of the recording; None of a stream without end
     sr: int | None = None  # of the recording, in Hz
     y: Samples | None = None  # at the model's rate, at most its clip length; None where nothing can be heard
-    silent: bool = False  # every sample is zero
+    silent: bool = False  # every sample of its `y` is zero
     first: bool = False  # of its recording
     error: str | None = None
 

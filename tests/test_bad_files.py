@@ -65,7 +65,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "cut.ogg": (cut, "truncated: its last page is cut"),
     "cut.mp3": (cut, r"truncated: \d+ of 20000 samples decode"),
     "cut-long.wav": (cut_rf64, "truncated: the header promises 8000 bytes of audio, 7500 are there"),
-    "hole.ogg": (without_a_page, r"damaged at byte \d+: a page is missing before it"),
+    "hole.ogg": (without_a_page, r"damaged at byte \d+: page \d+ lies where page \d+ belongs"),
     "changed.ogg": (with_a_changed_byte, r"damaged at byte \d+: the page there has changed"),
     "changed.flac": (with_a_changed_byte, r"damaged or unsupported \(.*flac.*\)"),
     "twice.ogg": (twice, r"holds recordings one after another, the second from byte \d+; split them"),

@@ -74,6 +74,16 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], comma
     assert "--json" in out
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_extract_says_what_is_silent(tmp_path: Path, capsys: pytest.CaptureFixture[str], channels: int) -> None:
+    """Two channels in opposite phase are silent together, though none of their samples is zero."""
+    y = np.zeros(8000) if channels == 1 else np.stack([tone(), -tone()], axis=1)
+    path = write(tmp_path / "a.wav", y, subtype="FLOAT")
+    code, _, err = ask(capsys, "extract", path, "--out", tmp_path / "store", *FEATURES)
+    assert code == 0
+    assert f"{path}: mixed to one channel, every sample is zero: silence\n" in err
+
+
 def test_extract_verify_and_plot(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = ask(capsys, "extract", data / "audio", "--out", tmp_path / "store", *FEATURES, "--json")
     report = json.loads(out)

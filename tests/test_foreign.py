@@ -42,6 +42,10 @@ def adts() -> bytes:
     return (head + bytes(size - len(head))) * 5
 
 
+def loas() -> bytes:
+    return (b"\x56\xe0\x61" + bytes(97)) * 5
+
+
 CONVERTED = {
     "a.m4a": (b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(500), "M4A"),
     "a.mp4": (b"\0\0\0\x20ftypisom\0\0\0\0" + bytes(500), "MP4"),
@@ -53,10 +57,14 @@ CONVERTED = {
     "a.ape": (b"MAC \x96\x0f\0\0" + bytes(500), "Monkey's Audio"),
     "a.amr": (b"#!AMR\n" + bytes(500), "AMR"),
     "a.aac": (adts(), "AAC"),
+    "latm.aac": (loas(), "AAC"),
+    "packed.wav": (wav(1)[:-400] + b"wvpk" + bytes(396), "WavPack in WAV"),
+    "packed-cut.wav": (wav(1)[:-400] + b"wvpk" + bytes(100), "WavPack in WAV"),
     "a.tta": (b"TTA1\1\0" + bytes(500), "True Audio"),
     "a.oga": (ogg(b"\x7fFLAC\1\0\0\1fLaC" + bytes(50)), "FLAC in Ogg"),
     "a.spx": (ogg(b"Speex   1.2" + bytes(60)), "Speex in Ogg"),
     "aac.wav": (wav(0xFF), r"WAV of AAC \(format 0x00FF\)"),
+    "g722.wav": (wav(0x28F), r"WAV of G.722 \(format 0x028F\)"),
     "g726.wav": (wav(0x45), r"WAV of G.726 \(format 0x0045\)"),
     "wma.wav": (wav(0x161), r"WAV of WMA 2 \(format 0x0161\)"),
     "a.aifc": (form(b"MAC6"), "AIFC of MAC6"),
@@ -83,10 +91,11 @@ OTHERS = {
 }
 
 
+@pytest.mark.parametrize("before", [b"", b"ID3\4\0\0\0\0\1\0" + bytes(128)], ids=["alone", "behind a tag"])
 @pytest.mark.parametrize("name", CONVERTED)
-def test_what_ffmpeg_converts(tmp_path: Path, name: str) -> None:
+def test_what_ffmpeg_converts(tmp_path: Path, name: str, before: bytes) -> None:
     content, kind = CONVERTED[name]
-    (tmp_path / name).write_bytes(content)
+    (tmp_path / name).write_bytes(before + content)
     with pytest.raises(InputError, match=f"^{tmp_path}/{name}: {kind}.*{UNREAD}") as caught:
         load(tmp_path / name)
     quoted = f"'{name}' 'two words.flac'" if " " in name else f"{name} {Path(name).stem}.flac"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from cumel.esc50.audio import mp3, mpeg
+from cumel.esc50.audio import load, mp3, mpeg
 from cumel.esc50.audio.mp3 import examine
 
 from mpeg_files import (
@@ -62,6 +62,7 @@ WHOLE: dict[str, Build] = {
     "APE 1": lambda made: joined(made) + ape(900, 1000),
     "APE 2": lambda made: joined(made) + ape(4000),
     "APE 2 in front": lambda made: ape(400) + joined(made),
+    "APE 2 of a wrong size": lambda made: joined(made) + ape(4000)[500:] + ID3V1,
     "Lyrics3 1 and ID3v1": lambda made: joined(made) + lyrics(2000, 1) + ID3V1,
     "Lyrics3 2 and ID3v1": lambda made: joined(made) + lyrics(9000) + ID3V1,
     "all tags": lambda made: id3v2(99) + joined(made) + id3v2(50, footer=True) + ape(70) + lyrics(60) + ID3V1,
@@ -149,6 +150,15 @@ def test_a_tag_that_counts_too_few_frames_is_not_believed(tmp_path: Path, made: 
     y = read(tmp_path / "a.mp3", retagged(made, n_frames=len(made.frames) - 9) + joined(made))
     assert len(y) == made.n - SKIPPED
     np.testing.assert_array_equal(y[: len(made.y)], made.y)
+
+
+@pytest.mark.parametrize("sr", [8000, 16000, 44100])
+@pytest.mark.parametrize("n", [1, 2, 100])
+def test_bytes_in_front_that_begin_a_header_as_well(tmp_path: Path, sr: int, n: int) -> None:
+    soundfile.write(tmp_path / "a.mp3", np.random.default_rng(0).normal(0, 0.1, sr), sr, format="MP3")
+    expected, _ = load(tmp_path / "a.mp3")
+    (tmp_path / "a.mp3").write_bytes(b"\xff" * n + (tmp_path / "a.mp3").read_bytes())
+    np.testing.assert_array_equal(load(tmp_path / "a.mp3")[0], expected)
 
 
 @pytest.mark.parametrize("layer", [1, 2])

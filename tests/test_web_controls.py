@@ -45,7 +45,7 @@ def test_what_cannot_be_heard_is_one_line_and_the_next_file_is_heard(page: Page,
     bad = {
         "text.wav": "text.wav cannot be decoded by this browser. Try WAV, FLAC, MP3 or OGG.",
         "empty.wav": "empty.wav is empty.",
-        "silent.wav": "silent.wav is silent: every sample is zero.",
+        "silent.wav": "silent.wav is silent: mixed to one channel, every sample is zero.",
         "short.wav": f"short.wav is too short: the model needs {int(np.ceil(1000 * n_fft / sr))} ms.",
     }
     (tmp_path / "text.wav").write_text("These are not the sounds you are looking for." * 20)

@@ -14,12 +14,12 @@ from typing import BinaryIO, cast
 from ...kernels import InputError
 from .flac import flac
 from .headers import STATED, au, caf, form, small, voc
+from .mpeg import after_tags
 from .ogg import CAPTURE, ogg
 from .splice import Splice, Spliced
 from .wav import WAVS, wav
 
-HEAD, ID3_HEADER = 12, 10  # bytes
-MOST_TAGS = 1000  # at the beginning, that are looked at
+HEAD = 12  # bytes
 
 Check = Callable[[Path, BinaryIO, int, bytes], Splice | None]
 
@@ -58,7 +58,7 @@ def check_whole(path: Path, file: BinaryIO) -> Splice | None:
         raise InputError(f"{path}: the file is empty (0 bytes); fetch or record it again")
     file.seek(0)
     head = file.read(HEAD)
-    skipped = _after_id3(file) if head[:3] == b"ID3" else 0
+    skipped = after_tags(file) if head[:3] == b"ID3" else 0
     if skipped:  # libsndfile skips tags as well, but before 8SVX it hangs
         file = cast(BinaryIO, Spliced(path, Splice(b"", skipped, n_bytes)))
         n_bytes -= skipped
@@ -71,15 +71,3 @@ def check_whole(path: Path, file: BinaryIO) -> Splice | None:
         return found
     found = found or Splice(b"", 0, n_bytes)
     return found._replace(first=found.first + skipped, end=found.end + skipped)
-
-
-def _after_id3(file: BinaryIO) -> int:
-    """Return where the audio begins: behind the ID3v2 tags, whose sizes have seven bits a byte."""
-    at = 0
-    for _ in range(MOST_TAGS):
-        file.seek(at)
-        head = file.read(ID3_HEADER)
-        if len(head) < ID3_HEADER or head[:3] != b"ID3":
-            break
-        at += ID3_HEADER + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-    return at

@@ -6,10 +6,12 @@ import os
 import re
 import shlex
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from .chunks import PRINTABLE, RIFX, chunks
-from .wav import PCM, WAVS, wav_chunks
+from .mpeg import after_tags
+from .splice import Splice, Spliced
+from .wav import PCM, WAVPACK, WAVS, wav_chunks
 
 HEAD = 4096  # bytes that are looked at
 AFTER_PAGE = slice(28, 36)  # of an Ogg file: the first packet
@@ -40,12 +42,14 @@ WAV_CODECS = {
     0x0050: "MPEG layer I or II",
     0x0055: "MP3",
     0x0092: "AC-3",
+    0x0065: "G.722",
     0x00FF: "AAC",
     0x0160: "WMA 1",
     0x0161: "WMA 2",
     0x0162: "WMA Pro",
     0x0163: "WMA Lossless",
     0x0270: "ATRAC3",
+    0x028F: "G.722",
     0x1610: "AAC",
     0x2000: "AC-3",
     0x2001: "DTS",
@@ -78,6 +82,7 @@ CODED: tuple[tuple[bytes, str], ...] = (
     (rb"G.{187}G.{187}G", "an MPEG transport stream"),
     (rb"\.SoX|XoS\.", "SoX's own format"),
     (rb"STRM.{4}\0", "AST"),
+    (rb"nut/multimedia container", "NUT"),
 )
 # None of these holds samples.
 OTHERS: tuple[tuple[bytes, str, str], ...] = (
@@ -99,15 +104,19 @@ def convert(path: Path, options: str = "") -> str:
 
 def what(path: Path) -> str | None:
     """Say what a file is that did not open, and what to do; None where its first bytes do not tell."""
-    with path.open("rb") as file:
-        n_bytes, head = os.fstat(file.fileno()).st_size, file.read(HEAD)
+    with path.open("rb") as whole:
+        first, n_bytes = after_tags(whole), os.fstat(whole.fileno()).st_size
+    first = first if first < n_bytes else 0
+    with Spliced(path, Splice(b"", first, n_bytes)) as spliced:
+        file, n_bytes = cast(BinaryIO, spliced), n_bytes - first
+        head = file.read(HEAD)
         for pattern, name, remedy in OTHERS:
             if re.match(pattern, head, re.DOTALL):
                 return f"{name}; {remedy}"
         if head[:4] in WAVS and head[8:12] not in (b"AVI ", b"WEBP", b"RMID"):
             return _in_wav(path, file, n_bytes, head)
         name = _four_letters(file, n_bytes, head) if head[:4] == b"caff" or head[8:12] == b"AIFC" else None
-    name = name or ("AAC" if _is_adts(head) else None) or OGG_OTHERS.get(head[AFTER_PAGE])
+    name = name or ("AAC" if _is_aac(head) else None) or OGG_OTHERS.get(head[AFTER_PAGE])
     name = name or next((name for pattern, name in CODED if re.match(pattern, head, re.DOTALL)), None)
     options = "-ar 96000 " if name == DSD else ""  # its own rate is beyond FLAC
     return f"{name}, {UNREAD}; {convert(path, options)}" if name else None
@@ -126,7 +135,7 @@ def _in_wav(path: Path, file: BinaryIO, n_bytes: int, head: bytes) -> str | None
         return None
     if audio is not None:
         file.seek(audio.first)
-        if file.read(4) == b"wvpk":
+        if file.read(4) == WAVPACK:
             return f"WavPack in WAV, {UNREAD}; {convert(path)}"
     if fmt.tag == PCM:
         name = f"WAV of {fmt.bits}-bit integers" if fmt.bits not in (0, 8, 16, 24, 32) else None
@@ -149,9 +158,14 @@ def _four_letters(file: BinaryIO, n_bytes: int, head: bytes) -> str | None:
     return f"{name} of {codec.decode().strip()}" if is_unread else None
 
 
-def _is_adts(head: bytes) -> bool:
-    """Whether a frame of AAC begins here, and another where it ends."""
-    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+def _is_aac(head: bytes) -> bool:
+    """Whether a frame of AAC begins here, in ADTS or LOAS, and another where it ends."""
+    if len(head) < 7:
         return False
-    size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-    return size > 7 and head[size : size + 2] in (head[:2], b"")
+    if head[0] == 0x56 and head[1] & 0xE0 == 0xE0:
+        size, alike = 3 + ((head[1] & 0x1F) << 8 | head[2]), 1
+    elif head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
+        size, alike = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5, 2
+    else:
+        return False
+    return size > 7 and head[size : size + alike] in (head[:alike], b"")

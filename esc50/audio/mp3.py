@@ -20,8 +20,7 @@ WINDOW = 1 << 20  # bytes that are looked at together, and that may lie before t
 IN_A_ROW = 3  # frames that are no chance, wherever they lie
 LARGEST = 2881  # bytes of a frame
 MOST_GAPS = 10_000  # between frames
-HEADER = re.compile(rb"\xff[\xe2-\xff][\x10-\xef]")  # how a frame begins
-UNRECOGNISED = 1  # libsndfile's code for a format it does not know
+HEADER = re.compile(rb"\xff(?=[\xe2-\xff][\x10-\xef])")  # how a frame begins, which may be one byte later
 WARNED = 0.01  # of a file, that a Xing tag's bytes may differ: libmpg123 then writes to stderr
 
 
@@ -126,7 +125,7 @@ class _Walk:
             what = "MPEG audio in free format, which states no bit rate"
             raise InputError(f"{self.path}: {what}; convert it with mpg123 -w OUT.wav IN")
         if self.start > 0 or header >> 21 == 0x7FF or self.path.suffix.lower() == ".mp3":
-            raise soundfile.LibsndfileError(UNRECOGNISED)
+            raise soundfile.LibsndfileError(mpeg.UNRECOGNISED)
 
     def search(self, low: int, high: int) -> int | None:
         """Find the first of `IN_A_ROW` frames."""

@@ -29,6 +29,7 @@ MOST_CHUNKS = 1 << 16  # of a WAV, before the audio
 OTHERS = (b"RF64", b"FORM", b"OggS", b"fLaC", b".snd", b"caff", b"riff", b"\x1aE\xdf\xa3", b"\0\0\1\xba")
 MPEG_IN_WAV = (b"\x50\0", b"\x55\0")  # format tags: layers I and II, layer III
 EXTENSIBLE = b"\xfe\xff"  # a format tag behind which the true one lies
+UNRECOGNISED = 1  # libsndfile's code for a format it does not know
 LYRICS_REACH = 5100 + 11 + 9  # bytes that a Lyrics3 v1 tag may have
 
 
@@ -153,12 +154,7 @@ def bounds(file: BinaryIO) -> tuple[int, int] | None:
         return _bounds_in_wav(file, n_bytes) if head[8:] == b"WAVE" else None
     if head.startswith(OTHERS) or head[4:8] == b"ftyp":
         return None
-    start = 0
-    for _ in range(MOST_TAGS):
-        n = tag_size(file, start)
-        if not n:
-            break
-        start += n
+    start = after_tags(file)
     return start, before_tags(file, start, n_bytes)
 
 
@@ -179,6 +175,17 @@ def _bounds_in_wav(file: BinaryIO, n_bytes: int) -> tuple[int, int] | None:
             break
         at += size + size % 2
     return None
+
+
+def after_tags(file: BinaryIO) -> int:
+    """Return where the tags end with which a file begins."""
+    at = 0
+    for _ in range(MOST_TAGS):
+        n = tag_size(file, at)
+        if not n:
+            break
+        at += n
+    return at
 
 
 def tag_size(file: BinaryIO, at: int) -> int:
@@ -212,6 +219,9 @@ def _closing_tag(file: BinaryIO, start: int, end: int) -> int:
         n = 128 + (227 if last[-355:-351] == b"TAG+" else 0)
     elif last[-32:-24] == b"APETAGEX":
         n = int.from_bytes(last[-20:-16], "little") + (32 if last[-9] & 0x80 else 0)
+        file.seek(max(start, end - n))
+        if last[-9] & 0x80 and file.read(8) != b"APETAGEX":
+            n = 0  # its size is wrong, and would reach into the audio
     elif last[-10:-7] == b"3DI":
         n = 20 + _synchsafe(last[-4:])
     elif last[-9:] == b"LYRICS200" and last[-15:-9].isdigit():

@@ -36,8 +36,9 @@ def ogg(path: Path, file: BinaryIO, n_bytes: int, _: bytes) -> None:
             raise InputError(f"{path}: truncated: its last page is cut; fetch or record it again")
         if head[:4] != CAPTURE or page_checksum(head[:22] + bytes(4) + head[26:] + table + body) != checksum:
             raise InputError(f"{path}: damaged at byte {at}: the page there has changed; fetch or record it again")
-        if number != following.get(stream, number):
-            raise InputError(f"{path}: damaged at byte {at}: a page is missing before it; fetch or record it again")
+        if number != (expected := following.get(stream, number)):
+            where = f"damaged at byte {at}: page {number} lies where page {expected} belongs"
+            raise InputError(f"{path}: {where}; fetch or record it again")
         following[stream] = number + 1
         if flags & ENDS:
             del following[stream]

@@ -20,7 +20,8 @@ from .container import check_regular, check_whole
 from .counted import Forward, open_counted
 from .flac import last_is_cut
 from .foreign import what
-from .mp3 import UNRECOGNISED, examine
+from .mp3 import examine
+from .mpeg import UNRECOGNISED
 from .splice import Spliced
 
 LOWEST_RATE, HIGHEST_RATE = 500, 2_000_000  # Hz; beyond lie damaged headers

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
+import soundfile
 
 from ...kernels import InputError
 from .chunks import RIFF, RIFX, W64, Chunk, Layout, chunks, goes_on
 from .lengths import is_unknown, n_audio
+from .mpeg import UNRECOGNISED
 from .splice import Splice
 
 Order = Literal["<", ">"]
@@ -21,6 +23,7 @@ WAVS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff")
 UNDERSTOOD = (b"RIFF", b"RIFX", b"RF64")  # by libsndfile, as W64 is
 MOST_32 = (1 << 32) - 1
 LONGEST_FORMAT = 1 << 16
+WAVPACK = b"wvpk"  # which begins its samples, under the header of what was packed
 PIECE = 1 << 20  # containers that are looked at in one go
 
 
@@ -106,6 +109,9 @@ def wav(path: Path, file: BinaryIO, n_bytes: int, head: bytes) -> Splice | None:
     fmt, chunk, long_size, layout = wav_chunks(file, n_bytes, head)
     if chunk is None:
         return None
+    file.seek(chunk.first)
+    if file.read(len(WAVPACK)) == WAVPACK:
+        raise soundfile.LibsndfileError(UNRECOGNISED)
     is_w64 = layout is W64
     bits = 64 if is_w64 else 32
     if long_size is not None and (chunk.size == 0 or is_unknown(chunk.size, 0, bits)):

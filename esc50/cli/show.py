@@ -69,7 +69,7 @@ def extraction(report: dict[str, Any], json_only: bool, quiet: bool = False) -> 
     if not quiet:
         _say_extracted(report)
         for path in report["silent"][:MOST_ROWS]:
-            print(f"{printable(path)}: every sample is zero; its features are silence", file=sys.stderr)
+            print(f"{printable(path)}: mixed to one channel, every sample is zero: silence", file=sys.stderr)
     return _failures(report["failures"], report["failed"] + report["failed_before"])
 
 

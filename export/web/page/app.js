@@ -69,7 +69,7 @@ function check({ y, seconds }, name) {
   const least = model.features.n_fft;
   if (Math.ceil(seconds * model.sr - 1e-6) < least) throw new Error(`${name} is too short: the model needs ${Math.ceil((1000 * least) / model.sr)} ms.`);
   if (!y.every(Number.isFinite)) throw new Error(`${name} holds samples that are no numbers.`);
-  if (y.every((sample) => sample === 0)) throw new Error(`${name} is silent: every sample is zero.`);
+  if (y.every((sample) => sample === 0)) throw new Error(`${name} is silent: mixed to one channel, every sample is zero.`);
 }
 
 // Where the slider points, in samples at the model's rate; its last step may be shorter.
