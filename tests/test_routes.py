@@ -147,8 +147,8 @@ def _props(path: Path, **changes: str) -> None:
 
 
 def _endless(path: Path) -> None:
-    recipe = load_model(path, provider="cpu").recipe.replace(seconds=1e12)
-    _props(path, recipe=json.dumps(recipe.to_dict()), seconds="1e12")
+    recipe = load_model(path, provider="cpu").recipe.to_dict() | {"seconds": 1e12}
+    _props(path, recipe=json.dumps(recipe), seconds="1e12")
 
 
 def _lying_header(path: Path) -> None:
