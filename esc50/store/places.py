@@ -117,7 +117,7 @@ class Places:
         """Return rows as they are now as a shard says them: `apply` gives the same rows again."""
         if not len(self.table) or not len(rows):
             return rows
-        counts = self.table.filter(pa.array(self._before > number) & self.table["path"].is_valid())
+        counts = self.table.filter(pa.array((self._before > number) & self.table["path"].is_valid().to_numpy()))
         at = Digests(_digests(keys_of(counts))).last(_digests(keys_of(rows)))
         keys = counts["key"].take(pa.array(np.maximum(at, 0), mask=at < 0))
         moved = keys.is_valid()
