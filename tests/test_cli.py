@@ -74,6 +74,13 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], comma
     assert "--json" in out
 
 
+def test_the_help_names_the_extra_of_the_engine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # the sentence on one line
+    assert "pip install 'cumel[ray]'" in ask(capsys, "extract", "--help")[1]
+
+
 def test_extract_verify_and_plot(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = ask(capsys, "extract", data / "audio", "--out", tmp_path / "store", *FEATURES, "--json")
     report = json.loads(out)
