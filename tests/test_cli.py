@@ -84,6 +84,13 @@ def test_extract_says_what_is_silent(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert f"{path}: mixed to one channel, every sample is zero: silence\n" in err
 
 
+def test_the_help_names_the_extra_of_the_engine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # the sentence on one line
+    assert "pip install 'cumel[ray]'" in ask(capsys, "extract", "--help")[1]
+
+
 def test_extract_verify_and_plot(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = ask(capsys, "extract", data / "audio", "--out", tmp_path / "store", *FEATURES, "--json")
     report = json.loads(out)

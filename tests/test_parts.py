@@ -16,7 +16,7 @@ from cumel.esc50.extraction.tries import Tries
 from cumel.esc50.store import Store, StoreConfig
 from cumel.kernels import CumelError
 
-from recordings import TINY, tone, write
+from recordings import TINY, tiny_log_mel, tone, write
 
 CPU = torch.device("cpu")
 
@@ -181,3 +181,21 @@ def test_a_recording_that_is_blamed_is_not_read(tmp_path: Path, paths: list[Path
     assert rows[1]["error"] == f"{paths[1]}: kills the worker that reads it; leave it out"
     assert [row["number"] for row in rows if row["error"] is None] == [0, 3, 4, 5]
     assert not record.exists()
+
+
+def test_a_new_recording_may_have_the_name_of_one_that_moved(tmp_path: Path) -> None:
+    data, out = tmp_path / "in", tmp_path / "out"
+    write(data / "a.wav", tone())
+    for now in (["a.wav"], ["b.wav"], ["b.wav", "a.wav"]):
+        if now == ["b.wav"]:
+            (data / "a.wav").rename(data / "b.wav")
+        elif "b.wav" in now:
+            write(data / "a.wav", tone(hz=1000))
+        todo = begin(out, [data / name for name in now])
+        assert [path.name for path in todo.paths] == ([] if now == ["b.wav"] else ["a.wav"])
+        work(out, todo)
+        write_part_index(out)
+    found = read(out)
+    assert set(found) == {str(data / name) for name in ("a.wav", "b.wav")}
+    for name, (_, features) in found.items():
+        np.testing.assert_array_equal(features, tiny_log_mel(Path(name)).T)

@@ -28,7 +28,7 @@ def extract(
     retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Also what failed before.")] = False,
     drop_errors: Annotated[bool, typer.Option("--drop-errors", help="Keep no rows of what failed.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Also what is damaged in the store.")] = False,
-    engine: Annotated[str, typer.Option(help="local, or ray for a cluster (pip install 'cumel[ray]').")] = "local",
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster (pip install 'cumel\\[ray]').")] = "local",
     address: Annotated[str | None, typer.Option(help="Of the Ray cluster; without it, one on this machine.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print failures only.")] = False,
     as_json: AsJson = False,

@@ -5,78 +5,31 @@ content: size and fingerprint. A path that leads elsewhere than it did is the sa
 """
 
 # Strings, for there may be millions of names:
+# ruff: noqa: PTH118
 
 from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..listing import LINKED, Listing
 from ..naming import Digests, Keys, digest, digests_of, escaped, unescaped
-from ..store.places import BLOCK, SCHEMA, Places, keys_of
-from ..store.rows import DROPPED, Tables, rows_at, with_places
-from ..store.shards import SCHEMA as ROW
+from ..store.places import BLOCK, EVERY, SCHEMA, Places
+from ..store.rows import Tables, with_places
+from .known import Known, Numbers
 from .looks import fingerprint, look
 from .moves import Gone
 
 MOST_NAMED = 10_000  # rows that a report names
-SCHEMA_OF_ROWS = pa.schema([ROW.field(name) for name in ("path", "real", "status", "size", "mtime_ns", "fingerprint")])
-
-Numbers = NDArray[np.int64]
-
-
-class Known:
-    """The rows that there are, as arrays, for there may be millions: of each recording the last one."""
-
-    def __init__(self, tables: Tables) -> None:
-        self.tables = tables
-        blocks = [_columns(SCHEMA_OF_ROWS.empty_table())]
-        blocks += [_columns(table) for table in tables(SCHEMA_OF_ROWS.names)]
-        all_of = {name: np.concatenate([block.pop(name) for block in blocks]) for name in list(blocks[0])}
-        n = len(all_of["key"])
-        _, last = np.unique(all_of["key"][::-1], return_index=True)
-        self.numbers: Numbers = np.sort(n - 1 - last)  # of the rows, over all tables
-        (self.key, self.path, self.failed, self.dropped, self.size, self.mtime_ns, self.printed, self.fingerprint) = (
-            values[self.numbers] for values in all_of.values()
-        )
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def rows(self, places: Numbers, columns: list[str]) -> Any:
-        """Yield (place, row) of ascending places in these arrays."""
-        for at, table in rows_at(self.tables, self.numbers[places], columns):
-            for block in range(0, len(at), BLOCK):
-                part = table.slice(block, BLOCK).to_pylist()
-                yield from zip(places[at[block : block + BLOCK]].tolist(), part, strict=True)
-
-
-def _columns(table: pa.Table) -> dict[str, NDArray]:
-    keys = digests_of(keys_of(table).to_pylist())
-
-    def values(column: pa.ChunkedArray) -> NDArray:
-        return column.to_numpy()
-
-    linked = len(table) > table["real"].null_count
-    return {
-        "key": keys,
-        "path": digests_of(table["path"].to_pylist()) if linked else keys,
-        "failed": values(pc.equal(table["status"], "error")),  # pyright: ignore[reportAttributeAccessIssue]
-        "dropped": values(pc.equal(table["status"], DROPPED)),  # pyright: ignore[reportAttributeAccessIssue]
-        "size": values(table["size"]),
-        "mtime_ns": values(table["mtime_ns"]),
-        "printed": values(table["fingerprint"].is_valid()),
-        "fingerprint": values(table["fingerprint"].fill_null(0)),
-    }
 
 
 @dataclass
@@ -96,11 +49,17 @@ class Comparison:
     places: pa.Table  # what the rows do not say
 
 
-def compare(found: Listing, tables: Tables, *, retry_errors: bool, harmed: Iterable[str] = ()) -> Comparison:
-    """Find out which recordings have rows; those whose keys are in `harmed` are extracted again in any case."""
-    one = _Comparing(found, Known(tables))
+def compare(
+    found: Listing, tables: Tables, *, retry_errors: bool, harmed: Mapping[str, tuple[str, str]] = MappingProxyType({})
+) -> Comparison:
+    """Find out which recordings have rows; those in `harmed` are extracted again in any case, wherever they are now.
+
+    `harmed` says by their keys where they were: the folder from which they were given, and the name in it.
+    """
+    one = _Comparing(found.with_paths(filter(_is_there, harmed.values())), Known(tables))
     one.by_path()
     one.by_content()
+    one.add_gone(harmed)
     one.names()
     return one.result(retry_errors, digests_of(harmed))
 
@@ -196,6 +155,16 @@ class _Comparing:
         for _, facts in known.rows(left[: MOST_NAMED - len(self.gone_names)], ["path", "real"]):
             self.gone_names.append(facts["path"])
 
+    def add_gone(self, harmed: Mapping[str, tuple[str, str]]) -> None:
+        """Ask for those that are nowhere to be found: their features are lost, and their rows must say so."""
+        found, keys = self.found, list(harmed)
+        gone = np.flatnonzero(np.isin(digests_of(keys), self.known.key[self.rest]))
+        self.found = found.with_paths(harmed[keys[i]] for i in gone)
+        more = Digests(self.known.key).last(self.found.digests[len(found) :])
+        self.row = np.concatenate([self.row, more])
+        self.changed = np.concatenate([self.changed, np.zeros(len(more), bool)])
+        self.elsewhere = np.concatenate([self.elsewhere, np.zeros(len(more), bool)])
+
     def names(self) -> None:
         """Take note of other places and other names of rows."""
         found, known = self.found, self.known
@@ -240,7 +209,8 @@ class _Comparing:
         again[has] |= np.isin(known.key[self.row[has]], harmed)
         failing, places = np.sort(self.row[failed & ~again]), self.changes.table()
         if len(failing):
-            known.tables = with_places(known.tables, Places(places))
+            tables = known.tables
+            known.tables = with_places(lambda columns: ((EVERY, rows) for rows in tables(columns)), Places(places))
         facts = known.rows(failing[:MOST_NAMED], ["path", "real", "error"])
         return Comparison(
             new=found.where(~has),
@@ -255,6 +225,10 @@ class _Comparing:
             gone_names=self.gone_names,
             places=places,
         )
+
+
+def _is_there(place: tuple[str, str]) -> bool:
+    return os.path.lexists(os.path.join(*place))
 
 
 def _named(path: Path, before: Path, error: str) -> str:

@@ -27,9 +27,9 @@ from ..store.shards import INDEX, SCHEMA, SHARD_BYTES, ShardWriter, rows_of, sid
 from ..store.takeover import take_over
 from .batches import on_device
 from .buffers import keep_freed_memory
-from .compare import Known
 from .compute import failed, groups, take_group
 from .job import KINDS, Job, Result
+from .known import Known
 from .lock import locked
 from .long import Helpers
 from .pipeline import ahead, flat, ordered

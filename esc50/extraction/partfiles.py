@@ -57,7 +57,7 @@ def examine_parts(out: Path, *, advance: Callable[[int], None] = nothing) -> Fin
     places = places_of(out, found)
     for part in parts_of(out):
         try:
-            facts = places.apply(facts_of(part, [*IDENTITY, "status"]))
+            facts = places.apply(facts_of(part, [*IDENTITY, "status"]), part.run)
         except CumelError as error:
             found.add_file(part.path, error)
             continue
@@ -74,7 +74,7 @@ def examine_parts(out: Path, *, advance: Callable[[int], None] = nothing) -> Fin
 def _examine_part(part: Part, places: Places, counting: set[str], found: Findings) -> None:
     rows = [
         row if row["n_frames"] and key_of_row(row) in counting else None
-        for row in places.apply(facts_of(part, FEATURE_FACTS)).to_pylist()
+        for row in places.apply(facts_of(part, FEATURE_FACTS), part.run).to_pylist()
     ]
     if not any(rows):
         return

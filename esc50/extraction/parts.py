@@ -15,22 +15,23 @@ import pyarrow.parquet as pq
 
 from ...kernels import CumelError
 from ..files import commit, replacing, unwritable
-from ..listing import Listing
+from ..listing import RECORDING, Listing
 from ..store import StoreConfig
 from ..store.clips import Clip
 from ..store.config import RAY_CONFIG as CONFIG
 from ..store.formats import GROUP_BYTES, NUMBERS, table_of
 from ..store.places import Places
-from ..store.rows import DROPPED, Tables, merged, with_places
+from ..store.rows import DROPPED, IDENTITY, Tables, merged, with_places
 from ..store.seals import CHECKSUM, seal, write_sealed
 from ..store.shards import INDEX
 from ..store.takeover import settle, take_over
-from .compare import Known, compare
+from .compare import compare
 from .compute import failed
 from .job import Job, Result
+from .known import Known
 from .lock import LOCK
 from .partfiles import DATA, FACTS, INDEX_SCHEMA, facts_of, mend, parts_of
-from .resume import asked_for, lost, not_both, places_that_fit, refuse_nothing
+from .resume import lost, not_both, places_that_fit, refuse_nothing, taken_again
 from .todo import Todo
 
 
@@ -74,29 +75,30 @@ def plan(
         harmed, broken = mend(out)
         notes += lost(part.path for part in broken if not (out / INDEX).exists())
         retry_errors = retry_errors or any(part.run for part in broken)  # the rows before theirs count again
-        notes += [f"{len(harmed)} recordings whose features were damaged are taken again"] * bool(harmed)
+        notes += taken_again(len(harmed))
     (out / DATA).mkdir(exist_ok=True)
     if not (out / CONFIG).exists():
         config.save(out, CONFIG)
     listing = Listing.of(paths)
-    todo = compare(asked_for(listing, harmed), rows_of(out), retry_errors=retry_errors, harmed=harmed)
+    todo = compare(listing.of_kind(RECORDING), rows_of(out), retry_errors=retry_errors, harmed=harmed)
     if len(todo.places):
-        Places.load(out).changed(todo.places).save(out)
+        written = (facts_of(part, IDENTITY) for part in parts_of(out))
+        Places.load(out).changed(todo.places, next_run(out), written).save(out)
     return Plan.of(listing, todo, notes, run=next_run(out))
 
 
 def next_run(out: Path) -> int:
     """Return the number of a run that begins now."""
-    return 1 + max((part.run for part in parts_of(out)), default=-1)
+    return max([0, Places.load(out).number, *(1 + part.run for part in parts_of(out))])
 
 
 def rows_of(out: Path) -> Tables:
     """Return what the parts say of their recordings now, without features: also the file, and which row of it."""
     found = parts_of(out)
 
-    def tables(columns: list[str] | None) -> Iterator[pa.Table]:
+    def tables(columns: list[str] | None) -> Iterator[tuple[int, pa.Table]]:
         for part in found:
-            yield facts_of(part, INDEX_SCHEMA.names if columns is None else columns)
+            yield part.run, facts_of(part, INDEX_SCHEMA.names if columns is None else columns)
 
     return with_places(tables, Places.load(out))
 

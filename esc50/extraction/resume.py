@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ..listing import RECORDING, Listing
 from ..store import CONFIG, StoreConfig, is_store
 from ..store.integrity import examine, fits, restore_sidecars
 from ..store.places import PLACES, Places
+from ..store.rows import IDENTITY
 from ..store.shards import INDEX, Sidecar, read_rows, rows_of, shard_path, sidecars
 from ..store.takeover import current, settle
 from .compare import compare
@@ -59,6 +60,12 @@ def lost(files: Iterable[Path]) -> list[str]:
     ]
 
 
+def taken_again(n: int) -> list[str]:
+    """Say how many recordings are extracted again since their features were damaged."""
+    who = "1 recording whose features were damaged is" if n == 1 else f"{n} recordings whose features were damaged are"
+    return [f"{who} taken again"] if n else []
+
+
 def refuse_nothing(out: Path, *, retry_errors: bool, repair: bool) -> None:
     """Refuse a wish that only a store can fulfil, where there is none, with a `CumelError`."""
     if retry_errors or repair:
@@ -76,11 +83,6 @@ def places_that_fit(out: Path, repaired: bool) -> list[str]:
         (out / PLACES).unlink()
         return [f"{str(error).partition(';')[0]}; it was removed, and recordings that moved are recognised again"]
     return []
-
-
-def asked_for(listing: Listing, harmed: Mapping[str, tuple[str, str]]) -> Listing:
-    """Return the recordings of a list, with those that are damaged behind them where they are not among them."""
-    return listing.of_kind(RECORDING).with_paths(harmed.values())
 
 
 def plan(
@@ -121,17 +123,17 @@ def plan(
         _remove_orphans(out, found)
     harmed |= examine(out, config).harmed if repair else {}
     if started and not overwrite:
-        notes += [f"{len(harmed)} recordings whose features were damaged are taken again"] * bool(harmed)
+        notes += taken_again(len(harmed))
         notes += _index_that_fits(out, repair or bool(restored))
         if not repair:
             _check_shards(out, config, found)
     listing = Listing.of(paths)
     rows = rows_of([] if overwrite else found)
-    todo = compare(asked_for(listing, harmed), rows, retry_errors=retry_errors, harmed=harmed)
+    todo = compare(listing.of_kind(RECORDING), rows, retry_errors=retry_errors, harmed=harmed)
+    number = 0 if overwrite else max([0, Places.load(out).number, *(1 + one.number for one in found)])
     if len(todo.places):
         (out / INDEX).unlink(missing_ok=True)
-        Places.load(out).changed(todo.places).save(out)
-    number = 0 if overwrite else 1 + max((one.number for one in found), default=-1)
+        Places.load(out).changed(todo.places, number, (one.read([*IDENTITY]) for one in found)).save(out)
     return Plan.of(listing, todo, notes, number=number, overwrites=started and overwrite)
 
 

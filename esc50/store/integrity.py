@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,8 +62,10 @@ def key_of_row(row: Row) -> str:
 
 
 def place_of(row: Row) -> tuple[str, str]:
-    """Return the folder from which a row's recording was given, and its name there."""
+    """Return the folder from which a row's recording was given, and its name there; of a lost link, its file."""
     path, name = unescaped(row["path"]), unescaped(row["name"])
+    if row["real"] is not None and not os.path.lexists(path):
+        return split_root(unescaped(row["real"]))
     return (path[: -len(name)], name) if path.endswith(f"/{name}") else split_root(path)
 
 
@@ -87,7 +90,7 @@ def examine(
     places = places_of(folder, found)
     for one in sidecars(folder):
         try:
-            keys = keys_of(places.apply(one.read([*IDENTITY]))).to_pylist()
+            keys = keys_of(places.apply(one.read([*IDENTITY]), one.number)).to_pylist()
         except CumelError as error:
             found.add_file(one.path, error)
             continue
@@ -95,7 +98,7 @@ def examine(
         if one.again:
             later.update(dict.fromkeys(keys, one.number))
     for one in readable:
-        rows = places.apply(one.read()).to_pylist()
+        rows = places.apply(one.read(), one.number).to_pylist()
         rows = [row for row in rows if later.get(key_of_row(row), one.number) == one.number]
         rows = [row for row in rows if row["status"] != DROPPED]
         found.recordings += len(rows)
@@ -161,7 +164,7 @@ def restore_sidecars(
     places = Places.load(folder)
     for one in found if damaged or missing else ():
         try:
-            known |= set(keys_of(places.apply(one.read([*IDENTITY]))).to_pylist())
+            known |= set(keys_of(places.apply(one.read([*IDENTITY]), one.number)).to_pylist())
         except CumelError:
             if not damaged:
                 raise
@@ -183,7 +186,7 @@ def restore_sidecars(
         index = index.filter(~without_frames)
         if len(rows):
             with replacing(one.path) as part:
-                write_sealed(part, SCHEMA, [rows])
+                write_sealed(part, SCHEMA, [places.written(rows, one.number)])
         else:
             one.path.unlink()
     return broken, lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...kernels import CumelError
 from ..files import replacing
-from ..naming import Digests, digests_of
+from ..naming import DIGEST, Digests, digests_of
 from .arrays import REPAIR
 from .seals import read_sealed, write_sealed
 
@@ -26,8 +27,10 @@ SCHEMA = pa.schema(
         ("mtime_ns", pa.int64()),
         ("also", pa.list_(pa.string())),
         ("error", pa.string()),
+        ("before", pa.int32()),  # of the rows in shards, or in Ray's runs, below this number; null: of all
     ]
 )
+EVERY = -1  # number of rows of which all that is said counts
 NO_PLACES = SCHEMA.empty_table()
 BLOCK = 1 << 16  # keys that are Python objects at a time
 
@@ -38,12 +41,22 @@ def keys_of(table: pa.Table) -> pa.ChunkedArray:
 
 
 class Places:
-    """What a store's rows say otherwise by now."""
+    """What a store's rows say otherwise by now.
+
+    A place that a recording left may be another one's later. So what is said of a key is said of the rows that there
+    were: those in shards below `before`. A key may stand here several times, the oldest first.
+    """
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table
-        blocks = [digests_of(block["key"].to_pylist()) for block in table.to_batches(BLOCK)]
-        self._where = Digests(np.concatenate([*blocks, digests_of([])]))
+        self._before = table["before"].fill_null(np.iinfo(np.int32).max).to_numpy()
+        self._keys = _digests(table["key"])
+        self._where: dict[int, Digests] = {}  # of the part of the table that counts for the rows asked for last
+
+    @property
+    def number(self) -> int:
+        """Number from which on rows say themselves where their recordings are."""
+        return max(0, int(self._before.max(initial=0))) if len(self.table) else 0
 
     @classmethod
     def load(cls, folder: Path) -> Places:
@@ -61,11 +74,19 @@ class Places:
         with replacing(folder / PLACES) as part:
             write_sealed(part, SCHEMA, [self.table])
 
-    def apply(self, table: pa.Table, keys: pa.ChunkedArray | None = None) -> pa.Table:
-        """Return rows, which have the columns path and real, as they are now."""
+    def _find(self, keys: NDArray[np.bytes_], number: int) -> NDArray[np.int64]:
+        """Return where the first is that is said of each key in a row of the shard `number`, -1 where nothing is."""
+        start = int(np.searchsorted(self._before, number, "right"))
+        if start not in self._where:
+            self._where = {start: Digests(self._keys[start:][::-1])}
+        at = self._where[start].last(keys)
+        return np.where(at < 0, -1, len(self._keys) - 1 - at)
+
+    def apply(self, table: pa.Table, number: int, keys: pa.ChunkedArray | None = None) -> pa.Table:
+        """Return rows of a shard or a run, which have the columns path and real, as they are now."""
         if not len(self.table) or not len(table):
             return table
-        at = self._where.last(digests_of((keys_of(table) if keys is None else keys).to_pylist()))
+        at = self._find(_digests(keys_of(table) if keys is None else keys), number)
         if (at < 0).all():
             return table
         now = self._taken(at)
@@ -92,12 +113,38 @@ class Places:
         every[at >= 0] = place
         return pa.Table.from_batches(some, SCHEMA).take(pa.array(every, mask=at < 0))
 
-    def changed(self, changes: pa.Table) -> Places:
-        """Return these with `changes` of the rows as they are now."""
-        later, table = Places(changes), self.table
-        if not len(table):
-            return later
-        keys = pc.coalesce(keys_of(table), table["key"])  # pyright: ignore[reportAttributeAccessIssue]
-        known = self._where.last(digests_of(changes["key"].to_pylist())) >= 0
-        more = changes.filter(pa.array(~known))
-        return Places(pa.concat_tables([later.apply(table, keys), more]))
+    def written(self, rows: pa.Table, number: int) -> pa.Table:
+        """Return rows as they are now as a shard says them: `apply` gives the same rows again."""
+        if not len(self.table) or not len(rows):
+            return rows
+        counts = self.table.filter(pa.array((self._before > number) & self.table["path"].is_valid().to_numpy()))
+        at = Digests(_digests(keys_of(counts))).last(_digests(keys_of(rows)))
+        keys = counts["key"].take(pa.array(np.maximum(at, 0), mask=at < 0))
+        moved = keys.is_valid()
+        for name, value in (("path", keys), ("real", pa.nulls(len(rows), pa.string()))):
+            now = pc.if_else(moved, value, rows[name])  # pyright: ignore[reportAttributeAccessIssue]
+            rows = rows.set_column(rows.column_names.index(name), name, now)
+        return rows
+
+    def changed(self, changes: pa.Table, number: int, written: Iterable[pa.Table]) -> Places:
+        """Return these with `changes` of the rows as they are now, all in shards below `number`.
+
+        The identities of the rows as they were `written` tell of which keys more is to be said.
+        """
+        before = changes.column_names.index("before")
+        later, table = (
+            changes.set_column(before, SCHEMA.field(before), pa.repeat(pa.scalar(number, pa.int32()), len(changes))),
+            self.table,
+        )
+        if len(table):
+            keys = pc.coalesce(keys_of(table), table["key"])  # pyright: ignore[reportAttributeAccessIssue]
+            table = Places(changes).apply(table, EVERY, keys)
+            digests = [_digests(keys_of(rows)) for rows in written]
+            rows = Digests(np.concatenate([np.empty(0, DIGEST), *digests]))
+            later = later.filter(pa.array(rows.last(_digests(later["key"])) >= 0))
+        return Places(pa.concat_tables([table, later]))
+
+
+def _digests(keys: pa.ChunkedArray) -> NDArray[np.bytes_]:
+    blocks = [digests_of(keys.slice(start, BLOCK).to_pylist()) for start in range(0, len(keys), BLOCK)]
+    return np.concatenate([np.empty(0, DIGEST), *blocks])

@@ -29,12 +29,12 @@ def upgraded(table: pa.Table, schema: pa.Schema, columns: list[str] | None) -> p
     return table.select(wanted)
 
 
-def with_places(tables: Tables, places: Places) -> Tables:
-    """Return rows as they are now."""
+def with_places(tables: Callable[[list[str] | None], Iterator[tuple[int, pa.Table]]], places: Places) -> Tables:
+    """Return rows as they are now; `tables` yields the number of a shard, or of a run, and its rows."""
 
     def now(columns: list[str] | None) -> Iterator[pa.Table]:
-        for table in tables(columns if columns is None else [*{*columns, *IDENTITY}]):
-            yield places.apply(table)
+        for number, table in tables(columns if columns is None else [*{*columns, *IDENTITY}]):
+            yield places.apply(table, number)
 
     return now
 

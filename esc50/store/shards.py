@@ -115,7 +115,7 @@ def sidecars(folder: Path) -> list[Sidecar]:
 def rows_of(found: list[Sidecar]) -> Tables:
     """Return the rows of a store's sidecars as they are now."""
     places = Places.load(found[0].path.parent) if found else Places(NO_PLACES)
-    return with_places(lambda columns: (one.read(columns) for one in found), places)
+    return with_places(lambda columns: ((one.number, one.read(columns)) for one in found), places)
 
 
 def merged(found: list[Sidecar]) -> Iterator[pa.Table]:

@@ -1,0 +1,64 @@
+"""The rows that a store has, as arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ..naming import digests_of
+from ..store.places import BLOCK, keys_of
+from ..store.rows import DROPPED, Tables, rows_at
+from ..store.shards import SCHEMA as ROW
+
+SCHEMA_OF_ROWS = pa.schema([ROW.field(name) for name in ("path", "real", "status", "size", "mtime_ns", "fingerprint")])
+
+Numbers = NDArray[np.int64]
+
+
+class Known:
+    """The rows that there are, as arrays, for there may be millions: of each recording the last one."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        blocks = [_columns(SCHEMA_OF_ROWS.empty_table())]
+        blocks += [_columns(table) for table in tables(SCHEMA_OF_ROWS.names)]
+        all_of = {name: np.concatenate([block.pop(name) for block in blocks]) for name in list(blocks[0])}
+        n = len(all_of["key"])
+        _, last = np.unique(all_of["key"][::-1], return_index=True)
+        self.numbers: Numbers = np.sort(n - 1 - last)  # of the rows, over all tables
+        (self.key, self.path, self.failed, self.dropped, self.size, self.mtime_ns, self.printed, self.fingerprint) = (
+            values[self.numbers] for values in all_of.values()
+        )
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def rows(self, places: Numbers, columns: list[str]) -> Any:
+        """Yield (place, row) of ascending places in these arrays."""
+        for at, table in rows_at(self.tables, self.numbers[places], columns):
+            for block in range(0, len(at), BLOCK):
+                part = table.slice(block, BLOCK).to_pylist()
+                yield from zip(places[at[block : block + BLOCK]].tolist(), part, strict=True)
+
+
+def _columns(table: pa.Table) -> dict[str, NDArray]:
+    keys = digests_of(keys_of(table).to_pylist())
+
+    def values(column: pa.ChunkedArray) -> NDArray:
+        return column.to_numpy()
+
+    linked = len(table) > table["real"].null_count
+    return {
+        "key": keys,
+        "path": digests_of(table["path"].to_pylist()) if linked else keys,
+        "failed": values(pc.equal(table["status"], "error")),  # pyright: ignore[reportAttributeAccessIssue]
+        "dropped": values(pc.equal(table["status"], DROPPED)),  # pyright: ignore[reportAttributeAccessIssue]
+        "size": values(table["size"]),
+        "mtime_ns": values(table["mtime_ns"]),
+        "printed": values(table["fingerprint"].is_valid()),
+        "fingerprint": values(table["fingerprint"].fill_null(0)),
+    }
