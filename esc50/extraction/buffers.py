@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections import defaultdict
 from threading import Lock
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import DTypeLike, NDArray
 
@@ -58,6 +60,14 @@ def keep_freed_memory() -> None:
     32 MB; without this, a chunk's temporaries would come and go as 700 fresh pages a recording.
     """
     np.empty(GLIBC_MOST - (1 << 16), np.uint8)  # freed at once
+
+
+def give_back_memory() -> None:
+    """Give the kernel what is free: after millions of names, hundreds of megabytes that glibc and Arrow would keep."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+    if trim is not None:
+        trim(0)
 
 
 def _rounded(n_bytes: int) -> int:

@@ -25,6 +25,7 @@ from ..listing import LINKED, Listing
 from ..naming import Digests, Keys, digest, digests_of, escaped, unescaped
 from ..store.places import BLOCK, EVERY, SCHEMA, Places
 from ..store.rows import Tables, with_places
+from .buffers import give_back_memory
 from .known import Known, Numbers
 from .looks import fingerprint, look
 from .moves import Gone
@@ -56,7 +57,9 @@ def compare(
 
     `harmed` says by their keys where they were: the folder from which they were given, and the name in it.
     """
-    one = _Comparing(found.with_paths(filter(_is_there, harmed.values())), Known(tables))
+    known = Known(tables)
+    give_back_memory()
+    one = _Comparing(found.with_paths(filter(_is_there, harmed.values())), known)
     one.by_path()
     one.by_content()
     one.add_gone(harmed)

@@ -23,6 +23,7 @@ from ..listing import Listing, Recording
 from ..naming import Keys
 from ..progress import bar
 from .batches import on_device
+from .buffers import give_back_memory
 from .compute import begin, failed, take
 from .extract import HELD_BYTES, config_of
 from .job import Job, Result
@@ -122,6 +123,7 @@ def extract_on_ray(
         config = replace(config, device=where, resampler=resampler_on(place))
         with locked(out):
             todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
+            give_back_memory()
             tally = Tally(cfg.sr)
             tally.refuse(todo.unusable)
             job = Job(kind, config.dtype, cfg, place, out)

@@ -26,7 +26,7 @@ from ..store.rows import DROPPED
 from ..store.shards import INDEX, SCHEMA, SHARD_BYTES, ShardWriter, rows_of, sidecars, write_index
 from ..store.takeover import take_over
 from .batches import on_device
-from .buffers import keep_freed_memory
+from .buffers import give_back_memory, keep_freed_memory
 from .compute import failed, groups, take_group
 from .job import KINDS, Job, Result
 from .known import Known
@@ -105,6 +105,7 @@ def extract(
     check_place(out, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
     with locked(out):
         todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
+        give_back_memory()
         tally, n_files = Tally(cfg.sr), len(todo.new) + len(todo.again)
         tally.refuse(todo.unusable)
         if n_files and not todo.overwrites:

@@ -30,8 +30,10 @@ class Known:
         n = len(all_of["key"])
         _, last = np.unique(all_of["key"][::-1], return_index=True)
         self.numbers: Numbers = np.sort(n - 1 - last)  # of the rows, over all tables
+        if len(last) < n:
+            all_of = {name: all_of.pop(name)[self.numbers] for name in list(all_of)}
         (self.key, self.path, self.failed, self.dropped, self.size, self.mtime_ns, self.printed, self.fingerprint) = (
-            values[self.numbers] for values in all_of.values()
+            all_of.values()
         )
 
     def __len__(self) -> int:

@@ -65,7 +65,9 @@ class Places:
         if not path.exists():
             return cls(NO_PLACES)
         try:
-            return cls(read_sealed(path, must=True).cast(SCHEMA))
+            table = read_sealed(path, must=True).cast(SCHEMA)
+            pa.default_memory_pool().release_unused()  # half as much again, of millions of names
+            return cls(table)
         except (CumelError, pa.ArrowException, ValueError) as error:
             raise CumelError(f"{path}: not usable ({error}); {REPAIR}") from None
 
