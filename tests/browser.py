@@ -38,6 +38,7 @@ PIPES = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
 WATCHED = [{"type": "service_worker", "exclude": True}, {}]  # one that waits for us holds up the page it is to serve
+_PORTS: set[int] = set()  # of all servers so far
 PATIENCE = 60  # seconds for one answer; the slowest takes 3
 
 
@@ -207,10 +208,21 @@ class _Noting(SimpleHTTPRequestHandler):
         self.server.asked.append(self.path)  # type: ignore[attr-defined]
 
 
+def _server(folder: Path) -> ThreadingHTTPServer:
+    """Return a server on a port that none had before: a browser keeps a site by its address."""
+    refused = []
+    while (server := ThreadingHTTPServer(("127.0.0.1", 0), partial(_Noting, directory=folder))).server_port in _PORTS:
+        refused.append(server)
+    for other in refused:
+        other.server_close()
+    _PORTS.add(server.server_port)
+    return server
+
+
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Serve a folder as ``python -m http.server`` does; yields its address and the paths it is asked for."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Noting, directory=folder))
+    server = _server(folder)
     server.asked = []  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
