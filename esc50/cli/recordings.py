@@ -39,11 +39,14 @@ def extract(
 
     A recording that changed since (its size, or its time) is taken again; one that moved is recognised by its content.
     """
+    import pyarrow as pa
+
     from ..device import choose
     from ..extraction.extract import extract as here
     from ..extraction.extract import my_share
     from ..inputs import check, resolve
 
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was freed: 250 bytes for each of many names
     if engine not in ("local", "ray"):
         raise CumelError(f"--engine {engine}: must be local or ray")
     if address is not None and engine != "ray":
