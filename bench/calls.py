@@ -27,7 +27,7 @@ from warm import first_line
 
 CFG = PRESETS["esc50"]
 BATCHES = (1, 120, 256, 1024, 4096)
-SAMPLES = {"cpu": 4410, "cuda": 22050}  # of the longest clip: without a GPU nothing is computed
+SAMPLES = {"cpu": 4410, "cuda": 22050}  # length of the longest clip; without a GPU nothing is computed
 VARIETY = 97  # batches of different lengths
 SERIES, CALLS = 7, 50
 PACKAGES = ("torch", "cupy-cuda13x", "cupy-cuda12x")

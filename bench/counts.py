@@ -34,7 +34,7 @@ PHASES = {
     MEL: r"store_mel<",
     EPILOGUE: r"store_tile\(",
     FINISH: r"finish_clip\(",
-    SET_UP: "",  # of the block and of a round: clip, addresses, loop
+    SET_UP: "",  # work of the block and of a round: clip, addresses, loop
 }
 KINDS = {
     "FMA": r"FFMA",

@@ -19,7 +19,7 @@ from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
-PACKAGES = ("kernels", "esc50", "export")  # of the project, as cumel.<name>
+PACKAGES = ("kernels", "esc50", "export")  # the project's folders, installed as cumel.<name>
 BUDGET = 540.0  # seconds, of all steps
 LEAST = 5.0  # seconds that a step must have left to begin
 SANITIZERS = ("memcheck", "racecheck", "synccheck")

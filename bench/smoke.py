@@ -27,7 +27,7 @@ from warm import first_line, warm
 
 DTYPES = ("float32", "int16")
 FRAMES = {"few": None, "many": 0}  # to a block: as shipped for a small batch, and as many as fit
-LONGEST = 9  # of the three clips, in windows
+LONGEST = 9  # length of the longest of the three clips, in windows
 COLUMNS = ("plan", "feature", "dtype", "frames", "error", "state", "reason")
 Compute = Callable[[str, np.ndarray, FeatureConfig, list[int]], np.ndarray]
 

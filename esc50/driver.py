@@ -9,7 +9,7 @@ from typing import Any
 Load = Callable[[str], Any]
 
 MISSING = "there is no NVIDIA driver (libcuda.so.1 cannot be loaded)"
-NO_DEVICE = 100  # of cuInit: a driver, and nothing for it to drive
+NO_DEVICE = 100  # cuInit's answer where a driver has nothing to drive
 FIRST = {11: "450", 12: "525", 13: "580"}  # driver of a CUDA version, by NVIDIA's list, "CUDA compatibility"
 
 

@@ -20,7 +20,7 @@ class Layout(NamedTuple):
 
     header: struct.Struct  # name, size
     inside: int = 0  # bytes of the header that the size counts
-    multiple: int = 1  # of bytes, to which a chunk is filled up
+    multiple: int = 1  # bytes; a chunk is filled up to the next multiple
 
 
 class Chunk(NamedTuple):

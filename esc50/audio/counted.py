@@ -18,7 +18,7 @@ from .mp3 import Mp3
 
 GRANULE = 576  # samples, of which layer III decodes none or all
 SEEN_BEFORE, SEEN_BEHIND = 8, 64  # samples around the beginning of a granule
-FADED = 1e-7  # of full scale: no more than that becomes zeros by itself
+FADED = 1e-7  # share of full scale; what stays below it becomes zeros by itself
 ENDLESS = 1 << 40  # bytes, by which libsndfile's guess of the length is never too short
 
 
@@ -88,7 +88,7 @@ class Frames(io.RawIOBase):
 
     def __init__(self, path: Path, mp3: Mp3) -> None:
         self._file = path.open("rb")
-        self._starts: list[int] = []  # of each part, here
+        self._starts: list[int] = []  # where each part begins here
         self._parts: list[tuple[int, bytes]] = []  # byte in the file; or the bytes themselves
         self._at = self._end = 0
         changed = sorted(mp3.changed)

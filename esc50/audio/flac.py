@@ -19,7 +19,7 @@ from .splice import Splice
 
 STREAMINFO_END = 42
 TOTAL_AT = 21  # byte at whose lower half the 36 bits of the total begin
-MOST_BLOCKS = 1 << 16  # of metadata
+MOST_BLOCKS = 1 << 16  # blocks of metadata that are looked at
 LARGEST_BLOCK = (1 << 16) - 1  # samples
 FEWEST_BITS, MOST_BITS = 4, 32
 BESIDE_SAMPLES = 1 << 12  # bytes of a frame, and zeros behind it

@@ -55,7 +55,7 @@ class Frame(NamedTuple):
     at: int  # byte
     form: int  # the byte that codes its number of samples and its rate
     is_variable: bool
-    number: int  # of the frame, or of its first sample
+    number: int  # the frame's, or that of its first sample
     n_samples: int
     sr: int
     n_channels: int

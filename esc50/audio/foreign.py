@@ -14,7 +14,7 @@ from .splice import Splice, Spliced
 from .wav import PCM, WAVPACK, WAVS, wav_chunks
 
 HEAD = 4096  # bytes that are looked at
-AFTER_PAGE = slice(28, 36)  # of an Ogg file: the first packet
+AFTER_PAGE = slice(28, 36)  # bytes of an Ogg file: the first packet
 
 OGG_CODECS = {b"\x7fFLAC": "FLAC in Ogg", b"Speex   ": "Speex in Ogg", b"CELT    ": "CELT in Ogg"}
 OGG_OTHERS = {
@@ -25,7 +25,7 @@ OGG_OTHERS = {
 UNREAD = "which libsndfile does not read"
 MP3 = 0x55
 DSD = "DSD"
-READ_CODECS = (2, 3, 6, 7, 0x11, 0x31, 0x38, 0x40, MP3)  # of WAV, by libsndfile
+READ_CODECS = (2, 3, 6, 7, 0x11, 0x31, 0x38, 0x40, MP3)  # codecs of WAV that libsndfile reads
 READ_LETTERS = {  # codecs of AIFC and CAF, by libsndfile
     b"FORM": re.compile(
         rb"none|twos|sowt|in24|in32|ni24|42ni|23ni|raw |fl32|fl64|[au]law|ima4|gsm |dwvw", re.IGNORECASE

@@ -19,7 +19,7 @@ from ...kernels import InputError
 UNKNOWN = (0x7F000000, 1 << 31, 1 << 32, 1 << 63, 1 << 64)  # SoX in AIFF; the bounds of signed and unsigned fields
 ROUNDING = 1 << 16  # bytes on either side: headers that are counted in or out, whole blocks
 FAR = 16
-NEARLY = 15 / 16  # of an `UNKNOWN` size: a recorder that splits at 2 GB, cut
+NEARLY = 15 / 16  # share of an `UNKNOWN` size; with so much there it is a cut file of a recorder that splits at 2 GB
 
 
 def n_audio(path: Path, n_bytes: int, first: int, size: int, bits: int, *, goes_on: bool) -> int | None:

@@ -27,9 +27,9 @@ WARNED = 0.01  # of a file, that a Xing tag's bytes may differ: libmpg123 then w
 class Mp3(NamedTuple):
     """What a file's frames amount to."""
 
-    header: int  # of the first frame
-    n_samples: int  # of a channel
-    skipped: int  # that the decoder gives before them
+    header: int  # the first frame's
+    n_samples: int  # samples a channel
+    skipped: int  # samples that the decoder gives before them
     stretches: tuple[tuple[int, int], ...]  # bytes, from and to, that are frames and nothing else
     changed: dict[int, bytes]  # by place, what to read there: frames lack what lay before a gap
     tag: int | None  # byte of a Xing tag by which libsndfile reads the same

@@ -12,20 +12,20 @@ from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 KBPS = {
-    (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),  # of MPEG-1, by layer
+    (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),  # MPEG-1's, by layer
     (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     (False, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
     (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # of MPEG-1, 2 and 2.5
+HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # rates of MPEG-1, 2 and 2.5
 SHARED = 0xFFFE0C00  # bits of a header that are every frame's: sync, version, layer, rate
 TAG_REACH = 192  # bytes of a frame in which a length tag says all it has to say
 DECODER_DELAY = 529  # samples, in which LAME's delay and padding are counted on
 HAS_FRAMES, HAS_BYTES, HAS_TOC, HAS_QUALITY = 1, 2, 4, 8  # flags of a Xing tag
 MOST_TAGS = 1000  # in front
-MOST_CHUNKS = 1 << 16  # of a WAV, before the audio
+MOST_CHUNKS = 1 << 16  # chunks of a WAV before its audio that are looked at
 OTHERS = (b"RF64", b"FORM", b"OggS", b"fLaC", b".snd", b"caff", b"riff", b"\x1aE\xdf\xa3", b"\0\0\1\xba")
 MPEG_IN_WAV = (b"\x50\0", b"\x55\0")  # format tags: layers I and II, layer III
 EXTENSIBLE = b"\xfe\xff"  # a format tag behind which the true one lies
@@ -40,7 +40,7 @@ class LengthTag(NamedTuple):
     n_frames: int  # 0: not stated
     n_bytes: int | None  # from its own frame on; None: not stated
     skipped: int = 0  # samples to leave out at the beginning
-    padding: int = 0  # and at the end
+    padding: int = 0  # the same at the end
 
 
 def layer(header: int) -> int:

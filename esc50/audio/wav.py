@@ -18,12 +18,12 @@ from .splice import Splice
 Order = Literal["<", ">"]
 
 PCM, EXTENSIBLE = 1, 0xFFFE  # format tags
-MPEG = (0x50, 0x55)  # that count their own frames
+MPEG = (0x50, 0x55)  # codecs whose frames are counted
 WAVS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff")
 UNDERSTOOD = (b"RIFF", b"RIFX", b"RF64")  # by libsndfile, as W64 is
 MOST_32 = (1 << 32) - 1
 LONGEST_FORMAT = 1 << 16
-WAVPACK = b"wvpk"  # which begins its samples, under the header of what was packed
+WAVPACK = b"wvpk"  # beginning of its samples, under the header of what was packed
 PIECE = 1 << 20  # containers that are looked at in one go
 
 
@@ -126,7 +126,7 @@ def wav(path: Path, file: BinaryIO, n_bytes: int, head: bytes) -> Splice | None:
         is_known, plain = False, fmt.in_containers_of(container)
     else:
         is_known, plain = is_w64 or (head[:4] in UNDERSTOOD and long_size in (None, chunk.size)), fmt
-    is_filled_up = first % 2 == 0  # as is every odd chunk before it
+    is_filled_up = first % 2 == 0  # every odd chunk before it is, too
     if kept is not None:
         fmt = fmt.in_containers_of(len(range(container)[kept]))
         return Splice(_head(path, fmt, (end - first) // container * fmt.container), first, end, container, kept)

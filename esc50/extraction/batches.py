@@ -132,7 +132,7 @@ def _split(result: Result, frames: np.ndarray, whole: bool, n_samples: int, job:
     """Take a clip's own frames out of the batch's memory, which goes when all are written."""
     assert result.clip is not None
     if not whole:
-        return _alone(result, job)  # which says what is wrong with it
+        return _alone(result, job)  # its error says what is wrong with it
     return finished(result, result.clip.y, frames[: job.cfg.n_frames(n_samples)], n_samples)
 
 

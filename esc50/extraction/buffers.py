@@ -65,7 +65,7 @@ def keep_freed_memory() -> None:
 def give_back_memory() -> None:
     """Give the kernel what is free: after millions of names, hundreds of megabytes that glibc and Arrow would keep."""
     pa.default_memory_pool().release_unused()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
     if trim is not None:
         trim(0)
 

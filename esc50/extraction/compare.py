@@ -38,10 +38,10 @@ class Comparison:
     """What is to be done, and what is to be said."""
 
     new: Listing  # recordings that have no row
-    again: Listing  # that have one, and are extracted again
+    again: Listing  # recordings that have one, and are extracted again
     todo: Listing  # both, in the order that they were given
     kept: int  # recordings whose rows stay
-    failed_before: int  # of the recordings asked for, how many keep a row that says so
+    failed_before: int  # how many of the recordings asked for keep a row that says so
     failures: list[dict[str, str]]  # those, path and error
     changed: int
     moved: int
@@ -136,7 +136,7 @@ class _Comparing:
         """Find the rows whose recordings are gone, and recognise those under new names."""
         rest, key_of = self.rest, Keys()
         rest = rest[self.known.size[rest] >= 0]  # the others never were there
-        rows, names, lasts = array("q"), bytearray(), bytearray()  # of all, so that millions fit
+        rows, names, lasts = array("q"), bytearray(), bytearray()  # each packed, so that millions fit
         for row, facts in self.known.rows(rest, ["path", "real", "name"]):
             key = facts["real"] or facts["path"]
             if key_of(unescaped(key)) != key or not os.path.lexists(unescaped(key)):

@@ -29,7 +29,7 @@ class Known:
         all_of = {name: np.concatenate([block.pop(name) for block in blocks]) for name in list(blocks[0])}
         n = len(all_of["key"])
         _, last = np.unique(all_of["key"][::-1], return_index=True)
-        self.numbers: Numbers = np.sort(n - 1 - last)  # of the rows, over all tables
+        self.numbers: Numbers = np.sort(n - 1 - last)  # numbers of the rows, over all tables
         if len(last) < n:
             all_of = {name: all_of.pop(name)[self.numbers] for name in list(all_of)}
         (self.key, self.path, self.failed, self.dropped, self.size, self.mtime_ns, self.printed, self.fingerprint) = (

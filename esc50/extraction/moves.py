@@ -45,7 +45,7 @@ class Gone:
         self._look = np.where(printed, fingerprint, mtime_ns)  # the two are so many that they hardly ever meet
         self._order = np.argsort(self._look, kind="stable")
         self._sorted = self._look[self._order]
-        self._begin: dict[int, int] = {}  # of the free ones among equal looks
+        self._begin: dict[int, int] = {}  # where the free ones among equal looks begin
 
     def take(self, path: str, name: str) -> int | None:
         """Return the row that a file is the recording of, and take it out; None when there is none."""

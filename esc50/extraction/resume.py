@@ -25,7 +25,7 @@ from .todo import Todo
 class Plan(Todo):
     """What is left to do in a store."""
 
-    number: int = 0  # of the next shard
+    number: int = 0  # the next shard's
     overwrites: bool = False  # what is there is removed once the first new shard is complete
 
 
@@ -100,7 +100,8 @@ def plan(
         When the store holds other features, or a file of it is damaged.
     """
     settle(out)
-    for name in (".features-*.part", *(f".{name}.part" for name in (INDEX, CONFIG, PLACES))):  # of a killed process
+    # A process that was killed left these.
+    for name in (".features-*.part", *(f".{name}.part" for name in (INDEX, CONFIG, PLACES))):
         for old in out.glob(name):
             old.unlink()
     found = sidecars(out)

@@ -21,7 +21,7 @@ class Todo:
     """What is left to do, of what was asked for."""
 
     new: Listing  # recordings that have no row
-    again: Listing  # that have one, and are extracted again
+    again: Listing  # recordings that have one, and are extracted again
     paths: Listing  # both, in the order that they were given
     kept: int  # recordings whose rows stay
     failed_before: int  # of those that were asked for
