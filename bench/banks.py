@@ -30,7 +30,7 @@ def conflicts(n_fft: int, fused: plan.Fused, *, all_bins: bool) -> dict[tuple[st
     p, lanes = plan.RADICES[n_fft]
     at_once, pitch, frames = plan.WARP // lanes, p + 2, fused.most_frames
     region = fused.region // 4
-    bins = [g * region + (g * (lanes - region)) % plan.WARP for g in range(at_once)]  # as frontend.cu places them
+    bins = [g * region + (g * (lanes - region)) % plan.WARP for g in range(at_once)]  # as fused.cu places them
     share = [(g, j) for g in range(at_once) for j in range(lanes)]
     store = [wavefronts(bins[g] + j for g, j in share)]
     if all_bins:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cumel.kernels import PRESETS, checks, log_mel
-from cumel.kernels.frontend import Argument, Clips, Frontend
+from cumel.kernels.cuda import Argument, Clips, Frontend
 from cumel.kernels.plan import Grid, Kernel
 
 from features import in_a_graph

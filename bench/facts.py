@@ -114,7 +114,7 @@ def registers() -> str:
     """Ask the driver what each plan's kernel takes, and how many of its blocks share a multiprocessor."""
     import cupy
 
-    from cumel.kernels import cuda
+    from cumel.kernels import launcher
 
     found = []
     for n_fft in plan.RADICES:
@@ -122,7 +122,7 @@ def registers() -> str:
             PRESETS["esc50"].replace(n_fft=n_fft, hop_length=n_fft // 4, n_mels=16, n_mfcc=16), Stage.DECIBEL
         )
         assert design is not None
-        made = cuda._function(design.kernel, torch.device("cuda", 0))
+        made = launcher._function(design.kernel, torch.device("cuda", 0))
         blocks = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
             made.kernel.ptr, plan.WARP * design.warps, design.shared
         )

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cumel.kernels import PRESETS, FeatureConfig, frontend, log_mel, mel_image, plan, reference
+from cumel.kernels import PRESETS, FeatureConfig, cuda, log_mel, mel_image, plan, reference
 
 from peers import TIMED, librosas_log_mel, others, packages, true_log_mel, without_tf32
 from timing import Times, compare, copy_rate, demand, machine, peak_mb, write_rows
@@ -26,7 +26,7 @@ BATCHES = {"cpu": (1, 16, 256), "cuda": (1, 16, 256, 4096)}
 CACHED = 2**28  # bytes of a batch: less may stay in a GPU's L2 cache, and no roof of memory is over it
 LIMITS = {torch.float32: 1e-3, torch.float16: 0.05, torch.uint8: 1.0}  # dB, of an image levels; noise
 LOUDNESS = 3000  # of int16
-MADE = frontend._made
+MADE = cuda._made
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ def _made_without_plan(*given: Any) -> Any:
 
 def around_cufft(y: Tensor, cfg: FeatureConfig) -> Tensor:
     """Our own kernels around cuFFT, as for an n_fft without a plan."""
-    frontend._made = _made_without_plan  # a mock would cost as much as a small batch
+    cuda._made = _made_without_plan  # a mock would cost as much as a small batch
     try:
         return log_mel(y, cfg)
     finally:
-        frontend._made = MADE
+        cuda._made = MADE
 
 
 def ways(cfg: FeatureConfig, pcm: Tensor, device: str) -> Iterator[Way]:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cumel.kernels import PRESETS, FeatureConfig, cuda, frontend, log_mel, mfcc, plan, reference, stft
-from cumel.kernels.frontend import Clips
+from cumel.kernels import PRESETS, FeatureConfig, cuda, launcher, log_mel, mfcc, plan, reference, stft
+from cumel.kernels.cuda import Clips
 from cumel.kernels.plan import Stage
 
 from peers import packages
@@ -32,14 +32,14 @@ SIZES: tuple[dict[str, int], ...] = ({}, {"FEW_BLOCKS": 0}, {"FEW_BLOCKS": 0, "O
 @contextmanager
 def changed(**settings: Any) -> Iterator[None]:
     """Plan with other constants of `plan`, or CuPy's carveout of shared memory, for a while."""
-    before, carveout = {name: getattr(plan, name) for name in settings if hasattr(plan, name)}, cuda.CARVEOUT
+    before, carveout = {name: getattr(plan, name) for name in settings if hasattr(plan, name)}, launcher.CARVEOUT
     try:
         for name, value in settings.items():
-            setattr(plan if name in before else cuda, name, value)
+            setattr(plan if name in before else launcher, name, value)
         forget()
         yield
     finally:
-        cuda.CARVEOUT = carveout
+        launcher.CARVEOUT = carveout
         for name, value in before.items():
             setattr(plan, name, value)
         forget()
@@ -47,7 +47,7 @@ def changed(**settings: Any) -> Iterator[None]:
 
 def forget() -> None:
     """Drop what was planned and loaded."""
-    for cache in (plan.fused, frontend._made, cuda._function):
+    for cache in (plan.fused, cuda._made, launcher._function):
         cache.cache_clear()
 
 
@@ -82,11 +82,11 @@ def run_kernels(n_fft: int) -> None:
     cfg = FeatureConfig(sr=16000, n_fft=n_fft, hop_length=n_fft // 4 + 1, n_mels=20, pad_mode="reflect", n_mfcc=13)
     y = torch.from_numpy(rng.normal(0, 0.1, (2, 12 * n_fft + 37)).astype(np.float32)).cuda()
     lengths = [y.shape[1], 5 * n_fft]
-    launcher = cuda.frontend(y.device)
+    frontends = launcher.frontend(y.device)
     for stage in Stage:
-        frontend.compute(launcher.launcher, Clips.of(y, lengths, cfg), cfg, stage)
+        cuda.compute(frontends.launcher, Clips.of(y, lengths, cfg), cfg, stage)
     for dtype in (torch.float16, torch.uint8):
-        frontend.compute(launcher.launcher, Clips.of(y, lengths, cfg), cfg, Stage.DECIBEL, dtype)
+        cuda.compute(frontends.launcher, Clips.of(y, lengths, cfg), cfg, Stage.DECIBEL, dtype)
     pcm = (32768 * y).to(torch.int16)
     out = log_mel(pcm, cfg, torch.tensor(lengths, device="cuda"))
     for clip, n in enumerate(lengths):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from cupy_backends.cuda.libs import nvrtc
 
-from cumel.kernels.cuda import OPTIONS
+from cumel.kernels.launcher import OPTIONS
 
 REPORT = ("-ftz=true", "-lineinfo", "--ptxas-options=-v")  # flushing denormals is CuPy's own option
 USED = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads\D+Used (\d+) registers")

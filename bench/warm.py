@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
-from cumel.kernels import cuda
+from cumel.kernels import launcher
 from cumel.kernels.plan import Kernel
 
 from tested import CONFIGS, kernels
@@ -19,7 +19,7 @@ PROCESSES = min(8, os.cpu_count() or 1)
 def compile_one(kernel: Kernel) -> str | None:
     """Compile for the GPU; why that failed."""
     try:
-        cuda._function(kernel, torch.device("cuda", torch.cuda.current_device()))
+        launcher._function(kernel, torch.device("cuda", torch.cuda.current_device()))
     except Exception as error:
         return f"{kernel.entry}: {first_line(error)}"
     return None

@@ -7,7 +7,7 @@ from .errors import CumelError, InputError, UnavailableError
 
 if TYPE_CHECKING:
     from .features import log_mel, mel_image, melspectrogram, mfcc, spectrogram, stft
-    from .module import LogMel
+    from .layer import LogMel
 
 __all__ = [
     "PRESETS",
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "LogMel":
-        from .module import LogMel
+        from .layer import LogMel
 
         return LogMel
     from . import features

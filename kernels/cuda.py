@@ -1,108 +1,268 @@
-"""Runs the kernels of `plan` on a CUDA device, by CuPy: source text to a compiled module, to a launch."""
+"""The CUDA path: the kernels of `plan` on clips in device memory, through a launcher with a GPU or emulator behind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import inf, log10
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .errors import UnavailableError
-from .frontend import Argument, Frontend
-from .plan import SHARED_LIMIT, Grid, Kernel
-from .tensors import resident
+from . import plan
+from .checks import check_finite, clip_lengths
+from .config import FeatureConfig
+from .errors import CumelError, InputError
+from .plan import Form, Grid, Kernel, Stage
+from .tensors import dct_weights, resident
 
-CARVEOUT = -1  # percent of the L1 cache to be shared memory; -1: as the driver thinks best
-OPTIONS = ("-std=c++17", "-fmad=false")  # the sources say where to fuse, so the bits do not depend on the compiler
+SCRATCH_BYTES = 64 * 2**20  # of frames that wait for cuFFT, and about as much of spectra
+LEAST_NORMAL = float(np.finfo(np.float32).tiny)  # what is less counts as zero: CuPy compiles with -ftz=true
+FORMS = {torch.float32: Form.FLOAT, torch.float16: Form.HALF, torch.uint8: Form.IMAGE}
 
-
-@lru_cache(maxsize=16)
-def frontend(device: torch.device) -> Frontend:
-    """Return the front end on a CUDA device.
-
-    Raises
-    ------
-    UnavailableError
-        Without CuPy, which compiles and starts the kernels.
-    """
-    return Frontend(Launcher(device))
+Argument = Tensor | np.generic | None
 
 
-class Launcher:
-    """Starts kernels on torch's current stream of a device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._cupy = _cupy()
-        self._device = device
-        self._workspaces: dict[int, tuple[Tensor, Tensor]] = {}  # by stream
-        self._captured: list[Tensor] = []
+class Launcher(Protocol):
+    """What runs kernels."""
 
     def launch(self, kernel: Kernel, grid: Grid, arguments: Sequence[Argument]) -> None:
-        """Start a kernel. Its first launch compiles it, which CuPy remembers on disk."""
-        with self._current():
-            _function(kernel, self._device)(
-                (grid.blocks,), (grid.threads,), tuple(map(_by_value, arguments)), shared_mem=grid.shared
-            )
+        """Start a kernel; tensors go as pointers, NumPy scalars by value, None as a null pointer."""
+        ...
 
     def keep(self, *tensors: Tensor) -> None:
-        """Hold on to tensors for good while a CUDA graph is being captured, which will read them at every replay."""
-        if torch.cuda.is_current_stream_capturing():
-            self._captured.extend(tensors)
+        """Hold on to cached tensors, if a CUDA graph is being captured that will read them again."""
+        ...
 
     def workspace(self, n_clips: int) -> tuple[Tensor, Tensor]:
-        """Return int32 zeros [n_clips, 2] and [n_clips]: a stream's own, which every launch leaves zero."""
-        if torch.cuda.is_current_stream_capturing():  # a graph may be replayed beside its stream's other work
-            peaks = torch.zeros(n_clips, 2, dtype=torch.int32, device=self._device)
-            return peaks, torch.zeros_like(peaks[:, 0])
-        stream = torch.cuda.current_stream(self._device).cuda_stream
-        found = self._workspaces.get(stream)
-        if found is None or len(found[1]) < n_clips:
-            room = 1 << (n_clips - 1).bit_length()
-            peaks, tickets = np.zeros((room, 2), np.int32), np.zeros(room, np.int32)
-            found = self._workspaces[stream] = (resident(peaks, self._device), resident(tickets, self._device))
-        return found
-
-    @contextmanager
-    def _current(self) -> Iterator[None]:
-        stream = self._cupy.cuda.Stream.from_external(torch.cuda.current_stream(self._device))
-        with self._cupy.cuda.Device(self._device.index), stream:
-            yield
+        """Return int32 zeros [n_clips, 2] and [n_clips], for one launch, which leaves them zero."""
+        ...
 
 
-def _by_value(argument: Argument) -> np.generic:
-    if isinstance(argument, Tensor):
-        return np.uint64(argument.data_ptr())
-    return np.uint64(0) if argument is None else argument
+class Clips(NamedTuple):
+    """Clips that lie in one tensor, padded or one right after another; or one piece of one clip."""
+
+    samples: Tensor  # [n], float32 or int16
+    n_clips: int
+    n_samples: int  # of the longest clip, and of each without `lengths`
+    stride: int  # samples from one clip's first to the next one's, without `starts`
+    width: int  # frames of every row of the features
+    lengths: NDArray[np.int64] | Tensor | None = None  # [n_clips] samples of each; as tensor on the device, unchecked
+    starts: NDArray[np.int64] | None = None  # [n_clips] where sample 0 of each lies
+    start: int = 0  # where that of the first lies, without `starts`; negative when only a later piece lies there
+    first_frame: int = 0  # of the piece
+    number: int = 0  # of the first clip, in the user's batch
+    of_clips: int | None = None  # in that batch; None: these
+
+    @classmethod
+    def of(cls, clips: Tensor, lengths: Sequence[int] | NDArray | Tensor | None, cfg: FeatureConfig) -> Clips:
+        """Describe clips ``[n_clips, n_samples]``, or ``[n]`` one right after another, with their checked lengths.
+
+        Lengths in a tensor may be any numbers, in memory that only the device reads: a clip of less than a frame, or of
+        more samples than its row, comes out as NaN.
+        """
+        if lengths is not None and not isinstance(lengths, Tensor):
+            lengths = np.array(lengths, np.int64)
+        if clips.dim() == 2:
+            n_clips, longest = clips.shape
+            starts = None
+            if n_clips > 1 and longest >= 2**32:  # more than the kernels take for a stride
+                starts = np.arange(n_clips) * longest
+                lengths = np.full(n_clips, longest) if lengths is None else lengths
+            return cls(clips.reshape(-1), n_clips, longest, longest, cfg.n_frames(longest), lengths, starts)
+        assert isinstance(lengths, np.ndarray)
+        longest = int(lengths.max())
+        even = longest * len(lengths) == len(clips)
+        starts = None if even else np.cumsum(lengths) - lengths
+        return cls(clips, len(lengths), longest, longest, cfg.n_frames(longest), None if even else lengths, starts)
 
 
-@lru_cache(maxsize=256)
-def _function(kernel: Kernel, device: torch.device) -> Any:  # noqa: ARG001, a function belongs to a device
-    module = _cupy().RawModule(code=kernel.text(), options=OPTIONS)
-    try:
-        function = module.get_function(kernel.entry)
-    except OSError as error:
-        raise _no_cache(error) from None
-    function.max_dynamic_shared_size_bytes = SHARED_LIMIT
-    function.preferred_shared_memory_carveout = CARVEOUT
-    return function
+@dataclass(frozen=True)
+class Frontend:
+    """The features of `cpu`, for clips on the launcher's device.
+
+    Nothing waits for the device, but for `mel_image`, which refuses clips that hold NaN or infinity, or whose length on
+    the device is out of range; in the other features these appear as NaN.
+    """
+
+    launcher: Launcher
+
+    def stft(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
+        """Compute complex64 [n_clips, n_bins, n_frames]."""
+        return compute(self.launcher, clips, cfg, Stage.SPECTRUM)[0]
+
+    def spectrogram(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
+        """Compute magnitude or power [n_clips, n_bins, n_frames]."""
+        return compute(self.launcher, clips, cfg, Stage.STRENGTH)[0]
+
+    def melspectrogram(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
+        """Compute [n_clips, n_mels, n_frames]."""
+        return compute(self.launcher, clips, cfg, Stage.MEL)[0]
+
+    def log_mel(self, clips: Clips, cfg: FeatureConfig, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Compute [n_clips, n_mels, n_frames] in dB, as float32 or float16."""
+        return compute(self.launcher, clips, cfg, Stage.DECIBEL, dtype)[0]
+
+    def mel_image(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
+        """Compute uint8 [n_clips, n_mels, n_frames]; waits, to refuse what is no number."""
+        out, loudest = self.unchecked_image(clips, cfg)
+        try:
+            check_finite(loudest, clips.number, clips.of_clips)
+        except InputError:
+            if isinstance(clips.lengths, Tensor):  # perhaps it is one of them that is wrong
+                clip_lengths(clips.lengths.cpu(), clips.samples.reshape(clips.n_clips, -1), cfg)
+            raise
+        return out
+
+    def unchecked_image(self, clips: Clips, cfg: FeatureConfig) -> tuple[Tensor, Tensor]:
+        """Compute `mel_image`, and the largest mel value [n_clips] of each clip, which tells later what it refuses."""
+        out, loudest = compute(self.launcher, clips, cfg, Stage.DECIBEL, torch.uint8)
+        assert loudest is not None
+        return out, loudest
+
+    def mfcc(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
+        """Compute [n_clips, n_mfcc, n_frames]."""
+        return self.cepstra(self.log_mel(clips, cfg), cfg)
+
+    def cepstra(self, log_mel: Tensor, cfg: FeatureConfig) -> Tensor:
+        """Compute [n_clips, n_mfcc, n_frames] of [n_clips, n_mels, n_frames]."""
+        n_clips, n_mels, n_frames = log_mel.shape
+        dct = dct_weights(cfg, log_mel.device)
+        out = log_mel.new_empty(n_clips, cfg.n_mfcc, n_frames)
+        sizes = map(np.int32, (n_mels, cfg.n_mfcc, n_frames))
+        self.launcher.keep(dct)
+        self.launcher.launch(*plan.mfcc(n_clips, n_frames), (log_mel.contiguous(), dct, *sizes, out))
+        return out
 
 
-def _cupy() -> Any:
-    try:
-        import cupy
-    except ImportError as error:
-        raise UnavailableError(f"features on a CUDA device need CuPy ({error}): pip install 'cumel[gpu]'") from None
-    except OSError as error:  # its import makes the folder
-        raise _no_cache(error) from None
-    return cupy
+class _Made(NamedTuple):
+    """What all calls with a config have in common."""
+
+    design: plan.Fused | plan.Generic
+    tables: tuple[Tensor, ...]  # on the device
+    steps: tuple[np.generic, ...]  # hop_length, beyond and least of Batch in common.cuh
+    reflect: np.int32
+    levels: tuple[np.float32, ...]  # Levels of epilogue.cuh
 
 
-def _no_cache(error: OSError) -> UnavailableError:
-    place = error.filename or "its folder for compiled kernels"
-    return UnavailableError(
-        f"CuPy cannot write {place} ({error.strerror or error}): set CUPY_CACHE_DIR to a folder that can be written"
+@cache
+def _made(cfg: FeatureConfig, stage: Stage, form: Form, int16: bool, device: torch.device) -> _Made:
+    """Plan a config's kernels and bring their tables to the device, once for all streams and shapes.
+
+    They stay: memory that was dropped could be written to while another stream still reads it.
+    """
+    design = plan.fused(cfg, stage, form, int16=int16) or plan.generic(cfg, stage, form, int16=int16)
+    levels = (
+        cfg.db_per_decade * log10(2.0),  # of a factor of two
+        max(cfg.least, LEAST_NORMAL),
+        cfg.db_of_ref,
+        inf if cfg.top_db is None else cfg.top_db,
     )
+    beyond, least = cfg.n_fft - cfg.padding, max(1, cfg.n_fft - 2 * cfg.padding)
+    return _Made(
+        design=design,
+        tables=tuple(resident(table, device) for table in design.tables),
+        steps=(np.uint32(cfg.hop_length), np.int64(beyond), np.int64(least)),
+        reflect=np.int32(cfg.pad_mode == "reflect"),
+        levels=tuple(map(np.float32, levels)),
+    )
+
+
+def compute(
+    launcher: Launcher, clips: Clips, cfg: FeatureConfig, stage: Stage, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor | None]:
+    """Compute features [n_clips, n_rows, n_frames]; `dtype` says in what a log-mel spectrogram comes.
+
+    Past a clip's end a row holds 0, or silence in decibels. With an image comes the largest mel value [n_clips] of each
+    clip: where that is not finite, so were the samples.
+    """
+    device, form = clips.samples.device, FORMS[dtype]
+    made = _made(cfg, stage, form, clips.samples.dtype == torch.int16, device)
+    design, n_clips = made.design, clips.n_clips
+    shape, n_values = (n_clips, design.n_rows, clips.width), design.n_rows * clips.width
+    out = torch.empty(shape, dtype=torch.complex64 if stage == Stage.SPECTRUM else torch.float32, device=device)
+    final = None if form == Form.FLOAT else torch.empty(shape, dtype=dtype, device=device)
+    loudest = torch.empty(n_clips, device=device) if form == Form.IMAGE else None
+    peaks = tickets = None
+    lifted = stage == Stage.DECIBEL and (final is not None or cfg.top_db is not None)
+    if lifted and isinstance(design, plan.Fused) and not plan.needs_finish(n_clips, n_values):
+        peaks, tickets = launcher.workspace(n_clips)
+    elif lifted:  # several launches: what one leaves for the next is this call's own
+        peaks = torch.zeros(n_clips, 2, dtype=torch.int32, device=device)
+    launcher.keep(*made.tables)
+    if isinstance(design, plan.Fused):
+        frames = design.frames(n_clips * clips.width)
+        sizes = (np.int32(design.n_rows), np.int32(frames.bit_length() - 1))
+        last = (out, *made.levels, peaks, tickets, final, loudest)
+        arguments = (clips.samples, *_batch(clips, made, cfg, frames), made.reflect, *made.tables, *sizes, *last)
+        launcher.launch(design.kernel, design.grid(n_clips, clips.width, frames), arguments)
+    else:
+        _around_cufft(launcher, clips, cfg, made, design, (out, *made.levels, peaks))
+    if lifted and tickets is None:
+        kernel, grid = plan.finish(n_clips, n_values, form)
+        shares = (np.int64(n_values), np.int32(plan.SHARE), np.int32(grid.blocks // n_clips))
+        launcher.launch(kernel, grid, (out, *shares, *made.levels, peaks, final, loudest))
+    return out if final is None else final, loudest
+
+
+def _around_cufft(
+    launcher: Launcher,
+    clips: Clips,
+    cfg: FeatureConfig,
+    made: _Made,
+    design: plan.Generic,
+    last: tuple[Argument, ...],
+) -> None:
+    """Compute the features up to decibels, as many blocks at a time as have room in the scratch memory."""
+    frames, (window, *filters) = design.frames(SCRATCH_BYTES), made.tables
+    batch, log_frames = _batch(clips, made, cfg, frames), np.int32(frames.bit_length() - 1)
+    shape = (np.int32(cfg.n_bins), *filters, np.int32(design.n_rows))
+    n_blocks = clips.n_clips * -(-clips.width // frames)
+    most = max(1, SCRATCH_BYTES // (4 * cfg.n_fft * frames))
+    for first in range(0, n_blocks, most):
+        some = min(most, n_blocks - first)
+        cut, features = design.grids(some, frames)
+        room = min(most, 1 << (some - 1).bit_length())  # of few sizes, as cuFFT makes a plan for each
+        waiting = torch.empty(room * frames, cfg.n_fft, device=clips.samples.device)
+        place = (log_frames, np.uint32(first))
+        arguments = (clips.samples, *batch, made.reflect, window, np.int32(cfg.n_fft), *place, waiting)
+        launcher.launch(design.cut, cut, arguments)
+        spectra = torch.fft.rfft(waiting)  # cuFFT
+        launcher.launch(design.features, features, (spectra, *batch, *shape, *place, *last))
+
+
+def _batch(clips: Clips, made: _Made, cfg: FeatureConfig, frames: int) -> tuple[Argument, ...]:
+    """Return the arguments of Batch in common.cuh; what lies in host memory goes to the device in one copy."""
+    given = [one for one in (clips.starts, clips.lengths) if isinstance(one, np.ndarray)]
+    table = np.stack(given) if len(given) > 1 else given[0][None] if given else None
+    there = [] if table is None else list(_upload(table, clips.samples.device))
+    starts = there.pop(0) if clips.starts is not None else None
+    lengths = there[0] if there else clips.lengths
+    assert not isinstance(lengths, np.ndarray)
+    stride = clips.stride if clips.n_clips > 1 and starts is None else 0
+    first = clips.first_frame * cfg.hop_length - cfg.padding
+    n_blocks = -(-clips.width // frames)
+    return (
+        starts,
+        lengths,
+        np.int64(clips.start),
+        np.uint32(stride),
+        np.int64(clips.n_samples),
+        np.int64(first),
+        *made.steps,
+        np.int32(clips.width),
+        np.int32(n_blocks),
+        np.uint32((2**32 - 1) // n_blocks),
+    )
+
+
+def _upload(array: NDArray[np.int64], device: torch.device) -> Tensor:
+    if device.type != "cuda":
+        return torch.from_numpy(array)
+    if torch.cuda.is_current_stream_capturing():
+        raise CumelError(f"a CUDA graph is being captured, without host memory: give lengths as a tensor on {device}")
+    return torch.from_numpy(array).pin_memory().to(device, non_blocking=True)

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from . import composite, cpu, cuda
+from . import autograd, cpu, launcher
 from .arrays import as_tensor, like
 from .checks import Lengths, check_layout, clip_lengths, listed
 from .config import FeatureConfig
+from .cuda import Clips
 from .errors import CumelError, UnavailableError
-from .frontend import Clips
-from .stream import Feature, stream
+from .out_of_core import Feature, stream
 from .tensors import followed
 
 Array = TypeVar("Array")  # numpy.ndarray, torch.Tensor or cupy.ndarray
@@ -152,7 +152,7 @@ def unchecked_image(y: Tensor, cfg: FeatureConfig, lengths: Lengths = None) -> t
         Largest mel value of each clip. Where it is NaN or infinite, `mel_image` would have refused the clip.
     """
     given, _ = clip_lengths(lengths, y, cfg)
-    return cuda.frontend(y.device).unchecked_image(Clips.of(y.detach().contiguous(), given, cfg), cfg)
+    return launcher.frontend(y.device).unchecked_image(Clips.of(y.detach().contiguous(), given, cfg), cfg)
 
 
 def _apply(
@@ -190,7 +190,7 @@ def _compute(
     """Compute on `device` what the clips ``[n_clips, n_samples]``, or ``[n]`` without padding, then have at home."""
     home, differentiable = clips.device, followed(clips)
     if device.type == "cuda" and not differentiable:
-        frontend = cuda.frontend(device)
+        frontend = launcher.frontend(device)
         if home.type == "cpu":
             out = stream(frontend, device, feature, Clips.of(clips.detach().contiguous(), lengths, cfg), cfg)
         else:
@@ -200,7 +200,7 @@ def _compute(
         return out.to(home, dtype)
     n_samples = listed(lengths, clips, cfg)
     dense = pad_sequence(list(clips.split(n_samples)), batch_first=True) if clips.dim() == 1 else clips.contiguous()
-    backend = cpu if device.type == "cpu" and not differentiable else composite
+    backend = cpu if device.type == "cpu" and not differentiable else autograd
     dense = dense if differentiable else dense.detach()
     with torch.autocast(device.type, enabled=False):  # half precision costs whole decibels
         return getattr(backend, feature)(dense.to(device), n_samples, cfg).to(home, dtype)

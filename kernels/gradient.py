@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import composite
+from . import autograd
 from .config import FeatureConfig
 from .tensors import mel_weights, mirrored, taper
 
@@ -70,7 +70,7 @@ def _spectrum(gradient: Tensor, spectrum: Tensor, sounds: Tensor | None, cfg: Fe
     Frames past a clip's end, where `sounds` is false, are silence, which reads as the floor.
     """
     matrix = mel_weights(cfg, spectrum.device)
-    mel = matrix @ composite.strength(spectrum, cfg)
+    mel = matrix @ autograd.strength(spectrum, cfg)
     mel = mel if sounds is None else torch.where(sounds, mel, 0.0)
     audible = mel.clamp(min=cfg.least)
     if cfg.top_db is not None:  # what the floor cuts off moves with the maximum; a tie is shared, as in autograd

@@ -119,7 +119,7 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
     m, at_once = p * lanes, WARP // lanes
     mel = tables.mel(cfg, m, lanes) if stage >= Stage.MEL else tables.no_mel(m)
     twist = tables.twist(p, lanes)
-    rows, region = n_rows(cfg, stage), 8 * (lanes * (p + 2) + (8 if lanes < 16 else 0))  # REGION of frontend.cu
+    rows, region = n_rows(cfg, stage), 8 * (lanes * (p + 2) + (8 if lanes < 16 else 0))  # REGION of fused.cu
     column = rows * value_bytes(stage)  # bytes of a frame in the tile
     for warps in (WARPS, WARPS // 2, WARPS // 4):
         least = 1 << (warps * at_once - 1).bit_length()
@@ -139,7 +139,7 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
         "MIN_BLOCKS": MIN_BLOCKS.get(cfg.n_fft, DEFAULT_MIN_BLOCKS),
     }
     return Fused(
-        kernel=_kernel("frontend.cu", "frontend", constants),
+        kernel=_kernel("fused.cu", "frontend", constants),
         warps=warps,
         shared=exchange + column * (most + 1),
         region=region,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cumel.kernels import FeatureConfig, plan
-from cumel.kernels.frontend import Argument, Clips, Frontend
+from cumel.kernels.cuda import Argument, Clips, Frontend
 from cumel.kernels.plan import Form, Grid, Kernel, Stage
 
 from simt.emulator import Emulator

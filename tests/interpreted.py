@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cumel.kernels.cuda import OPTIONS
-from cumel.kernels.frontend import Argument, Frontend
+from cumel.kernels.cuda import Argument, Frontend
+from cumel.kernels.launcher import OPTIONS
 from cumel.kernels.plan import Grid, Kernel
 
 from compiling import compile_to_ptx

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cumel.kernels import FeatureConfig, frontend, plan
+from cumel.kernels import FeatureConfig, cuda, plan
 
 from emulated import Emulated
 from signals import signal
@@ -81,6 +81,6 @@ def large_blocks() -> Iterator[None]:
     """Give blocks as many frames as in a large batch, and little to each block of what comes around cuFFT."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "FEW_BLOCKS", 1)
-        patch.setattr(frontend, "SCRATCH_BYTES", 4 * GENERIC_FFT * GENERIC_FRAMES)
+        patch.setattr(cuda, "SCRATCH_BYTES", 4 * GENERIC_FFT * GENERIC_FRAMES)
         patch.setattr(plan, "SHARE", 64)
         yield

@@ -18,7 +18,7 @@ from cumel.esc50.extraction.compute import begin, take
 from cumel.esc50.extraction.job import KINDS, Job, Result
 from cumel.esc50.extraction.long import Helpers
 from cumel.esc50.store import Keys
-from cumel.kernels import cuda, frontend, log_mel, mel_image
+from cumel.kernels import cuda, launcher, log_mel, mel_image
 
 from emulated import Emulated
 from recordings import TINY, tone, write
@@ -165,12 +165,12 @@ def test_a_gpus_images_are_judged_with_the_batchs_own_copy(
 
     def computed(there: torch.Tensor, lengths: list[int], job: Job) -> tuple[torch.Tensor, torch.Tensor]:
         with monkeypatch.context() as patch:
-            patch.setattr(frontend, "check_finite", waits)
+            patch.setattr(cuda, "check_finite", waits)
             if padded:
                 there = torch.nn.utils.rnn.pad_sequence(list(there.split(lengths)), batch_first=True)
             return shipped(there, lengths, replace(job, device=torch.device("cuda")))
 
-    monkeypatch.setattr(cuda, "frontend", lambda _: emulated.frontend)
+    monkeypatch.setattr(launcher, "frontend", lambda _: emulated.frontend)
     monkeypatch.setattr(module, "_computed", computed)
     done = list(on_device(results_of([Clip(y, TINY.sr) for y in clips]), Job("image", "uint8", TINY, CPU, tmp_path)))
     assert done[1].error == "1.wav: clip 0 of 1 holds NaN or infinity, or overflows float32; mend it or drop it"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cumel.kernels import PRESETS, log_mel
-from cumel.kernels.frontend import Clips
+from cumel.kernels.cuda import Clips
 
 import calls
 import everything

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cumel.kernels import FeatureConfig, plan
-from cumel.kernels.cuda import OPTIONS
+from cumel.kernels.launcher import OPTIONS
 from cumel.kernels.plan import RADICES, SHARED_LIMIT, Form, Fused, Kernel, Stage
 
 pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="NVRTC comes with CuPy: pip install 'cumel[gpu]'")

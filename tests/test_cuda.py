@@ -13,11 +13,11 @@ from cumel.kernels import (
     UnavailableError,
     arrays,
     cuda,
-    frontend,
+    launcher,
     log_mel,
     mel_image,
+    out_of_core,
     plan,
-    stream,
 )
 
 from emulated import FEATURES, PLANS, Emulated, kernels, together
@@ -39,8 +39,8 @@ def clean() -> Iterator[None]:
     """Every launch leaves every workspace zero, also one that was refused."""
     yield
     torch.cuda.synchronize()
-    launcher = cuda.frontend(torch.device("cuda", torch.cuda.current_device())).launcher
-    for peaks, tickets in launcher._workspaces.values():
+    held = launcher.frontend(torch.device("cuda", torch.cuda.current_device())).launcher
+    for peaks, tickets in held._workspaces.values():
         assert not peaks.any()
         assert not tickets.any()
 
@@ -182,7 +182,7 @@ def test_tables_are_there_for_every_stream(name: str) -> None:
     """One stream's first call uploads them, another's does not run ahead of that."""
     y, cfg = noise().cuda(), CONFIGS[name]
     expected = mel_image(y, cfg), functions.mfcc(y, cfg)
-    frontend._made.cache_clear()
+    cuda._made.cache_clear()
     torch.cuda.synchronize()
     outputs = []
     for sleep in (SLEEP, 0):
@@ -259,8 +259,8 @@ def test_clips_in_pieces(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bits, in bounded memory."""
     cfg, y = CONFIGS["compact"], noise(3_000_000)
     expected = compute(feature, y.cuda(), cfg).cpu()
-    monkeypatch.setattr(stream, "SAMPLE_BYTES", 2**20)
-    monkeypatch.setattr(stream, "FEATURE_BYTES", 2**21)
+    monkeypatch.setattr(out_of_core, "SAMPLE_BYTES", 2**20)
+    monkeypatch.setattr(out_of_core, "FEATURE_BYTES", 2**21)
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cumel.kernels import CumelError, LogMel, cuda, features, frontend, log_mel, mel_image
+from cumel.kernels import CumelError, LogMel, cuda, features, launcher, log_mel, mel_image
 
 from emulated import FEATURES
 from on_device import GRADIENT_ATOL, SMOOTH, compute, noise
@@ -63,8 +63,8 @@ def test_compiled_with_graphs() -> None:
     torch._dynamo.reset()
     layer = LogMel(SMALL)
     compiled = torch.compile(layer, mode="reduce-overhead", fullgraph=True)
-    frontend._made.cache_clear()
-    cuda.frontend.cache_clear()
+    cuda._made.cache_clear()
+    launcher.frontend.cache_clear()
     for seed in range(5):
         y = noise(n_clips=2, seed=seed).cuda()
         out = compiled(y).clone()

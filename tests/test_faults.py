@@ -21,7 +21,7 @@ from cumel.esc50.extraction.job import KINDS, Job, Result
 from cumel.esc50.faults import device_fault
 from cumel.esc50.listing import Listing
 from cumel.esc50.store import Store
-from cumel.kernels import CumelError, UnavailableError, cuda, plan
+from cumel.kernels import CumelError, UnavailableError, launcher, plan
 from cumel.kernels.plan import Stage
 
 from recordings import TINY, write
@@ -282,8 +282,8 @@ def test_a_cache_folder_that_cannot_be_written_is_named(filename: str | None, mo
     monkeypatch.setitem(sys.modules, "cupy", Broken("cupy"))
     kernel = plan.generic(TINY.replace(n_fft=255), Stage.MEL).cut
     with pytest.raises(UnavailableError, match=said):
-        cuda._function.__wrapped__(kernel, CPU)
+        launcher._function.__wrapped__(kernel, CPU)
     monkeypatch.delitem(sys.modules, "cupy")
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
     with pytest.raises(UnavailableError, match=said):
-        cuda._cupy()
+        launcher._cupy()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cumel.kernels import CumelError, FeatureConfig, InputError, frontend, plan
-from cumel.kernels.frontend import Clips
+from cumel.kernels import CumelError, FeatureConfig, InputError, cuda, plan
+from cumel.kernels.cuda import Clips
 
 from emulated import FEATURES, INT16, PLANS, Emulated, kernels, together
 from signals import CONFIGS, Oracle, signal
@@ -45,7 +45,7 @@ def check_each(feature: str, cfg: FeatureConfig, dtype: type = np.float32, **siz
     alone = [emulated(feature, clip, cfg) for clip in clips]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in sizes.items():
-            patch.setattr(frontend if name == "SCRATCH_BYTES" else plan, name, value)
+            patch.setattr(cuda if name == "SCRATCH_BYTES" else plan, name, value)
         for packed in (False, True):
             y, lengths = together(clips, packed=packed)
             out = emulated(feature, y, cfg, lengths)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cumel.kernels import CumelError, FeatureConfig, arrays, checks, cuda, frontend, plan, tensors
-from cumel.kernels.frontend import Argument, Clips, Frontend
+from cumel.kernels import CumelError, FeatureConfig, arrays, checks, cuda, launcher, plan, tensors
+from cumel.kernels.cuda import Argument, Clips, Frontend
 from cumel.kernels.plan import Grid, Kernel
 
 from emulated import FEATURES, Emulated, EmulatedLauncher
@@ -61,10 +61,10 @@ def interrupt() -> None:
 @pytest.mark.parametrize("feature", FINISHED)
 def test_an_interrupted_call_leaves_nothing_behind(feature: str, launch: Launch) -> None:
     launch = launch._replace(feature="log_mel" if feature == "half" else feature, half=feature == "half")
-    launcher, emulated = disturbed()
+    counted, emulated = disturbed()
     expected = launch.run(emulated)
-    for n in range(len(launcher.launched)):
-        launcher.before[len(launcher.launched) + n] = interrupt
+    for n in range(len(counted.launched)):
+        counted.before[len(counted.launched) + n] = interrupt
         with pytest.raises(KeyboardInterrupt):
             launch.run(emulated)
         np.testing.assert_array_equal(launch.run(emulated), expected)
@@ -75,19 +75,19 @@ def test_two_threads_on_one_stream_do_not_meet(feature: str, launch: Launch) -> 
     """Another call comes between any two launches of one."""
     launch = launch._replace(feature="log_mel" if feature == "half" else feature, half=feature == "half")
     loud, quiet = launch, launch._replace(kind="quiet", cfg=launch.cfg.replace(top_db=30.0))
-    launcher, emulated = disturbed()
+    counted, emulated = disturbed()
     expected = loud.run(emulated), quiet.run(Emulated())
-    for n in range(len(launcher.launched)):
+    for n in range(len(counted.launched)):
         between = []
-        launcher.before[len(launcher.launched) + n] = lambda: between.append(quiet.run(emulated))  # noqa: B023
+        counted.before[len(counted.launched) + n] = lambda: between.append(quiet.run(emulated))  # noqa: B023
         np.testing.assert_array_equal(loud.run(emulated), expected[0])
         np.testing.assert_array_equal(between[0], expected[1])
 
 
 @pytest.mark.parametrize("feature", FEATURES)
 def test_only_ragged_lengths_are_uploaded_and_once(feature: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    uploads, upload, emulated = [], frontend._upload, Emulated()
-    monkeypatch.setattr(frontend, "_upload", lambda *given: uploads.append(1) or upload(*given))
+    uploads, upload, emulated = [], cuda._upload, Emulated()
+    monkeypatch.setattr(cuda, "_upload", lambda *given: uploads.append(1) or upload(*given))
     y = np.zeros((3, 5000), np.float32)
     for cfg in (SMALL, GENERIC):
         emulated(feature, y, cfg)
@@ -106,17 +106,17 @@ def test_only_ragged_lengths_are_uploaded_and_once(feature: str, monkeypatch: py
 def test_rows_may_be_longer_than_the_kernels_stride(lengths: list[int] | Tensor | None) -> None:
     """Such clips are described one by one; 16 GB of samples are not at hand, and a meta tensor needs none."""
     clips = Clips.of(torch.empty(2, 2**32, device="meta"), lengths, SMALL)._replace(samples=torch.zeros(1))
-    made = frontend._made(SMALL, plan.Stage.DECIBEL, plan.Form.FLOAT, False, torch.device("cpu"))
-    starts, given, start, stride, n_samples, *_ = frontend._batch(clips, made, SMALL, 16)
+    made = cuda._made(SMALL, plan.Stage.DECIBEL, plan.Form.FLOAT, False, torch.device("cpu"))
+    starts, given, start, stride, n_samples, *_ = cuda._batch(clips, made, SMALL, 16)
     assert starts.tolist() == [0, 2**32]
     assert given.tolist() == ([2**32, 2**32] if lengths is None else [2**32, 7])
     assert (start, stride, n_samples) == (0, 0, 2**32)
 
 
 def test_tables_are_uploaded_once_for_all_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    uploads, resident = [], frontend.resident
-    monkeypatch.setattr(frontend, "resident", lambda *given: uploads.append(1) or resident(*given))
-    frontend._made.cache_clear()
+    uploads, resident = [], cuda.resident
+    monkeypatch.setattr(cuda, "resident", lambda *given: uploads.append(1) or resident(*given))
+    cuda._made.cache_clear()
     for n_samples in (700, 5000, 9000):
         Emulated()("log_mel", np.zeros((2, n_samples), np.float32), SMALL)
     assert len(uploads) == len(plan.fused(SMALL, plan.Stage.DECIBEL).tables)
@@ -139,19 +139,19 @@ def test_what_a_graph_cannot_capture_is_said(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(CumelError, match=r"^a CUDA graph is being captured: compute once before with this config"):
         tensors.resident(np.zeros(1), CUDA)
     with pytest.raises(CumelError, match=r"^a CUDA graph is being captured.*: give lengths as a tensor on cuda:0$"):
-        frontend._upload(np.zeros((1, 1), np.int64), CUDA)
+        cuda._upload(np.zeros((1, 1), np.int64), CUDA)
 
 
 def test_every_stream_has_a_workspace_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     stream, capturing = SimpleNamespace(cuda_stream=0), [False]
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: stream)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: capturing[0])
-    monkeypatch.setattr(cuda, "resident", lambda values, _: torch.from_numpy(values))
-    launcher = cuda.Launcher.__new__(cuda.Launcher)  # without CuPy
-    launcher._device, launcher._workspaces = torch.device("cpu"), {}
+    monkeypatch.setattr(launcher, "resident", lambda values, _: torch.from_numpy(values))
+    counted = launcher.Launcher.__new__(launcher.Launcher)  # without CuPy
+    counted._device, counted._workspaces = torch.device("cpu"), {}
 
     def given(n_clips: int) -> tuple[int, int]:
-        peaks, tickets = launcher.workspace(n_clips)
+        peaks, tickets = counted.workspace(n_clips)
         assert peaks.shape[1:] == (2,)
         assert min(len(peaks), len(tickets)) >= n_clips
         assert peaks.is_contiguous()
@@ -163,7 +163,7 @@ def test_every_stream_has_a_workspace_of_its_own(monkeypatch: pytest.MonkeyPatch
     assert given(3) == given(8) == first
     stream.cuda_stream = 7
     assert given(3) != first
-    assert given(9) != given(3) or len(launcher.workspace(3)[1]) >= 9
+    assert given(9) != given(3) or len(counted.workspace(3)[1]) >= 9
     stream.cuda_stream = 0
     assert given(5) == first
     capturing[0] = True

@@ -64,11 +64,11 @@ NAN = Launch("log_mel", small(256), "nan")
 NAN_FRAMES = Launch("log_mel", small(256, top_db=None), "nan")
 TIES = Launch("log_mel", small(256, top_db=None, ref=10 ** (1 / 320)), "silence", half=True)  # -100.03125 dB
 SLIPS = {
-    "partner lane": Slip("frontend.cu", "(L - j) % L;", "(L - 1 - j) % L;", STFT),
-    "lane 0": Slip("frontend.cu", "j == 0 ? zeroth : mine", "mine", STFT),
-    "pitch": Slip("frontend.cu", "#define PITCH (P + 2)", "#define PITCH 8", STFT),
-    "middle bin": Slip("frontend.cu", "-2.f * z[0][L / 2].y", "2.f * z[0][L / 2].y", STFT),
-    "last sample": Slip("frontend.cu", "first + N_FFT <= n_samples", "first + N_FFT <= n_samples + 1", TOUCHING),
+    "partner lane": Slip("fused.cu", "(L - j) % L;", "(L - 1 - j) % L;", STFT),
+    "lane 0": Slip("fused.cu", "j == 0 ? zeroth : mine", "mine", STFT),
+    "pitch": Slip("fused.cu", "#define PITCH (P + 2)", "#define PITCH 8", STFT),
+    "middle bin": Slip("fused.cu", "-2.f * z[0][L / 2].y", "2.f * z[0][L / 2].y", STFT),
+    "last sample": Slip("fused.cu", "first + N_FFT <= n_samples", "first + N_FFT <= n_samples + 1", TOUCHING),
     "radix 5": Slip("fft.cuh", "x[3] = sub(f, h);", "x[3] = add(f, h);", LAUNCHES["400-stft"]),
     "mirror's period": Slip("common.cuh", "2 * (n_samples - 1)", "2 * n_samples - 1", MIRRORED),
     "mirrored sample": Slip("common.cuh", "n = period - n;", "n = period - n - 1;", MIRRORED),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="NVRTC comes with CuPy: pip install 'cumel[gpu]'")
-from cumel.kernels.cuda import OPTIONS
+from cumel.kernels.launcher import OPTIONS
 from cumel.kernels.plan import Kernel
 
 from compiling import compile_to_ptx

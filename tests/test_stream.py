@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cumel.kernels import FeatureConfig, InputError, frontend, plan, stream
-from cumel.kernels.frontend import Clips
+from cumel.kernels import FeatureConfig, InputError, cuda, out_of_core, plan
+from cumel.kernels.cuda import Clips
 from cumel.kernels.plan import Stage
 
 from emulated import FEATURES, PLANS, Emulated, kernels, together
@@ -68,9 +68,9 @@ def check(
     clips = Clips.of(torch.from_numpy(y), lengths, cfg)
     watched = Watched()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream, "SAMPLE_BYTES", sample_bytes)
-        patch.setattr(stream, "FEATURE_BYTES", feature_bytes)
-        streamed = stream.stream(watched, CPU, feature, clips, cfg)
+        patch.setattr(out_of_core, "SAMPLE_BYTES", sample_bytes)
+        patch.setattr(out_of_core, "FEATURE_BYTES", feature_bytes)
+        streamed = out_of_core.stream(watched, CPU, feature, clips, cfg)
     assert watched.n_calls > 1
     assert watched.samples <= sample_bytes
     assert watched.features <= feature_bytes
@@ -136,7 +136,7 @@ def test_samples_of_a_piece_are_those_that_it_hears() -> None:
     cfg = SOME["mirrored"]
     y = torch.from_numpy(signal("noise", 5000, cfg.sr))
     clip, whole = Clips.of(y[None], [5000], cfg), Emulated()("stft", y.numpy(), cfg)
-    for piece in stream._pieces(CPU, clip, cfg, PIECE):
+    for piece in out_of_core._pieces(CPU, clip, cfg, PIECE):
         memory = torch.full((7000,), torch.nan)
         memory[1000 : 1000 + len(piece.samples)] = piece.samples
         moved = piece._replace(samples=memory, start=piece.start + 1000)
@@ -158,12 +158,12 @@ def test_hours_fit_on_a_device(name: str, feature: str, dtype: torch.dtype) -> N
         samples = torch.zeros((), dtype=dtype).expand(longest)
         clip = Clips(samples, 1, n_samples, longest, cfg.n_frames(longest))
         n_frames = 0
-        for piece in stream._pieces(CPU, clip, cfg, stream.FEATURE_BYTES // frame_bytes):
+        for piece in out_of_core._pieces(CPU, clip, cfg, out_of_core.FEATURE_BYTES // frame_bytes):
             assert (piece.n_samples, piece.first_frame) == (clip.n_samples, n_frames)
             n_frames += piece.width
-            assert piece.samples.nbytes <= stream.SAMPLE_BYTES
-            assert piece.width * frame_bytes <= stream.FEATURE_BYTES
-            scratch = 0 if PLANS.get(name, 1) else 3 * frontend.SCRATCH_BYTES
+            assert piece.samples.nbytes <= out_of_core.SAMPLE_BYTES
+            assert piece.width * frame_bytes <= out_of_core.FEATURE_BYTES
+            scratch = 0 if PLANS.get(name, 1) else 3 * cuda.SCRATCH_BYTES
             assert piece.samples.nbytes + 2 * piece.width * frame_bytes + scratch < RESIDENT_BYTES
             first = piece.first_frame * cfg.hop_length - cfg.padding
             last = first + (piece.width - 1) * cfg.hop_length + cfg.n_fft
@@ -177,10 +177,10 @@ def test_a_bad_clip_is_named_by_its_place_in_the_whole_batch(monkeypatch: pytest
     cfg = CONFIGS["small"]
     batch = np.stack([signal("noise", 3000, cfg.sr)] * 5)
     batch[3, 1000] = np.nan
-    monkeypatch.setattr(stream, "SAMPLE_BYTES", 2 * batch[0].nbytes)
+    monkeypatch.setattr(out_of_core, "SAMPLE_BYTES", 2 * batch[0].nbytes)
     clips = Clips.of(torch.from_numpy(batch), [3000] * 5, cfg)
     with pytest.raises(InputError, match=r"^clip 3 of 5 holds NaN"):
-        stream.stream(Emulated().frontend, CPU, "mel_image", clips, cfg)
-    monkeypatch.setattr(stream, "SAMPLE_BYTES", batch[0].nbytes // 2)  # each clip in pieces
+        out_of_core.stream(Emulated().frontend, CPU, "mel_image", clips, cfg)
+    monkeypatch.setattr(out_of_core, "SAMPLE_BYTES", batch[0].nbytes // 2)  # each clip in pieces
     with pytest.raises(InputError, match=r"^clip 3 of 5 holds NaN"):
-        stream.stream(Emulated().frontend, CPU, "mel_image", clips, cfg)
+        out_of_core.stream(Emulated().frontend, CPU, "mel_image", clips, cfg)

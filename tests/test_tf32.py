@@ -12,7 +12,7 @@ from torch import Tensor
 from cumel.esc50 import device as module
 from cumel.esc50.audio import resampling
 from cumel.esc50.device import choose
-from cumel.kernels import FeatureConfig, LogMel, composite, log_mel, precision
+from cumel.kernels import FeatureConfig, LogMel, autograd, log_mel, precision
 from cumel.kernels.precision import exact_products, multiply_exactly
 
 CFG = FeatureConfig(sr=8000, n_fft=256, hop_length=128, n_mels=16)
@@ -125,13 +125,13 @@ def test_resampling_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_gradients_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forward and backward, where torch's own operators multiply."""
-    seen, shipped = [], composite.strength
+    seen, shipped = [], autograd.strength
 
     def watched(*given: Tensor) -> Tensor:
         seen.append(settings())
         return shipped(*given)
 
-    monkeypatch.setattr(composite, "strength", watched)
+    monkeypatch.setattr(autograd, "strength", watched)
     log_mel(torch.ones(1, 3000, requires_grad=True), CFG).sum().backward()
     LogMel(CFG)(torch.rand(1, 3000).requires_grad_()).sum().backward()
     assert len(seen) == 2

@@ -15,7 +15,7 @@ from . import plan
 from .checks import check_finite
 from .config import FeatureConfig
 from .cpu import image
-from .frontend import Clips, Frontend
+from .cuda import Clips, Frontend
 from .plan import Stage
 
 SAMPLE_BYTES = 64 * 2**20  # of samples that are on the device at a time, and

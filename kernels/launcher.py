@@ -1,0 +1,108 @@
+"""Runs the kernels of `plan` on a CUDA device, by CuPy: source text to a compiled module, to a launch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .cuda import Argument, Frontend
+from .errors import UnavailableError
+from .plan import SHARED_LIMIT, Grid, Kernel
+from .tensors import resident
+
+CARVEOUT = -1  # percent of the L1 cache to be shared memory; -1: as the driver thinks best
+OPTIONS = ("-std=c++17", "-fmad=false")  # the sources say where to fuse, so the bits do not depend on the compiler
+
+
+@lru_cache(maxsize=16)
+def frontend(device: torch.device) -> Frontend:
+    """Return the front end on a CUDA device.
+
+    Raises
+    ------
+    UnavailableError
+        Without CuPy, which compiles and starts the kernels.
+    """
+    return Frontend(Launcher(device))
+
+
+class Launcher:
+    """Starts kernels on torch's current stream of a device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cupy = _cupy()
+        self._device = device
+        self._workspaces: dict[int, tuple[Tensor, Tensor]] = {}  # by stream
+        self._captured: list[Tensor] = []
+
+    def launch(self, kernel: Kernel, grid: Grid, arguments: Sequence[Argument]) -> None:
+        """Start a kernel. Its first launch compiles it, which CuPy remembers on disk."""
+        with self._current():
+            _function(kernel, self._device)(
+                (grid.blocks,), (grid.threads,), tuple(map(_by_value, arguments)), shared_mem=grid.shared
+            )
+
+    def keep(self, *tensors: Tensor) -> None:
+        """Hold on to tensors for good while a CUDA graph is being captured, which will read them at every replay."""
+        if torch.cuda.is_current_stream_capturing():
+            self._captured.extend(tensors)
+
+    def workspace(self, n_clips: int) -> tuple[Tensor, Tensor]:
+        """Return int32 zeros [n_clips, 2] and [n_clips]: a stream's own, which every launch leaves zero."""
+        if torch.cuda.is_current_stream_capturing():  # a graph may be replayed beside its stream's other work
+            peaks = torch.zeros(n_clips, 2, dtype=torch.int32, device=self._device)
+            return peaks, torch.zeros_like(peaks[:, 0])
+        stream = torch.cuda.current_stream(self._device).cuda_stream
+        found = self._workspaces.get(stream)
+        if found is None or len(found[1]) < n_clips:
+            room = 1 << (n_clips - 1).bit_length()
+            peaks, tickets = np.zeros((room, 2), np.int32), np.zeros(room, np.int32)
+            found = self._workspaces[stream] = (resident(peaks, self._device), resident(tickets, self._device))
+        return found
+
+    @contextmanager
+    def _current(self) -> Iterator[None]:
+        stream = self._cupy.cuda.Stream.from_external(torch.cuda.current_stream(self._device))
+        with self._cupy.cuda.Device(self._device.index), stream:
+            yield
+
+
+def _by_value(argument: Argument) -> np.generic:
+    if isinstance(argument, Tensor):
+        return np.uint64(argument.data_ptr())
+    return np.uint64(0) if argument is None else argument
+
+
+@lru_cache(maxsize=256)
+def _function(kernel: Kernel, device: torch.device) -> Any:  # noqa: ARG001, a function belongs to a device
+    module = _cupy().RawModule(code=kernel.text(), options=OPTIONS)
+    try:
+        function = module.get_function(kernel.entry)
+    except OSError as error:
+        raise _no_cache(error) from None
+    function.max_dynamic_shared_size_bytes = SHARED_LIMIT
+    function.preferred_shared_memory_carveout = CARVEOUT
+    return function
+
+
+def _cupy() -> Any:
+    try:
+        import cupy
+    except ImportError as error:
+        raise UnavailableError(f"features on a CUDA device need CuPy ({error}): pip install 'cumel[gpu]'") from None
+    except OSError as error:  # its import makes the folder
+        raise _no_cache(error) from None
+    return cupy
+
+
+def _no_cache(error: OSError) -> UnavailableError:
+    place = error.filename or "its folder for compiled kernels"
+    return UnavailableError(
+        f"CuPy cannot write {place} ({error.strerror or error}): set CUPY_CACHE_DIR to a folder that can be written"
+    )
