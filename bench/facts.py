@@ -132,7 +132,7 @@ def registers() -> str:
 
 def compiler() -> str:
     """Say whether torch.compile would work here."""
-    from cumel.esc50.compiling import why_eager
+    from cumel.esc50.system.compiling import why_eager
 
     return why_eager(torch.device("cuda", 0)) or "works"
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..kernels import CumelError
-from .files import replacing
 from .recipes import Recipe
+from .system.files import replacing
 
 NAME = "checkpoint.pt"
 FORMAT = 2

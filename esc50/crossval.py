@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from ..kernels import CumelError
 from .checkpoint import NAME, Checkpoint
 from .dataset import Esc50
-from .defaults import defaults
-from .device import describe
 from .evaluate import accuracy, confusion_matrix, per_class
 from .material import Material, prepare
 from .recipes import Recipe
+from .system.defaults import defaults
+from .system.device import describe
 from .train import SCORES, train
 
 

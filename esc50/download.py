@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 
 from ..kernels.errors import CumelError
-from .progress import bar
+from .system.progress import bar
 from .transfer import fetch
 from .unpack import ArchiveError, unpack
 

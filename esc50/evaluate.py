@@ -13,9 +13,9 @@ from ..kernels import CumelError
 from .augment import rolled_views
 from .checkpoint import Checkpoint
 from .dataset import Esc50
-from .defaults import defaults
-from .device import autocast, describe, place
 from .material import Material, prepare
+from .system.defaults import defaults
+from .system.device import autocast, describe, place
 
 
 @torch.no_grad()

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from ..kernels import CumelError, InputError
 from .audio import fit_length, load_all
 from .dataset import FEATURES, Esc50
-from .defaults import defaults
 from .parallel import SOLO, World
-from .progress import track
 from .recipes import Recipe
 from .store import Store
+from .system.defaults import defaults
+from .system.progress import track
 
 BATCH = 32  # clips whose features are computed in one call
 FULL_SCALE = 32768  # of int16

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from ..kernels import PRESETS, CumelError, FeatureConfig
-from .defaults import defaults
 from .models import MODELS
+from .system.defaults import defaults
 
 CHOICES = {
     "kind": ("image", "logmel"),

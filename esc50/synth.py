@@ -11,10 +11,10 @@ import numpy as np
 import soundfile as sf
 
 from ..kernels.errors import CumelError
-from .files import replacing
-from .progress import bar
 from .soundmaker import make_sound
 from .sounds import HIGHEST_HZ, SOUNDS
+from .system.files import replacing
+from .system.progress import bar
 
 VERSION = 1  # of the sounds: the same parameters and version make the same clips
 FOLDS = 5

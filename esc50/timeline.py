@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
 from .plots import ACCENT, INK, literally, save
-from .texts import caption, label
+from .system.texts import caption, label
 
 MOST_TRACKS = 6  # recordings in one picture
 MOST_LABELS = 12  # of each

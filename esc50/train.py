@@ -15,19 +15,19 @@ from torch.nn import functional as F
 
 from ..kernels import CumelError
 from .checkpoint import NAME, Checkpoint, to_continue
-from .compiling import why_eager
 from .dataset import Esc50
-from .defaults import defaults
-from .device import autocast, describe, fast_bf16, place
 from .evaluate import accuracy, probabilities
 from .feed import Feed
-from .files import replacing
 from .material import Material, prepare
 from .models import count_parameters
 from .parallel import SOLO, Replica, World
-from .progress import bar, say
 from .recipes import Recipe
 from .runlog import RunLog
+from .system.compiling import why_eager
+from .system.defaults import defaults
+from .system.device import autocast, describe, fast_bf16, place
+from .system.files import replacing
+from .system.progress import bar, say
 
 SCORES = "scores.npy"  # of the last epoch, [n_test, n_classes]
 UNMIXED = 0.05  # share of the epochs, at the end, that see whole unmixed clips

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from ..kernels.errors import CumelError
-from .progress import bar
+from .system.progress import bar
 
 TIMEOUT_SECONDS = 30.0  # without a byte
 CHUNK_BYTES = 1 << 16

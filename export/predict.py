@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..esc50.audio import fit_length
-from ..esc50.defaults import defaults
+from ..esc50.system.defaults import defaults
 from ..kernels import CumelError, FeatureConfig
 from .listening import Heard, listen
 from .model import Model, load_model

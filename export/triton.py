@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from ..esc50.files import replacing
+from ..esc50.system.files import replacing
 from ..kernels import CumelError
 from .frontend import WAVEFORM
 from .metadata import Metadata

@@ -13,11 +13,11 @@ from cumel.esc50.audio.resampling import resample_on
 from cumel.esc50.extraction import batches as module
 from cumel.esc50.extraction import compute
 from cumel.esc50.extraction.batches import batches, on_device
-from cumel.esc50.extraction.buffers import Buffers
 from cumel.esc50.extraction.compute import begin, take
 from cumel.esc50.extraction.job import KINDS, Job, Result
 from cumel.esc50.extraction.long import Helpers
 from cumel.esc50.store import Keys
+from cumel.esc50.system.buffers import Buffers
 from cumel.kernels import cuda, launcher, log_mel, mel_image
 
 from emulated import Emulated

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch._inductor.exc import InductorError
 
-from cumel.esc50 import compiling, train
-from cumel.esc50.compiling import no_extension, why_eager
+from cumel.esc50 import train
+from cumel.esc50.system import compiling
+from cumel.esc50.system.compiling import no_extension, why_eager
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from cumel.esc50 import gpu
-from cumel.esc50.driver import driver_fault, supported_cuda
 from cumel.esc50.gpu import CLOSE_DB, SMALLEST, check_cupy, check_device, check_driver, no_code, try_kernel
+from cumel.esc50.system.driver import driver_fault, supported_cuda
 from cumel.kernels import UnavailableError, log_mel
 
 from recordings import tone, write

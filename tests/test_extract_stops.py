@@ -24,10 +24,10 @@ from cumel.esc50.extraction import compute
 from cumel.esc50.extraction import extract as module
 from cumel.esc50.extraction.extract import extract
 from cumel.esc50.extraction.job import Job, Result
-from cumel.esc50.extraction.stopping import StoppedError
 from cumel.esc50.store import Store
 from cumel.esc50.store import shards as shards_module
 from cumel.esc50.store.shards import sidecars
+from cumel.esc50.system.stopping import StoppedError
 from cumel.kernels import CumelError
 
 from recordings import TINY, content, thirty, tiny_log_mel

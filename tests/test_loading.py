@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from cumel.esc50.device import choose
 from cumel.esc50.extraction.extract import extract
 from cumel.esc50.extraction.job import KINDS
 from cumel.esc50.store.loading import FeatureDataset, Recording, pad
+from cumel.esc50.system.device import choose
 from cumel.kernels import FeatureConfig
 
 from recordings import TINY, write

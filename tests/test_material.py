@@ -6,10 +6,10 @@ import pytest
 
 from cumel.esc50 import spec_to_image
 from cumel.esc50.dataset import Esc50
-from cumel.esc50.device import choose
 from cumel.esc50.extraction.extract import extract
 from cumel.esc50.material import prepare, stored
 from cumel.esc50.recipes import RECIPES
+from cumel.esc50.system.device import choose
 from cumel.kernels import CumelError, log_mel, mel_image
 
 from recordings import TINY, tiny_recipe, write, write_dataset

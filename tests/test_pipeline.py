@@ -16,8 +16,8 @@ from cumel.esc50.extraction.batches import batches, on_device
 from cumel.esc50.extraction.compute import begin, groups, take
 from cumel.esc50.extraction.extract import extract
 from cumel.esc50.extraction.job import KINDS, Job, Result
-from cumel.esc50.extraction.pipeline import Hold, ahead, ordered
 from cumel.esc50.store import Keys, Store
+from cumel.esc50.system.pipeline import Hold, ahead, ordered
 from cumel.kernels import log_mel
 
 from recordings import TINY, tone, write

@@ -14,10 +14,10 @@ import torch
 
 from cumel.esc50.cli import main
 from cumel.esc50.extraction.extract import extract
-from cumel.esc50.extraction.stopping import StoppedError
 from cumel.esc50.store import Store
 from cumel.esc50.store import shards as shards_module
 from cumel.esc50.store.shards import INDEX
+from cumel.esc50.system.stopping import StoppedError
 from cumel.kernels import CumelError
 
 from recordings import TINY, content, thirty, tiny_log_mel, tone, write
@@ -161,7 +161,7 @@ def interrupt(*_: object) -> None:
 
 
 def test_two_processes_do_not_share_a_store(tmp_path: Path, paths: list[Path]) -> None:
-    code = "import sys, time; from cumel.esc50.extraction.lock import locked; from pathlib import Path\n"
+    code = "import sys, time; from cumel.esc50.system.lock import locked; from pathlib import Path\n"
     code += "with locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code, tmp_path / "out"], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None

@@ -11,11 +11,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from cumel.esc50.extraction.extract import extract
-from cumel.esc50.files import write_all
 from cumel.esc50.store import CONFIG, Keys, Store, key_of
 from cumel.esc50.store import reader as module
 from cumel.esc50.store.loading import FeatureDataset, pad
 from cumel.esc50.store.shards import INDEX
+from cumel.esc50.system.files import write_all
 from cumel.kernels import CumelError, log_mel
 
 from recordings import TINY, tone, write

@@ -9,7 +9,7 @@ import pytest
 from cumel.esc50.cli import show
 from cumel.esc50.page import page, table
 from cumel.esc50.plots import plot_clips, plot_confusion, plot_learning
-from cumel.esc50.texts import LABEL, LONGEST, caption, label
+from cumel.esc50.system.texts import LABEL, LONGEST, caption, label
 from cumel.esc50.timeline import Track, plot_timelines
 from cumel.kernels import log_mel
 

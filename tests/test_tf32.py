@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from cumel.esc50 import device as module
 from cumel.esc50.audio import resampling
-from cumel.esc50.device import choose
+from cumel.esc50.system import device as module
+from cumel.esc50.system.device import choose
 from cumel.kernels import FeatureConfig, LogMel, autograd, log_mel, precision
 from cumel.kernels.precision import exact_products, multiply_exactly
 

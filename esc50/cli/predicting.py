@@ -17,7 +17,7 @@ from ...kernels import CumelError, FeatureConfig
 from ..draw import draw_results
 from ..inputs import STDIN, resolve
 from ..plots import MAX_CLIPS, check_picture
-from ..progress import bar
+from ..system.progress import bar
 from ..timeline import MOST_TRACKS, Track, plot_timelines
 from . import show
 

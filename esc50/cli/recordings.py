@@ -10,7 +10,7 @@ import typer
 
 from ...kernels.config import PRESETS, FeatureConfig
 from ...kernels.errors import CumelError
-from ..cores import CORES
+from ..system.cores import CORES
 from . import show
 from .options import INPUTS_HELP, AsJson, Device, Inputs, Workers, feature_options
 
@@ -41,10 +41,10 @@ def extract(
     """
     import pyarrow as pa
 
-    from ..device import choose
     from ..extraction.extract import extract as here
     from ..extraction.extract import my_share
     from ..inputs import check, resolve
+    from ..system.device import choose
 
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was freed: 250 bytes for each of many names
     if engine not in ("local", "ray"):
@@ -94,9 +94,9 @@ def verify(
     A STORE is a folder that `cumel extract` wrote: everything in it is compared with its checksums. Of recordings, our
     log-mel spectrogram is compared with librosa's in float64.
     """
-    from ..device import choose
     from ..extraction.check import check, holds_store
     from ..inputs import resolve
+    from ..system.device import choose
     from ..verify import verify as run
 
     stores = [given for given in inputs if holds_store(Path(given))]

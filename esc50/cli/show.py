@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..texts import printable
+from ..system.texts import printable
 
 if TYPE_CHECKING:
     from ..listing import Listing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...kernels.errors import CumelError, UnavailableError
-from ..cores import CORES
+from ..system.cores import CORES
 from . import show
 from .options import AsJson, Data, Device, Workers
 
@@ -45,8 +45,8 @@ def train(
     if data is None or out is None:
         raise CumelError(f"--{'data' if data is None else 'out'} is missing: --data names the dataset, --out the run")
     from ..dataset import Esc50
-    from ..device import choose
     from ..parallel import joined, local_device
+    from ..system.device import choose
     from ..train import train as run
 
     chosen = _recipe(recipe, model=model, epochs=epochs, batch_size=batch_size, lr=lr, precision=precision)
@@ -73,10 +73,10 @@ def evaluate(
     """Test a run: accuracy, a table per class, the confusion matrix and an HTML report."""
     from ..checkpoint import Checkpoint
     from ..dataset import Esc50
-    from ..device import choose
     from ..evaluate import evaluate as test
     from ..plots import plot_confusion, plot_learning
     from ..report import write_report
+    from ..system.device import choose
 
     dataset = Esc50.read(data)
     checkpoint = Checkpoint.load(run)
@@ -113,9 +113,9 @@ def cross_validate(
     from ..crossval import cross_validate as run
     from ..crossval import parse_numbers
     from ..dataset import Esc50
-    from ..device import choose
     from ..plots import plot_confusion, plot_learning
     from ..report import write_cross_validation
+    from ..system.device import choose
 
     chosen = _recipe(recipe, model=model, epochs=epochs, precision=precision)
     where = _fitting(chosen, device, choose(device))

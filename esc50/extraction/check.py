@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ...kernels import CumelError
-from ..progress import bar
 from ..store import CONFIG, StoreConfig, is_store
 from ..store.config import RAY_CONFIG
 from ..store.integrity import Findings, examine, examine_index
 from ..store.shards import INDEX, sidecars
 from ..store.takeover import current
+from ..system.progress import bar
 from .partfiles import examine_part_index, examine_parts, parts_of
 
 

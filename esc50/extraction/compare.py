@@ -25,7 +25,7 @@ from ..listing import LINKED, Listing
 from ..naming import Digests, Keys, digest, digests_of, escaped, unescaped
 from ..store.places import BLOCK, EVERY, SCHEMA, Places
 from ..store.rows import Tables, with_places
-from .buffers import give_back_memory
+from ..system.buffers import give_back_memory
 from .known import Known, Numbers
 from .looks import fingerprint, look
 from .moves import Gone

@@ -13,11 +13,11 @@ from ...kernels import CumelError, UnavailableError, cpu
 from ..audio.reading import BLOCK_BYTES, Header, Pcm, read
 from ..listing import Listing, Recording, name_of
 from ..naming import Keys, absolute, escaped
-from .buffers import pinned
+from ..system.buffers import pinned
+from ..system.pipeline import Hold
 from .job import KINDS, PIECE_BYTES, Job, Result
 from .long import Helpers, of_stream
 from .looks import fingerprint, look
-from .pipeline import Hold
 
 WHOLE_BYTES = 64 << 20  # of samples and features; a recording that needs more is taken piece by piece
 GROUP_BYTES, GROUP_FILES = 2 << 20, 64  # of neighbouring files that a thread takes at a time

@@ -17,20 +17,20 @@ import torch
 
 from ...kernels import CumelError, FeatureConfig, UnavailableError
 from ..audio.resampling import resampler_on
-from ..extras import need
-from ..faults import device_fault
 from ..listing import Listing, Recording
 from ..naming import Keys
-from ..progress import bar
+from ..system.buffers import give_back_memory
+from ..system.extras import need
+from ..system.faults import device_fault
+from ..system.lock import locked
+from ..system.pipeline import Hold, ordered
+from ..system.progress import bar
 from .batches import on_device
-from .buffers import give_back_memory
 from .compute import begin, failed, take
 from .extract import HELD_BYTES, config_of
 from .job import Job, Result
-from .lock import locked
 from .long import Helpers
 from .parts import Plan, drop, part_path, plan, write_part, write_part_index
-from .pipeline import Hold, ordered
 from .tally import Tally
 from .tries import Tries
 

@@ -16,25 +16,25 @@ import torch
 
 from ...kernels import CumelError, FeatureConfig, UnavailableError
 from ..audio.resampling import resampler_on
-from ..defaults import defaults
-from ..device import describe
-from ..faults import device_fault
 from ..listing import Listing
-from ..progress import bar
 from ..store import StoreConfig
 from ..store.rows import DROPPED
 from ..store.shards import INDEX, SCHEMA, SHARD_BYTES, ShardWriter, rows_of, sidecars, write_index
 from ..store.takeover import take_over
+from ..system.buffers import give_back_memory, keep_freed_memory
+from ..system.defaults import defaults
+from ..system.device import describe
+from ..system.faults import device_fault
+from ..system.lock import locked
+from ..system.pipeline import ahead, flat, ordered
+from ..system.progress import bar
+from ..system.stopping import Stop, StoppedError, stoppable
 from .batches import on_device
-from .buffers import give_back_memory, keep_freed_memory
 from .compute import failed, groups, take_group
 from .job import KINDS, Job, Result
 from .known import Known
-from .lock import locked
 from .long import Helpers
-from .pipeline import ahead, flat, ordered
 from .resume import Plan, check_place, plan
-from .stopping import Stop, StoppedError, stoppable
 from .tally import Tally
 
 HELD_BYTES = 256 << 20  # of recordings and features on their way, besides one recording

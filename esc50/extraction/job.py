@@ -16,7 +16,7 @@ from ...kernels import CumelError, FeatureConfig, log_mel, mel_image, melspectro
 from ...kernels.cpu import chunk_frames
 from ..audio.reading import Clip, Header
 from ..store.config import n_rows_of
-from .buffers import Buffers
+from ..system.buffers import Buffers
 
 KINDS: dict[str, Callable] = {
     "logmel": log_mel,

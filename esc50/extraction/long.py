@@ -17,7 +17,7 @@ from ...kernels import log_mel
 from ...kernels.cpu import cepstra, stretch
 from ..audio.pieces import spans
 from ..audio.reading import Pcm, stream
-from ..files import write_all
+from ..system.files import write_all
 from .job import KINDS, PIECE_BYTES, Job, Result
 
 OF_MAXIMUM = ("logmel", "mfcc", "image")  # kinds that depend on the loudest frame

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...kernels import CumelError
-from ..files import commit, replacing, unwritable
 from ..listing import RECORDING, Listing
 from ..store import StoreConfig
 from ..store.clips import Clip
@@ -25,11 +24,12 @@ from ..store.rows import DROPPED, IDENTITY, Tables, merged, with_places
 from ..store.seals import CHECKSUM, seal, write_sealed
 from ..store.shards import INDEX
 from ..store.takeover import settle, take_over
+from ..system.files import commit, replacing, unwritable
+from ..system.lock import LOCK
 from .compare import compare
 from .compute import failed
 from .job import Job, Result
 from .known import Known
-from .lock import LOCK
 from .partfiles import DATA, FACTS, INDEX_SCHEMA, facts_of, mend, parts_of
 from .resume import lost, not_both, places_that_fit, refuse_nothing, taken_again
 from .todo import Todo

@@ -16,8 +16,8 @@ from ..store.places import PLACES, Places
 from ..store.rows import IDENTITY
 from ..store.shards import INDEX, Sidecar, read_rows, rows_of, shard_path, sidecars
 from ..store.takeover import current, settle
+from ..system.lock import LOCK
 from .compare import compare
-from .lock import LOCK
 from .todo import Todo
 
 

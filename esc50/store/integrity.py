@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...kernels import CumelError
-from ..files import replacing
 from ..listing import split_root
 from ..naming import unescaped
+from ..system.files import replacing
 from .arrays import REWRITE, damaged, open_shard
 from .config import StoreConfig
 from .places import NO_PLACES, PLACES, Places, keys_of

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...kernels import CumelError
-from ..files import replacing
 from ..naming import DIGEST, Digests, digests_of
+from ..system.files import replacing
 from .arrays import REPAIR
 from .seals import read_sealed, write_sealed
 

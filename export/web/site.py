@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ...esc50.files import commit, unwritable
+from ...esc50.system.files import commit, unwritable
 from ...kernels import CumelError
 from ..frontend import WAVEFORM
 from ..metadata import Metadata

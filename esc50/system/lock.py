@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...kernels import CumelError
-from ..files import unwritable
+from .files import unwritable
 
 LOCK = ".lock"
 

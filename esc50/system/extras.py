@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from ..kernels import UnavailableError
+from ...kernels import UnavailableError
 
 
 def need(module: str, extra: str) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from numpy.typing import NDArray
 
-from ..kernels import CumelError
+from ...kernels import CumelError
 
 IOV_MAX = 1024  # buffers of one call; see writev(2)
 NAME_MAX = 255  # bytes of a file's name, on nearly every disk

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from ..kernels import CumelError, UnavailableError
-from ..kernels.precision import multiply_exactly
+from ...kernels import CumelError, UnavailableError
+from ...kernels.precision import multiply_exactly
 from .progress import say
 
 
