@@ -13,12 +13,12 @@ import numpy as np
 
 from ..esc50.audio import Samples
 from ..esc50.audio.reading import Header, Pcm, begin, beginning
+from ..esc50.audio.sliding import windows
 from ..esc50.recipes import Recipe
 from ..esc50.system.cores import CORES
 from ..esc50.system.pipeline import Hold, ahead, ordered
 from ..kernels import FeatureConfig, InputError
 from ..kernels.filterbank import window
-from .windows import windows
 
 HELD_BYTES = 64 << 20  # of windows on their way to the model
 FLOAT32_MAX = float(np.finfo(np.float32).max)

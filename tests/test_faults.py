@@ -18,7 +18,7 @@ from cumel.esc50.extraction import batches, compute
 from cumel.esc50.extraction.engine_ray import ENDS, RETURNED, _batch, _Extractor
 from cumel.esc50.extraction.extract import extract
 from cumel.esc50.extraction.job import KINDS, Job, Result
-from cumel.esc50.listing import Listing
+from cumel.esc50.inputs.listing import Listing
 from cumel.esc50.store import Store
 from cumel.esc50.system.faults import device_fault
 from cumel.kernels import CumelError, UnavailableError, launcher, plan

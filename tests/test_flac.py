@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from cumel.esc50.audio import load
-from cumel.esc50.audio.flac_frames import crc_16, frame_at
+from cumel.esc50.audio.formats.flac_frames import crc_16, frame_at
 from cumel.esc50.audio.reading import as_float, stream
 from cumel.kernels import InputError
 

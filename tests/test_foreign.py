@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cumel.esc50.audio import load
-from cumel.esc50.audio.ogg import page_checksum
+from cumel.esc50.audio.formats.ogg import page_checksum
 from cumel.kernels import InputError
 
 UNREAD = ", which libsndfile does not read; convert it: ffmpeg -i "

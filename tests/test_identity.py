@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from cumel.esc50.extraction.extract import extract
-from cumel.esc50.inputs import resolve
-from cumel.esc50.naming import absolute, escaped, key_of, unescaped
+from cumel.esc50.inputs.find import resolve
+from cumel.esc50.inputs.naming import absolute, escaped, key_of, unescaped
 from cumel.esc50.store import Store
 from cumel.esc50.store.shards import INDEX, sidecars
 from cumel.kernels import CumelError

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 
 from cumel.esc50.audio import load
-from cumel.esc50.audio.extensions import OF_FORMATS
+from cumel.esc50.audio.formats.extensions import OF_FORMATS
 from cumel.esc50.cli import main
-from cumel.esc50.inputs import check, resolve
+from cumel.esc50.inputs.find import check, resolve
 from cumel.kernels import CumelError
 
 from recordings import touch

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cumel.esc50 import inputs as module
 from cumel.esc50.audio import load
-from cumel.esc50.inputs import resolve
+from cumel.esc50.inputs import find as module
+from cumel.esc50.inputs.find import resolve
 from cumel.kernels import CumelError, InputError
 
 from recordings import touch

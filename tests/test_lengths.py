@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from cumel.esc50.audio import load
-from cumel.esc50.audio.lengths import is_unknown
+from cumel.esc50.audio.formats.lengths import is_unknown
 from cumel.esc50.audio.reading import as_float, stream
 from cumel.esc50.audio.recording import opened
 from cumel.kernels import InputError

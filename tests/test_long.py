@@ -12,7 +12,7 @@ import torch
 
 from cumel.esc50 import audio
 from cumel.esc50.audio import reading, resampling
-from cumel.esc50.audio.pieces import spans
+from cumel.esc50.audio.windows import spans
 from cumel.esc50.extraction import compute, job, long
 from cumel.esc50.extraction.extract import extract
 from cumel.esc50.extraction.job import KINDS

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from cumel.esc50.audio import load, mp3, mpeg
-from cumel.esc50.audio.mp3 import examine
+from cumel.esc50.audio import load
+from cumel.esc50.audio.formats import mp3, mpeg
+from cumel.esc50.audio.formats.mp3 import examine
 
 from mpeg_files import (
     ID3V1,

@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from cumel.esc50.audio import load, resample
-from cumel.esc50.audio.container import check_whole
-from cumel.esc50.audio.mp3 import examine
+from cumel.esc50.audio.formats.integrity import check_whole
+from cumel.esc50.audio.formats.mp3 import examine
 from cumel.esc50.store import Store
 from cumel.kernels import log_mel
 

@@ -11,7 +11,7 @@ import torch
 
 from cumel.esc50.extraction.check import check
 from cumel.esc50.extraction.extract import extract
-from cumel.esc50.inputs import resolve
+from cumel.esc50.inputs.find import resolve
 from cumel.esc50.store import Store
 from cumel.esc50.store.arrays import HEADER_BYTES
 from cumel.esc50.store.places import EVERY, NO_PLACES, PLACES, SCHEMA, Places, keys_of

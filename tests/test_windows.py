@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cumel.export.windows import windows
+from cumel.esc50.audio.sliding import windows
 
 
 def expected(n: int, size: int, hop: int) -> list[tuple[int, int]]:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .extensions import EXTENSIONS
+    from .formats.extensions import EXTENSIONS
     from .recording import Samples, fit_length, load, load_all, resample
 
 __all__ = ["EXTENSIONS", "Samples", "fit_length", "load", "load_all", "resample"]
@@ -14,7 +14,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "EXTENSIONS":
-        from .extensions import EXTENSIONS
+        from .formats.extensions import EXTENSIONS
 
         return EXTENSIONS
     from . import recording

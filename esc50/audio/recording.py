@@ -16,13 +16,13 @@ import soxr
 from numpy.typing import NDArray
 
 from ...kernels import InputError
-from .container import check_regular, check_whole
-from .counted import Forward, open_counted
-from .flac import last_is_cut
-from .foreign import what
-from .mp3 import examine
-from .mpeg import UNRECOGNISED
-from .splice import Spliced
+from .formats.counted import Forward, open_counted
+from .formats.flac import last_is_cut
+from .formats.foreign import what
+from .formats.integrity import check_regular, check_whole
+from .formats.mp3 import examine
+from .formats.mpeg import UNRECOGNISED
+from .formats.splice import Spliced
 
 LOWEST_RATE, HIGHEST_RATE = 500, 2_000_000  # Hz; beyond lie damaged headers
 BAD_FILE, INTERNAL = 7, (24, 29, 39)  # libsndfile's codes; a file that is no MP3 gets BAD_FILE

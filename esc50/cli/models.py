@@ -24,7 +24,7 @@ def export(
 ) -> None:
     """Write a trained network as an ONNX file, once it is proved equal to torch."""
     from ...export.to_onnx import export as write
-    from ..inputs import resolve
+    from ..inputs.find import resolve
 
     clips = resolve(calibration) if calibration else ()
     show.facts(write(run, out, input=input, precision=precision, calibration=clips, triton=triton), as_json)

@@ -15,7 +15,7 @@ from ...export.pcm import HEADERS, Format, hear
 from ...export.predict import BATCHES, Model, Result, Tally, check_call, classify
 from ...kernels import CumelError, FeatureConfig
 from ..draw import draw_results
-from ..inputs import STDIN, resolve
+from ..inputs.find import STDIN, resolve
 from ..plots import MAX_CLIPS, check_picture
 from ..system.progress import bar
 from ..timeline import MOST_TRACKS, Track, plot_timelines

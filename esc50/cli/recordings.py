@@ -43,7 +43,7 @@ def extract(
 
     from ..extraction.extract import extract as here
     from ..extraction.extract import my_share
-    from ..inputs import check, resolve
+    from ..inputs.find import check, resolve
     from ..system.device import choose
 
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was freed: 250 bytes for each of many names
@@ -95,7 +95,7 @@ def verify(
     log-mel spectrogram is compared with librosa's in float64.
     """
     from ..extraction.check import check, holds_store
-    from ..inputs import resolve
+    from ..inputs.find import resolve
     from ..system.device import choose
     from ..verify import verify as run
 
@@ -125,7 +125,7 @@ def plot(
 ) -> None:
     """Draw the waveform and the mel spectrogram of recordings."""
     from ..draw import draw_files
-    from ..inputs import resolve
+    from ..inputs.find import resolve
 
     found = resolve(inputs)
     show.left_out(found)

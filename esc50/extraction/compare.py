@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..listing import LINKED, Listing
-from ..naming import Digests, Keys, digest, digests_of, escaped, unescaped
+from ..inputs.listing import LINKED, Listing
+from ..inputs.naming import Digests, Keys, digest, digests_of, escaped, unescaped
 from ..store.places import BLOCK, EVERY, SCHEMA, Places
 from ..store.rows import Tables, with_places
 from ..system.buffers import give_back_memory

@@ -11,8 +11,8 @@ import torch
 
 from ...kernels import CumelError, UnavailableError, cpu
 from ..audio.reading import BLOCK_BYTES, Header, Pcm, read
-from ..listing import Listing, Recording, name_of
-from ..naming import Keys, absolute, escaped
+from ..inputs.listing import Listing, Recording, name_of
+from ..inputs.naming import Keys, absolute, escaped
 from ..system.buffers import pinned
 from ..system.pipeline import Hold
 from .job import KINDS, PIECE_BYTES, Job, Result

@@ -17,8 +17,8 @@ import torch
 
 from ...kernels import CumelError, FeatureConfig, UnavailableError
 from ..audio.resampling import resampler_on
-from ..listing import Listing, Recording
-from ..naming import Keys
+from ..inputs.listing import Listing, Recording
+from ..inputs.naming import Keys
 from ..system.buffers import give_back_memory
 from ..system.extras import need
 from ..system.faults import device_fault

@@ -16,7 +16,7 @@ import torch
 
 from ...kernels import CumelError, FeatureConfig, UnavailableError
 from ..audio.resampling import resampler_on
-from ..listing import Listing
+from ..inputs.listing import Listing
 from ..store import StoreConfig
 from ..store.rows import DROPPED
 from ..store.shards import INDEX, SCHEMA, SHARD_BYTES, ShardWriter, rows_of, sidecars, write_index

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ...kernels import log_mel
 from ...kernels.cpu import cepstra, stretch
-from ..audio.pieces import spans
 from ..audio.reading import Pcm, stream
+from ..audio.windows import spans
 from ..system.files import write_all
 from .job import KINDS, PIECE_BYTES, Job, Result
 

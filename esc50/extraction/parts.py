@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...kernels import CumelError
-from ..listing import RECORDING, Listing
+from ..inputs.listing import RECORDING, Listing
 from ..store import StoreConfig
 from ..store.clips import Clip
 from ..store.config import RAY_CONFIG as CONFIG

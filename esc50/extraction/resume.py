@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from ...kernels import CumelError
-from ..listing import RECORDING, Listing
+from ..inputs.listing import RECORDING, Listing
 from ..store import CONFIG, StoreConfig, is_store
 from ..store.integrity import examine, fits, restore_sidecars
 from ..store.places import PLACES, Places

@@ -1,6 +1,6 @@
 """Extracted features on disk: shards, the index over them, and what reads and converts them."""
 
-from ..naming import Keys, key_of
+from ..inputs.naming import Keys, key_of
 from .config import CONFIG, StoreConfig, is_store
 from .reader import Store
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...kernels import CumelError
-from ..listing import split_root
-from ..naming import unescaped
+from ..inputs.listing import split_root
+from ..inputs.naming import unescaped
 from ..system.files import replacing
 from .arrays import REWRITE, damaged, open_shard
 from .config import StoreConfig

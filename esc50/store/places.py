@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...kernels import CumelError
-from ..naming import DIGEST, Digests, digests_of
+from ..inputs.naming import DIGEST, Digests, digests_of
 from ..system.files import replacing
 from .arrays import REPAIR
 from .seals import read_sealed, write_sealed

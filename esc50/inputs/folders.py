@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .audio import EXTENSIONS
+from ..audio import EXTENSIONS
 from .listing import UNUSABLE, Builder
 from .naming import absolute
 

@@ -7,7 +7,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from ...kernels import InputError
+from ....kernels import InputError
 from .foreign import in_ogg
 
 CAPTURE = b"OggS"  # begins a page

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...kernels import InputError
+from ....kernels import InputError
 
 UNKNOWN = (0x7F000000, 1 << 31, 1 << 32, 1 << 63, 1 << 64)  # SoX in AIFF; the bounds of signed and unsigned fields
 ROUNDING = 1 << 16  # bytes on either side: headers that are counted in or out, whole blocks

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from ...kernels import InputError
+from ....kernels import InputError
 from . import mpeg
 from .mp3 import Mp3
 

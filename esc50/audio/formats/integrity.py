@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ...kernels import InputError
+from ....kernels import InputError
 from .flac import flac
 from .headers import STATED, au, caf, form, small, voc
 from .mpeg import after_tags

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..esc50.audio import Samples
-from ..esc50.audio.reading import Pcm, as_float
+from . import Samples
+from .reading import Pcm, as_float
 
 
 class Window(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ...kernels import InputError
+from ....kernels import InputError
 from .foreign import convert
 
 BEGINS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # a FLAC file; 34 bytes of STREAMINFO follow

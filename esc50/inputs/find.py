@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..kernels import CumelError
-from .audio import EXTENSIONS
+from ...kernels import CumelError
+from ..audio import EXTENSIONS
 from .folders import HIDDEN, SYSTEM, Search, is_audio, left_out
 from .listing import MISSING, UNUSABLE, Builder, Listing, shown
 from .manifests import MANIFESTS, from_manifest

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from ...kernels import InputError
+from ....kernels import InputError
 from .chunks import CAF, RIFX, check_alone, chunks, goes_on
 from .foreign import convert
 from .lengths import n_audio

@@ -9,7 +9,7 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 import soundfile
 
-from ...kernels import InputError
+from ....kernels import InputError
 from .chunks import RIFF, RIFX, W64, Chunk, Layout, chunks, goes_on
 from .lengths import is_unknown, n_audio
 from .mpeg import UNRECOGNISED

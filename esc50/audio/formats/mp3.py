@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 import soundfile
 
-from ...kernels import InputError
+from ....kernels import InputError
 from . import mpeg
 from .side_info import first_broken
 

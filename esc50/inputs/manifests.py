@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..kernels import CumelError
+from ...kernels import CumelError
 
 COLUMNS = ("path", "file", "filename")  # of a manifest; the first that it has
 

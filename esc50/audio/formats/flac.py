@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ...kernels import InputError
+from ....kernels import InputError
 from .flac_frames import BEGINS, LONGEST_HEADER, Frame, Info, check_sequence, crc_16, frame_at
 from .foreign import convert
 from .mpeg import before_tags

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ...kernels import InputError
+from ....kernels import InputError
 
 MOST_CHUNKS = 1 << 16  # that are looked at; zeros read as millions of empty ones
 LONGEST_FILLING, LONGEST_BEGINNING = 8, 4  # bytes
