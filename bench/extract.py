@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from cumel.esc50.audio.reading import read
-from cumel.esc50.extraction.extract import extract
+from cumel.esc50.datasets.synth.dataset import synthesize
+from cumel.esc50.extraction.local import extract
 from cumel.esc50.store import Store
-from cumel.esc50.synth import synthesize
 from cumel.esc50.system.cores import CORES
 from cumel.esc50.system.device import choose
 from cumel.esc50.verify import MAX_DB, librosa_log_mel

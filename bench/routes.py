@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from cumel.esc50.checkpoint import Checkpoint
-from cumel.esc50.dataset import FEATURES
+from cumel.esc50.datasets.esc50 import FEATURES
 from cumel.esc50.recipes import RECIPES, Recipe
 from cumel.export.model import Model, load_model
 from cumel.export.providers import lacking

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..kernels import CumelError
 from .checkpoint import NAME, Checkpoint
-from .dataset import Esc50
+from .datasets.esc50 import Esc50
 from .evaluate import accuracy, confusion_matrix, per_class
 from .material import Material, prepare
 from .recipes import Recipe

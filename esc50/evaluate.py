@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..kernels import CumelError
 from .augment import rolled_views
 from .checkpoint import Checkpoint
-from .dataset import Esc50
+from .datasets.esc50 import Esc50
 from .material import Material, prepare
 from .system.defaults import defaults
 from .system.device import autocast, describe, place

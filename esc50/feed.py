@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..kernels import CumelError
 from . import augment, waveforms
-from .dataset import FEATURES
+from .datasets.esc50 import FEATURES
 from .material import FULL_SCALE, Material
 from .parallel import World
 from .recipes import Recipe

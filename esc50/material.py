@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..kernels import CumelError, InputError
 from .audio import fit_length, load_all
-from .dataset import FEATURES, Esc50
+from .datasets.esc50 import FEATURES, Esc50
 from .parallel import SOLO, World
 from .recipes import Recipe
 from .store import Store

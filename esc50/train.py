@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..kernels import CumelError
 from .checkpoint import NAME, Checkpoint, to_continue
-from .dataset import Esc50
+from .datasets.esc50 import Esc50
 from .evaluate import accuracy, probabilities
 from .feed import Feed
 from .material import Material, prepare

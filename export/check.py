@@ -14,7 +14,7 @@ from onnxscript.ir.passes.common import ShapeInferencePass
 from torch import nn
 
 from ..esc50.audio import fit_length
-from ..esc50.dataset import FEATURES
+from ..esc50.datasets.esc50 import FEATURES
 from ..esc50.recipes import Recipe
 from ..kernels import CumelError
 from .check_frontend import check_frontend, lengths

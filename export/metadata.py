@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..esc50.audio.recording import HIGHEST_RATE, LOWEST_RATE
-from ..esc50.dataset import FEATURES
+from ..esc50.datasets.esc50 import FEATURES
 from ..esc50.recipes import Recipe
 from ..kernels import CumelError, FeatureConfig
 

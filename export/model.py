@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..esc50.audio import Samples
-from ..esc50.dataset import FEATURES as COMPUTE
+from ..esc50.datasets.esc50 import FEATURES as COMPUTE
 from ..esc50.recipes import Recipe
 from ..esc50.system.defaults import defaults
 from ..kernels import CumelError

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from cumel.esc50.checkpoint import Checkpoint
-from cumel.esc50.dataset import FEATURES
+from cumel.esc50.datasets.esc50 import FEATURES
 from cumel.esc50.recipes import Recipe
 
 from recordings import tiny_checkpoint, tone, write

@@ -13,8 +13,8 @@ import torch
 
 from cumel.esc50.audio import fit_length, load
 from cumel.esc50.checkpoint import Checkpoint
+from cumel.esc50.datasets.synth.synthesizer import make_sound
 from cumel.esc50.recipes import RECIPES, Recipe
-from cumel.esc50.soundmaker import make_sound
 from cumel.export.predict import load_model, predict
 from cumel.export.to_onnx import export
 from cumel.export.web import write_site

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from cumel.esc50.extraction import extract as module
+from cumel.esc50.extraction import local as module
 from cumel.esc50.store import takeover
 from cumel.kernels import FeatureConfig
 

@@ -10,12 +10,12 @@ import torch
 
 from cumel.esc50.audio.reading import Clip, read
 from cumel.esc50.audio.resampling import resample_on
-from cumel.esc50.extraction import batches as module
-from cumel.esc50.extraction import compute
-from cumel.esc50.extraction.batches import batches, on_device
-from cumel.esc50.extraction.compute import begin, take
+from cumel.esc50.extraction import gpu as module
+from cumel.esc50.extraction import short
+from cumel.esc50.extraction.gpu import batches, on_device
 from cumel.esc50.extraction.job import KINDS, Job, Result
 from cumel.esc50.extraction.long import Helpers
+from cumel.esc50.extraction.short import begin, take
 from cumel.esc50.store import Keys
 from cumel.esc50.system.buffers import Buffers
 from cumel.kernels import cuda, launcher, log_mel, mel_image
@@ -126,7 +126,7 @@ def test_a_gpus_recordings_are_decoded_into_pinned_memory(tmp_path: Path, monkey
         given.append(np.empty(n, dtype))
         return given[-1]
 
-    monkeypatch.setattr(compute, "pinned", pinned)
+    monkeypatch.setattr(short, "pinned", pinned)
     path, helpers = write(tmp_path / "a.wav", tone()), Helpers(1, lambda: None)
     job = Job("logmel", "float32", TINY, torch.device("cuda"), tmp_path)
     result = take(begin(path, Keys()), lambda _: None, job, helpers)

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from cumel.esc50.cli import main
-from cumel.esc50.extraction.extract import extract
+from cumel.esc50.extraction.local import extract
 from cumel.esc50.store import Store, StoreConfig, formats
-from cumel.esc50.store.convert import FORMATS, convert
+from cumel.esc50.store.conversion import FORMATS, convert
 from cumel.kernels import CumelError, UnavailableError
 
 from recordings import TINY, write
@@ -175,7 +175,7 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path, to: str, monkeypatch
         raise OSError(28, "No space left on device")
         yield
 
-    monkeypatch.setattr("cumel.esc50.store.convert.clips_of", full)
+    monkeypatch.setattr("cumel.esc50.store.conversion.clips_of", full)
     with pytest.raises(CumelError, match=r"out: cannot be written \(No space left on device\); free some space"):
         convert(store.folder, out, to)
     assert list((tmp_path / "new").iterdir()) == []

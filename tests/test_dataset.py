@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cumel.esc50.dataset import Esc50
+from cumel.esc50.datasets.esc50 import Esc50
 from cumel.kernels import CumelError
 
 from recordings import write_dataset

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cumel.esc50 import transfer
-from cumel.esc50.download import ESC50_SHA256, LICENSE_NOTICE, STAGING, download, is_complete
+from cumel.esc50.datasets import transfer
+from cumel.esc50.datasets.archive import ESC50_SHA256, LICENSE_NOTICE, STAGING, download, is_complete
 from cumel.kernels.errors import CumelError
 
 from archive_server import CLIPS, N_CLIPS, TOP, Exchange, Reply, dataset, flip, pack, serve
@@ -269,7 +269,7 @@ def test_an_archive_that_was_there_before_is_never_removed(root, site, content):
 
 
 def test_the_default_archive_has_a_pinned_checksum(root, site, monkeypatch):
-    monkeypatch.setattr("cumel.esc50.download.ESC50_URL", site.url)
+    monkeypatch.setattr("cumel.esc50.datasets.archive.ESC50_URL", site.url)
     with pytest.raises(CumelError, match=rf"where {ESC50_SHA256} is expected \(if it was packed anew, --sha256 none"):
         fetch(root, site.url)
     fetch(root, site.url, sha256="none")

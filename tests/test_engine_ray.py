@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from cumel.esc50.cli import main
-from cumel.esc50.extraction.engine_ray import extract_on_ray
-from cumel.esc50.extraction.extract import extract
+from cumel.esc50.extraction.local import extract
+from cumel.esc50.extraction.ray.engine import extract_on_ray
 from cumel.esc50.store import Store
 from cumel.kernels import CumelError, UnavailableError
 

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 import torch
 
-from cumel.esc50.extraction.extract import extract, my_share
 from cumel.esc50.extraction.job import KINDS
+from cumel.esc50.extraction.local import extract, my_share
 from cumel.esc50.store import Store, StoreConfig
 from cumel.esc50.store.shards import INDEX
 from cumel.kernels import CumelError

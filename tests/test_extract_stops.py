@@ -20,10 +20,10 @@ import pytest
 import torch
 
 from cumel.esc50.cli import main
-from cumel.esc50.extraction import compute
-from cumel.esc50.extraction import extract as module
-from cumel.esc50.extraction.extract import extract
+from cumel.esc50.extraction import local as module
+from cumel.esc50.extraction import short
 from cumel.esc50.extraction.job import Job, Result
+from cumel.esc50.extraction.local import extract
 from cumel.esc50.store import Store
 from cumel.esc50.store import shards as shards_module
 from cumel.esc50.store.shards import sidecars
@@ -47,7 +47,7 @@ def paths(tmp_path: Path) -> list[Path]:
 def forkserver() -> ForkServerContext:
     """Start processes that have torch already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["cumel.esc50.extraction.extract"])
+    context.set_forkserver_preload(["cumel.esc50.extraction.local"])
     return context
 
 
@@ -142,7 +142,7 @@ def test_a_full_disk_keeps_what_is_complete_however_often_it_fills(
     tmp_path: Path, paths: list[Path], small_disk: Path, long: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if long:  # each recording needs room for a file between its passes as well
-        monkeypatch.setattr(compute, "WHOLE_BYTES", 1000)
+        monkeypatch.setattr(short, "WHOLE_BYTES", 1000)
     out, kept, stops = small_disk / "out", 0, 0
     for kilobytes in itertools.count(12, 4):  # a page more each time, so that it is full at every place
         said = what_stops(paths, out)
@@ -205,7 +205,7 @@ def test_a_full_disk_for_those_who_may_not_mount(
 def test_a_device_without_memory_is_one_line(
     tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, of_samples = tmp_path / "out", compute.of_samples
+    out, of_samples = tmp_path / "out", short.of_samples
 
     def limited(result: Result, y: np.ndarray, job: Job) -> Result:
         if result.path == paths[20]:
@@ -213,7 +213,7 @@ def test_a_device_without_memory_is_one_line(
         return of_samples(result, y, job)
 
     with monkeypatch.context() as patch:
-        patch.setattr(compute, "of_samples", limited)
+        patch.setattr(short, "of_samples", limited)
         with pytest.raises(CumelError, match=r"^cpu: CUDA out of memory. Tried.*GiB.; end what else .*kept") as caught:
             extract(paths, out, TINY, **OPTIONS)
     assert "\n" not in str(caught.value)

@@ -14,10 +14,10 @@ from torch._inductor.exc import InductorError
 from cumel.esc50 import verify
 from cumel.esc50.audio.reading import Clip
 from cumel.esc50.cli import main
-from cumel.esc50.extraction import batches, compute
-from cumel.esc50.extraction.engine_ray import ENDS, RETURNED, _batch, _Extractor
-from cumel.esc50.extraction.extract import extract
+from cumel.esc50.extraction import gpu, short
 from cumel.esc50.extraction.job import KINDS, Job, Result
+from cumel.esc50.extraction.local import extract
+from cumel.esc50.extraction.ray.engine import ENDS, RETURNED, _batch, _Extractor
 from cumel.esc50.inputs.listing import Listing
 from cumel.esc50.store import Store
 from cumel.esc50.system.faults import device_fault
@@ -205,7 +205,7 @@ def test_an_extraction_keeps_what_it_has(name: str, tmp_path: Path, monkeypatch:
     error, code, message = FAULTS[name]
     rng = np.random.default_rng(0)
     paths = [write(tmp_path / "in" / f"{i:02}.wav", rng.normal(0, 0.1, 4000)) for i in range(20)]
-    out, of_samples = tmp_path / "out", compute.of_samples
+    out, of_samples = tmp_path / "out", short.of_samples
 
     def limited(result: Result, y: np.ndarray, job: Job) -> Result:
         if result.path == paths[13]:
@@ -214,7 +214,7 @@ def test_an_extraction_keeps_what_it_has(name: str, tmp_path: Path, monkeypatch:
 
     run = partial(extract, paths, cfg=TINY, device=CPU, quiet=True, shard_bytes=1)
     with monkeypatch.context() as patch:
-        patch.setattr(compute, "of_samples", limited)
+        patch.setattr(short, "of_samples", limited)
         with pytest.raises(CumelError) as caught:
             run(out)
     assert caught.value.exit_code == code
@@ -235,9 +235,9 @@ def test_a_missing_package_is_no_fault_of_a_recording(tmp_path: Path, monkeypatc
     job = Job("mfcc", "float32", TINY, CPU, tmp_path)
     clips = [Result(Path("a.wav"), "/a.wav", 0, 0, clip=Clip(np.ones(3000, np.float32), TINY.sr))]
     with pytest.raises(UnavailableError, match="need CuPy"):
-        list(batches.on_device(clips, job))
+        list(gpu.on_device(clips, job))
     with pytest.raises(UnavailableError, match="need CuPy"):
-        batches._alone(clips[0], job)
+        gpu._alone(clips[0], job)
 
 
 @pytest.mark.parametrize(("name", "number"), [("CuPy's memory", -1), ("a launch", -2)])
@@ -251,7 +251,7 @@ def test_an_actor_answers_with_the_line(
 
     path = write(tmp_path / "a.wav", np.ones(3000))
     (tmp_path / "data").mkdir()
-    monkeypatch.setattr(compute, "of_samples", fail)
+    monkeypatch.setattr(short, "of_samples", fail)
     actor = _Extractor("logmel", "float32", TINY, "cpu", tmp_path, 0, 1)
     answer = actor(_batch(range(1), Listing.of([path])))
     assert answer.schema == RETURNED

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from cumel.esc50.extraction.extract import extract
+from cumel.esc50.extraction.local import extract
 from cumel.esc50.inputs.find import resolve
 from cumel.esc50.inputs.naming import absolute, escaped, key_of, unescaped
 from cumel.esc50.store import Store

@@ -15,13 +15,13 @@ import torch
 
 from cumel.esc50.cli import main
 from cumel.esc50.extraction.check import check
-from cumel.esc50.extraction.extract import extract
+from cumel.esc50.extraction.local import extract
 from cumel.esc50.store import Store, StoreConfig
 from cumel.esc50.store.arrays import HEADER_BYTES, header
-from cumel.esc50.store.convert import convert
-from cumel.esc50.store.loading import FeatureDataset
+from cumel.esc50.store.conversion import convert
 from cumel.esc50.store.seals import read_sealed
 from cumel.esc50.store.shards import INDEX
+from cumel.esc50.store.torch_dataset import FeatureDataset
 from cumel.kernels import CumelError
 
 from recordings import TINY, change, content, thirty, tiny_log_mel, tone, write

@@ -11,9 +11,9 @@ import torch
 
 from cumel.esc50.cli import main
 from cumel.esc50.extraction.check import check
-from cumel.esc50.extraction.engine_ray import _batch, _Extractor
-from cumel.esc50.extraction.extract import config_of
-from cumel.esc50.extraction.parts import plan, write_part_index
+from cumel.esc50.extraction.local import config_of
+from cumel.esc50.extraction.ray.engine import _batch, _Extractor
+from cumel.esc50.extraction.ray.parts import plan, write_part_index
 from cumel.esc50.store.seals import write_sealed
 from cumel.esc50.store.shards import INDEX
 

@@ -9,7 +9,7 @@ import pytest
 from handmade import HZ, LABELS, probabilities, save
 
 from cumel.esc50.audio import fit_length, load, reading
-from cumel.esc50.dataset import FEATURES
+from cumel.esc50.datasets.esc50 import FEATURES
 from cumel.esc50.recipes import Recipe
 from cumel.esc50.system.cores import CORES
 from cumel.export import listening

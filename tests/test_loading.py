@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from cumel.esc50.extraction.extract import extract
 from cumel.esc50.extraction.job import KINDS
-from cumel.esc50.store.loading import FeatureDataset, Recording, pad
+from cumel.esc50.extraction.local import extract
+from cumel.esc50.store.torch_dataset import FeatureDataset, Recording, pad
 from cumel.esc50.system.device import choose
 from cumel.kernels import FeatureConfig
 

@@ -13,9 +13,9 @@ import torch
 from cumel.esc50 import audio
 from cumel.esc50.audio import reading, resampling
 from cumel.esc50.audio.windows import spans
-from cumel.esc50.extraction import compute, job, long
-from cumel.esc50.extraction.extract import extract
+from cumel.esc50.extraction import job, long, short
 from cumel.esc50.extraction.job import KINDS
+from cumel.esc50.extraction.local import extract
 from cumel.esc50.store import Store
 from cumel.kernels import FeatureConfig, stft
 from cumel.kernels.cpu import chunk_frames
@@ -29,7 +29,7 @@ CFG = TINY.replace(n_fft=400, win_length=300, hop_length=100, n_mfcc=13)
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compute, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(short, "WHOLE_BYTES", 1000)
     monkeypatch.setattr(reading, "BLOCK_BYTES", 30_000)
     for module in (job, long):
         monkeypatch.setattr(module, "PIECE_BYTES", 100_000)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cumel.esc50 import spec_to_image
-from cumel.esc50.dataset import Esc50
-from cumel.esc50.extraction.extract import extract
+from cumel.esc50.datasets.esc50 import Esc50
+from cumel.esc50.extraction.local import extract
 from cumel.esc50.material import prepare, stored
 from cumel.esc50.recipes import RECIPES
 from cumel.esc50.system.device import choose

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cumel.esc50.checkpoint import Checkpoint
-from cumel.esc50.dataset import Esc50
+from cumel.esc50.datasets.esc50 import Esc50
 from cumel.esc50.feed import Feed
 from cumel.esc50.material import prepare
 from cumel.esc50.parallel import World, joined

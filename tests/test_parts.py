@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from cumel.esc50.extraction import parts as module
-from cumel.esc50.extraction.engine_ray import _batch, _Extractor
-from cumel.esc50.extraction.extract import config_of, extract
-from cumel.esc50.extraction.parts import FACTS, Plan, part_path, parts_of, plan, write_part_index
-from cumel.esc50.extraction.tries import Tries
+from cumel.esc50.extraction.local import config_of, extract
+from cumel.esc50.extraction.ray import parts as module
+from cumel.esc50.extraction.ray.attempts import Tries
+from cumel.esc50.extraction.ray.engine import _batch, _Extractor
+from cumel.esc50.extraction.ray.parts import FACTS, Plan, part_path, parts_of, plan, write_part_index
 from cumel.esc50.store import Store, StoreConfig
 from cumel.kernels import CumelError
 

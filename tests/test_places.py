@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cumel.esc50.extraction.check import check
-from cumel.esc50.extraction.extract import extract
+from cumel.esc50.extraction.local import extract
 from cumel.esc50.inputs.find import resolve
 from cumel.esc50.store import Store
 from cumel.esc50.store.arrays import HEADER_BYTES

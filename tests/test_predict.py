@@ -8,7 +8,7 @@ import pytest
 from handmade import HZ, LABELS, probabilities, save, save_waveform
 
 from cumel.esc50.audio import fit_length
-from cumel.esc50.dataset import FEATURES
+from cumel.esc50.datasets.esc50 import FEATURES
 from cumel.esc50.recipes import Recipe
 from cumel.export.predict import BATCHES, Model, load_model, predict
 from cumel.export.providers import CUDA

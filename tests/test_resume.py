@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from cumel.esc50.cli import main
-from cumel.esc50.extraction.extract import extract
+from cumel.esc50.extraction.local import extract
 from cumel.esc50.store import Store
 from cumel.esc50.store import shards as shards_module
 from cumel.esc50.store.shards import INDEX

@@ -9,10 +9,10 @@ import pytest
 import soundfile as sf
 from numpy.typing import NDArray
 
-from cumel.esc50 import synth
-from cumel.esc50.soundmaker import PEAK, SETTLED, WITHIN, make_sound
-from cumel.esc50.sounds import HIGHEST_HZ, SOUNDS
-from cumel.esc50.synth import synthesize
+from cumel.esc50.datasets.synth import dataset
+from cumel.esc50.datasets.synth.dataset import synthesize
+from cumel.esc50.datasets.synth.sounds import HIGHEST_HZ, SOUNDS
+from cumel.esc50.datasets.synth.synthesizer import PEAK, SETTLED, WITHIN, make_sound
 from cumel.kernels.errors import CumelError
 
 SECONDS, SR, N_CLIPS = 2.0, 16000, 5  # of the dataset that the tests share
@@ -60,7 +60,7 @@ def test_there_are_50_names() -> None:
 
 def test_parameters_are_kept(made: Path) -> None:
     assert json.loads((made / "meta" / "synth.json").read_text(encoding="utf-8")) == {
-        "version": synth.VERSION,
+        "version": dataset.VERSION,
         "classes": 50,
         "clips_per_class": N_CLIPS,
         "seconds": SECONDS,
@@ -108,7 +108,7 @@ def test_no_clip_is_silent_or_clips(made: Path) -> None:
 
 @pytest.mark.parametrize("name", SOUNDS)
 def test_sounds_are_finite_and_end_below_the_nyquist_frequency_of_the_lowest_rate(name: str) -> None:
-    y = make_sound(name, np.random.default_rng(1), 4000, synth.MIN_SR)
+    y = make_sound(name, np.random.default_rng(1), 4000, dataset.MIN_SR)
     assert y.dtype == np.float32
     assert y.shape == (4000,)
     assert np.isfinite(y).all()
@@ -117,7 +117,7 @@ def test_sounds_are_finite_and_end_below_the_nyquist_frequency_of_the_lowest_rat
             bend = 1.0 if layer.glide is None else max(1.0, layer.glide[1] * (1 + WITHIN))
             octaves = layer.depth + 1.5 * layer.wander  # make_sound bounds a wander at 1.5 times its size
             assert layer.hz[1] * layer.spread * bend * 2**octaves * layer.chords[0][0] <= HIGHEST_HZ
-    assert HIGHEST_HZ < 0.48 * synth.MIN_SR
+    assert HIGHEST_HZ < 0.48 * dataset.MIN_SR
 
 
 def test_spans_are_ordered_and_positive() -> None:
@@ -181,7 +181,7 @@ def test_classes_are_distinct_but_not_trivial(made: Path) -> None:
 
 def test_a_finished_dataset_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = synthesize(tmp_path, **SMALL)
-    monkeypatch.setattr(synth, "make_sound", None)  # a call would fail
+    monkeypatch.setattr(dataset, "make_sound", None)  # a call would fail
     assert synthesize(tmp_path, **SMALL) == root
 
 
@@ -196,7 +196,7 @@ def test_an_interrupted_run_has_no_csv_and_is_made_again(tmp_path: Path, monkeyp
 
     cut = tmp_path / "cut"
     with monkeypatch.context() as patch:
-        patch.setattr(synth, "make_sound", stop)
+        patch.setattr(dataset, "make_sound", stop)
         with pytest.raises(KeyboardInterrupt):
             synthesize(cut, **SMALL)
     assert len(files(cut)) == 6

@@ -12,8 +12,8 @@ import torch
 from takeover_jobs import KILLED, OPTIONS, over
 
 from cumel.esc50.extraction.check import check
-from cumel.esc50.extraction.extract import config_of, extract
-from cumel.esc50.extraction.parts import parts_of, plan, write_part_index
+from cumel.esc50.extraction.local import config_of, extract
+from cumel.esc50.extraction.ray.parts import parts_of, plan, write_part_index
 from cumel.esc50.store import Store, StoreConfig, shards, takeover
 from cumel.kernels import CumelError
 
@@ -23,7 +23,7 @@ from recordings import TINY, content, thirty
 CPU = torch.device("cpu")
 OTHER = TINY.replace(n_mels=12)
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["cumel.esc50.extraction.extract"])
+context.set_forkserver_preload(["cumel.esc50.extraction.local"])
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 
 from cumel import kernels
 from cumel.esc50.checkpoint import Checkpoint
-from cumel.esc50.dataset import Esc50
+from cumel.esc50.datasets.esc50 import Esc50
 from cumel.esc50.train import train
 from cumel.kernels import FeatureConfig, LogMel, cpu, tensors
 

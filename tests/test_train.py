@@ -9,7 +9,7 @@ import torch
 import cumel.esc50.train as training
 from cumel.esc50.checkpoint import NAME, Checkpoint
 from cumel.esc50.crossval import cross_validate, parse_numbers
-from cumel.esc50.dataset import Esc50
+from cumel.esc50.datasets.esc50 import Esc50
 from cumel.esc50.evaluate import accuracy, confusion_matrix, evaluate, per_class
 from cumel.esc50.material import Material, prepare
 from cumel.esc50.recipes import RECIPES, Recipe

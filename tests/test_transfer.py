@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from cumel.esc50 import transfer
+from cumel.esc50.datasets import transfer
 from cumel.kernels.errors import CumelError
 
 from archive_server import Exchange, Reply, serve

@@ -10,8 +10,8 @@ from collections import namedtuple
 
 import pytest
 
-from cumel.esc50 import unpack as module
-from cumel.esc50.unpack import ArchiveError, unpack
+from cumel.esc50.datasets import unpack as module
+from cumel.esc50.datasets.unpack import ArchiveError, unpack
 from cumel.kernels.errors import CumelError
 
 from archive_server import flip, pack

@@ -41,8 +41,8 @@ def extract(
     """
     import pyarrow as pa
 
-    from ..extraction.extract import extract as here
-    from ..extraction.extract import my_share
+    from ..extraction.local import extract as here
+    from ..extraction.local import my_share
     from ..inputs.find import check, resolve
     from ..system.device import choose
 
@@ -58,7 +58,7 @@ def extract(
         show.facts({"files": 0, "note": f"no file falls into share {shard}"}, as_json)
         return
     if engine == "ray":
-        from ..extraction.engine_ray import extract_on_ray
+        from ..extraction.ray.engine import extract_on_ray
 
         run = functools.partial(extract_on_ray, device=device, address=address)
     else:

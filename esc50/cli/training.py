@@ -44,7 +44,7 @@ def train(
         return show.models(_models(), as_json)
     if data is None or out is None:
         raise CumelError(f"--{'data' if data is None else 'out'} is missing: --data names the dataset, --out the run")
-    from ..dataset import Esc50
+    from ..datasets.esc50 import Esc50
     from ..parallel import joined, local_device
     from ..system.device import choose
     from ..train import train as run
@@ -72,7 +72,7 @@ def evaluate(
 ) -> None:
     """Test a run: accuracy, a table per class, the confusion matrix and an HTML report."""
     from ..checkpoint import Checkpoint
-    from ..dataset import Esc50
+    from ..datasets.esc50 import Esc50
     from ..evaluate import evaluate as test
     from ..plots import plot_confusion, plot_learning
     from ..report import write_report
@@ -112,7 +112,7 @@ def cross_validate(
     """Train once per fold and seed, each time testing on that fold; report every fold, means, spreads, the ensemble."""
     from ..crossval import cross_validate as run
     from ..crossval import parse_numbers
-    from ..dataset import Esc50
+    from ..datasets.esc50 import Esc50
     from ..plots import plot_confusion, plot_learning
     from ..report import write_cross_validation
     from ..system.device import choose

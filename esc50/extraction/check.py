@@ -13,7 +13,7 @@ from ..store.integrity import Findings, examine, examine_index
 from ..store.shards import INDEX, sidecars
 from ..store.takeover import current
 from ..system.progress import bar
-from .partfiles import examine_part_index, examine_parts, parts_of
+from .ray.part_files import examine_part_index, examine_parts, parts_of
 
 
 def holds_store(path: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from ..store import StoreConfig
 from ..store.shards import INDEX
 from .job import Result
-from .todo import Todo, copies_noted
+from .resume.todo import Todo, copies_noted
 
 MOST_NAMED = 10_000  # failures, and silent recordings, that a report names; the index has all
 

@@ -29,12 +29,12 @@ from ..system.lock import locked
 from ..system.pipeline import ahead, flat, ordered
 from ..system.progress import bar
 from ..system.stopping import Stop, StoppedError, stoppable
-from .batches import on_device
-from .compute import failed, groups, take_group
+from .gpu import on_device
 from .job import KINDS, Job, Result
-from .known import Known
 from .long import Helpers
-from .resume import Plan, check_place, plan
+from .resume.folder import Plan, check_place, plan
+from .resume.known import Known
+from .short import failed, groups, take_group
 from .tally import Tally
 
 HELD_BYTES = 256 << 20  # of recordings and features on their way, besides one recording

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ...kernels import InputError
-from ..audio import load
-from ..inputs.listing import UNUSABLE, Listing, shown
+from ....kernels import InputError
+from ...audio import load
+from ...inputs.listing import UNUSABLE, Listing, shown
 from .compare import Comparison
 from .copies import copies_in
 

@@ -14,8 +14,8 @@ from ...kernels import CumelError, UnavailableError
 from ...kernels.features import unchecked_image
 from ..audio.reading import Clip
 from ..audio.resampling import resample_clips, resample_on, resampled_length
-from .compute import failed, finished, of_samples
 from .job import KINDS, Job, Result
+from .short import failed, finished, of_samples
 
 BATCH_SECONDS = 600.0  # of audio, were every recording as long as the batch's longest
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from ..store.rows import upgraded
-from ..store.shards import SCHEMA
+from ...store.rows import upgraded
+from ...store.shards import SCHEMA
 from .compare import MOST_NAMED
 
 

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..inputs.naming import digests_of
-from ..store.places import BLOCK, keys_of
-from ..store.rows import DROPPED, Tables, rows_at
-from ..store.shards import SCHEMA as ROW
+from ...inputs.naming import digests_of
+from ...store.places import BLOCK, keys_of
+from ...store.rows import DROPPED, Tables, rows_at
+from ...store.shards import SCHEMA as ROW
 
 SCHEMA_OF_ROWS = pa.schema([ROW.field(name) for name in ("path", "real", "status", "size", "mtime_ns", "fingerprint")])
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ...kernels import CumelError
-from ..store.arrays import REPAIR, REWRITE, damaged, frames_fit
-from ..store.integrity import Findings, key_of_row, nothing, place_of, places_of
-from ..store.places import Places, keys_of
-from ..store.rows import DROPPED, IDENTITY, upgraded
-from ..store.seals import CHECKSUM, FEATURES, read_sealed
-from ..store.shards import INDEX, SCHEMA, read_rows
+from ....kernels import CumelError
+from ...store.arrays import REPAIR, REWRITE, damaged, frames_fit
+from ...store.integrity import Findings, key_of_row, nothing, place_of, places_of
+from ...store.places import Places, keys_of
+from ...store.rows import DROPPED, IDENTITY, upgraded
+from ...store.seals import CHECKSUM, FEATURES, read_sealed
+from ...store.shards import INDEX, SCHEMA, read_rows
 
 DATA = "data"
 FACTS = {field.name: field.type for field in SCHEMA if field.name not in ("shard", "offset")}  # of a recording

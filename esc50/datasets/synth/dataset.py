@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from ..kernels.errors import CumelError
-from .soundmaker import make_sound
+from ....kernels.errors import CumelError
+from ...system.files import replacing
+from ...system.progress import bar
 from .sounds import HIGHEST_HZ, SOUNDS
-from .system.files import replacing
-from .system.progress import bar
+from .synthesizer import make_sound
 
 VERSION = 1  # of the sounds: the same parameters and version make the same clips
 FOLDS = 5

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..kernels import CumelError, log_mel, mel_image
+from ...kernels import CumelError, log_mel, mel_image
 
 COLUMNS = ("filename", "fold", "target", "category")
 FEATURES: dict[str, Callable] = {"image": mel_image, "logmel": log_mel}  # what a network can be trained on

@@ -15,24 +15,24 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import torch
 
-from ...kernels import CumelError, FeatureConfig, UnavailableError
-from ..audio.resampling import resampler_on
-from ..inputs.listing import Listing, Recording
-from ..inputs.naming import Keys
-from ..system.buffers import give_back_memory
-from ..system.extras import need
-from ..system.faults import device_fault
-from ..system.lock import locked
-from ..system.pipeline import Hold, ordered
-from ..system.progress import bar
-from .batches import on_device
-from .compute import begin, failed, take
-from .extract import HELD_BYTES, config_of
-from .job import Job, Result
-from .long import Helpers
+from ....kernels import CumelError, FeatureConfig, UnavailableError
+from ...audio.resampling import resampler_on
+from ...inputs.listing import Listing, Recording
+from ...inputs.naming import Keys
+from ...system.buffers import give_back_memory
+from ...system.extras import need
+from ...system.faults import device_fault
+from ...system.lock import locked
+from ...system.pipeline import Hold, ordered
+from ...system.progress import bar
+from ..gpu import on_device
+from ..job import Job, Result
+from ..local import HELD_BYTES, config_of
+from ..long import Helpers
+from ..short import begin, failed, take
+from ..tally import Tally
+from .attempts import Tries
 from .parts import Plan, drop, part_path, plan, write_part, write_part_index
-from .tally import Tally
-from .tries import Tries
 
 BATCH_FILES = 128  # of a batch, and so of a Parquet file
 SECONDS = 10.0  # for a cluster to answer

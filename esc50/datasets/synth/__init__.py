@@ -1,0 +1,1 @@
+"""A small made dataset in the layout of ESC-50."""
