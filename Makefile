@@ -50,7 +50,7 @@ bench-gpu: install
 	$(BIN)/python bench/everything.py cuda --out $(GPU_OUT)
 
 demo: install
-	$(BIN)/python -m cumel.esc50.demo $(DEMO)
+	$(BIN)/python -m cumel.esc50.cli.demo $(DEMO)
 
 lint: install
 	$(BIN)/ruff check

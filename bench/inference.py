@@ -14,7 +14,7 @@ import torch
 from onnxscript import ir
 from torch import Tensor, nn
 
-from cumel.esc50.recipes import RECIPES, Recipe
+from cumel.esc50.training.recipes import RECIPES, Recipe
 from cumel.esc50.verify import librosa_log_mel
 from cumel.export.check_frontend import signals
 from cumel.export.frontend import prepend, standalone

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cumel.esc50.plots import save
+from cumel.esc50.reports.plots import save
 from cumel.kernels import CumelError
 
 from reporting.cells import latest

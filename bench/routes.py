@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cumel.esc50.checkpoint import Checkpoint
 from cumel.esc50.datasets.esc50 import FEATURES
-from cumel.esc50.recipes import RECIPES, Recipe
+from cumel.esc50.training.checkpoint import Checkpoint
+from cumel.esc50.training.recipes import RECIPES, Recipe
 from cumel.export.model import Model, load_model
 from cumel.export.providers import lacking
 from cumel.export.to_onnx import export

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch.autograd import DeviceType
 
-from cumel.esc50.feed import Feed
-from cumel.esc50.material import Material
-from cumel.esc50.parallel import SOLO, Replica, World, joined, local_device
-from cumel.esc50.recipes import RECIPES, Recipe
 from cumel.esc50.system.device import choose, describe, fast_bf16, place
-from cumel.esc50.train import follow, step
+from cumel.esc50.training.distributed import SOLO, Replica, World, joined, local_device
+from cumel.esc50.training.feed import Feed
+from cumel.esc50.training.loop import follow, step
+from cumel.esc50.training.material import Material
+from cumel.esc50.training.recipes import RECIPES, Recipe
 
 from timing import Times, machine, write_rows
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..esc50.audio import fit_length
 from ..esc50.datasets.esc50 import FEATURES
-from ..esc50.recipes import Recipe
+from ..esc50.training.recipes import Recipe
 from ..kernels import CumelError
 from .check_frontend import check_frontend, lengths
 from .frontend import OPSET, WAVEFORM

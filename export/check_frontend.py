@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnxscript import ir
 
 from ..esc50.audio import fit_length
-from ..esc50.recipes import Recipe
+from ..esc50.training.recipes import Recipe
 from ..kernels import CumelError, FeatureConfig, reference
 from ..kernels.filterbank import mel_matrix
 from .frontend import IR_VERSION, LOG_MEL, WAVEFORM

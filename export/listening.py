@@ -14,9 +14,9 @@ import numpy as np
 from ..esc50.audio import Samples
 from ..esc50.audio.reading import Header, Pcm, begin, beginning
 from ..esc50.audio.sliding import windows
-from ..esc50.recipes import Recipe
 from ..esc50.system.cores import CORES
 from ..esc50.system.pipeline import Hold, ahead, ordered
+from ..esc50.training.recipes import Recipe
 from ..kernels import FeatureConfig, InputError
 from ..kernels.filterbank import window
 

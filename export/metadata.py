@@ -10,7 +10,7 @@ from typing import Any
 
 from ..esc50.audio.recording import HIGHEST_RATE, LOWEST_RATE
 from ..esc50.datasets.esc50 import FEATURES
-from ..esc50.recipes import Recipe
+from ..esc50.training.recipes import Recipe
 from ..kernels import CumelError, FeatureConfig
 
 FORMAT = "cumel 1"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..esc50.audio import Samples
 from ..esc50.datasets.esc50 import FEATURES as COMPUTE
-from ..esc50.recipes import Recipe
 from ..esc50.system.defaults import defaults
+from ..esc50.training.recipes import Recipe
 from ..kernels import CumelError
 from .metadata import Metadata
 from .providers import lacking

@@ -16,7 +16,7 @@ import numpy as np
 from ..esc50.audio import Samples
 from ..esc50.audio.reading import resample_soxr
 from ..esc50.audio.recording import HIGHEST_RATE, LOWEST_RATE, check_numbers, mono
-from ..esc50.recipes import Recipe
+from ..esc50.training.recipes import Recipe
 from ..kernels import CumelError, InputError
 from .listening import Heard, of_stream
 

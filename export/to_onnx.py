@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from onnxscript import ir
 from torch import nn
 
-from ..esc50.checkpoint import Checkpoint
-from ..esc50.recipes import Recipe
 from ..esc50.system.defaults import defaults
 from ..esc50.system.files import replacing
+from ..esc50.training.checkpoint import Checkpoint
+from ..esc50.training.recipes import Recipe
 from ..kernels import CumelError
 from .calibration import calibration_clips
 from .card import card

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cumel.esc50.checkpoint import Checkpoint
 from cumel.esc50.datasets.esc50 import FEATURES
-from cumel.esc50.recipes import Recipe
+from cumel.esc50.training.checkpoint import Checkpoint
+from cumel.esc50.training.recipes import Recipe
 
 from recordings import tiny_checkpoint, tone, write
 

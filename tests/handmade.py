@@ -8,7 +8,7 @@ import onnxscript
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from cumel.esc50.recipes import Recipe
+from cumel.esc50.training.recipes import Recipe
 from cumel.export.frontend import prepend
 from cumel.export.metadata import Metadata
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cumel.esc50 import recipes, train
 from cumel.esc50.cli import main
-from cumel.esc50.models import ResidualCNN
-from cumel.esc50.parallel import joined
-from cumel.esc50.ring import Ring
+from cumel.esc50.training import loop, recipes
+from cumel.esc50.training.distributed import joined
+from cumel.esc50.training.models import ResidualCNN
+from cumel.esc50.training.ring import Ring
 
 from recordings import tiny_recipe
 
@@ -70,15 +70,15 @@ def command(
 ) -> tuple[int, str]:
     """Train by the command line, saving each epoch; process 1 dies at a step. Returns the exit code and last line."""
     recipes.RECIPES["quick"] = tiny_recipe(epochs=epochs, precision="fp32")
-    train.SAVE_SECONDS = 0.0
-    follow = train.follow
+    loop.SAVE_SECONDS = 0.0
+    follow = loop.follow
 
     def fatal(*given: Any) -> None:
         if given[3] == killed_at and os.environ.get("RANK") == "1":
             os.kill(os.getpid(), by)
         follow(*given)
 
-    train.follow = fatal
+    loop.follow = fatal
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         code = main(["train", "--fold", "1", "--device", "cpu", *arguments])

@@ -11,7 +11,9 @@ from typing import Any
 SECONDS = 120.0  # after which a process counts as hung
 _context = multiprocessing.get_context("forkserver")
 # Imported once, not once per process: what DistributedDataParallel and the commands import when they are first used.
-_context.set_forkserver_preload(["cumel.esc50.train", "cumel.esc50.cli", "torch._dynamo", "torch.utils.tensorboard"])
+_context.set_forkserver_preload(
+    ["cumel.esc50.training.loop", "cumel.esc50.cli", "torch._dynamo", "torch.utils.tensorboard"]
+)
 
 
 def _run(

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from cumel.esc50.checkpoint import Checkpoint
-from cumel.esc50.recipes import RECIPES, Recipe
+from cumel.esc50.training.checkpoint import Checkpoint
+from cumel.esc50.training.recipes import RECIPES, Recipe
 from cumel.kernels import FeatureConfig, log_mel
 
 TINY = FeatureConfig(sr=8000, n_fft=256, hop_length=128, n_mels=16)

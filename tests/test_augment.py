@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cumel.esc50 import augment
+from cumel.esc50.training.augment import spectrogram as augment
 
 
 @pytest.fixture

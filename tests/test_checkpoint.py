@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from cumel.esc50.checkpoint import Checkpoint
 from cumel.esc50.cli import main
 from cumel.esc50.datasets.esc50 import Esc50
-from cumel.esc50.train import train
+from cumel.esc50.training.checkpoint import Checkpoint
+from cumel.esc50.training.loop import train
 from cumel.kernels import CumelError
 
 from recordings import tiny_recipe, write_dataset

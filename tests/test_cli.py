@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cumel.esc50.bench import TOPICS
-from cumel.esc50.checkpoint import NAME
 from cumel.esc50.cli import main
-from cumel.esc50.demo import demo
+from cumel.esc50.cli.bench import TOPICS
+from cumel.esc50.cli.demo import demo
 from cumel.esc50.store import Store
+from cumel.esc50.training.checkpoint import NAME
 
 from recordings import tiny_checkpoint, tiny_recipe, tone, write, write_dataset
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch._inductor.exc import InductorError
 
-from cumel.esc50 import train
 from cumel.esc50.system import compiling
 from cumel.esc50.system.compiling import no_extension, why_eager
+from cumel.esc50.training import loop
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -111,9 +111,9 @@ def test_it_is_said_before_anything_is_computed(
         raise KeyboardInterrupt  # here features would be computed
 
     data = type("Data", (), {"labels": (), "fingerprint": "", "split": lambda *_: ([], [])})()
-    monkeypatch.setattr(train, "why_eager", lambda _: reason)
-    monkeypatch.setattr(train, "prepare", prepared)
-    monkeypatch.setattr(train, "to_continue", lambda *_: None)
+    monkeypatch.setattr(loop, "why_eager", lambda _: reason)
+    monkeypatch.setattr(loop, "prepare", prepared)
+    monkeypatch.setattr(loop, "to_continue", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
-        train.train(data, Path("unused"), None, 1, CUDA)  # type: ignore[arg-type]
+        loop.train(data, Path("unused"), None, 1, CUDA)  # type: ignore[arg-type]
     assert capsys.readouterr().err.strip() == said

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from cumel.esc50 import gpu
-from cumel.esc50.gpu import CLOSE_DB, SMALLEST, check_cupy, check_device, check_driver, no_code, try_kernel
+from cumel.esc50.cli import doctor_gpu
+from cumel.esc50.cli.doctor_gpu import CLOSE_DB, SMALLEST, check_cupy, check_device, check_driver, no_code, try_kernel
 from cumel.esc50.system.driver import driver_fault, supported_cuda
 from cumel.kernels import UnavailableError, log_mel
 
@@ -119,15 +119,15 @@ def test_what_the_driver_says(
     assert supported_cuda(lambda _: library) == (version // 1000, version % 1000 // 10)
     assert (driver_fault("13.0", "torch", lambda _: library) is None) == (state == "ok")
     for name in ("driver_fault", "supported_cuda", "starts"):
-        shipped = getattr(gpu, name)
-        monkeypatch.setattr(gpu, name, lambda *given, shipped=shipped: shipped(*given, load=lambda _: library))
+        shipped = getattr(doctor_gpu, name)
+        monkeypatch.setattr(doctor_gpu, name, lambda *given, shipped=shipped: shipped(*given, load=lambda _: library))
     assert check_driver()[1] == state
     assert said in check_driver()[2]
 
 
 def test_no_driver_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "supported_cuda", lambda: None)
-    monkeypatch.setattr(gpu, "driver_fault", lambda *_: gpu.MISSING)
+    monkeypatch.setattr(doctor_gpu, "supported_cuda", lambda: None)
+    monkeypatch.setattr(doctor_gpu, "driver_fault", lambda *_: doctor_gpu.MISSING)
     assert check_driver()[1] == "note"
 
 
@@ -191,7 +191,7 @@ def test_a_gpu_has_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     assert states == {"bad"}
 
 
-def raising(error: Exception) -> gpu.Compute:
+def raising(error: Exception) -> doctor_gpu.Compute:
     def compute(*_: object) -> np.ndarray:
         raise error
 
@@ -211,7 +211,7 @@ def raising(error: Exception) -> gpu.Compute:
         (raising(RuntimeError("what nobody\nhas seen")), "RuntimeError: what nobody has seen"),
     ],
 )
-def test_a_kernel_that_does_not_do_is_bad(compute: gpu.Compute, said: str) -> None:
+def test_a_kernel_that_does_not_do_is_bad(compute: doctor_gpu.Compute, said: str) -> None:
     state, text = try_kernel("cuda:0", compute)
     assert state == "bad"
     assert said in text
@@ -233,7 +233,7 @@ def test_cupy_and_torch_are_of_one_cuda(
     packages: list[str], cuda: str | None, state: str | None, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.metadata.packages_distributions", lambda: {"cupy": packages})
-    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(doctor_gpu.importlib.util, "find_spec", lambda _: object())
     monkeypatch.setattr(torch.version, "cuda", cuda)
     found = check_cupy()
     assert [check[1] for check in found] == ([] if state is None else [state])

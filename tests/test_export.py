@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from cumel.esc50.audio import fit_length, load
-from cumel.esc50.checkpoint import Checkpoint
-from cumel.esc50.recipes import Recipe
+from cumel.esc50.training.checkpoint import Checkpoint
+from cumel.esc50.training.recipes import Recipe
 from cumel.export import to_onnx
 from cumel.export.metadata import Metadata
 from cumel.export.predict import load_model, predict

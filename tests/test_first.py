@@ -62,7 +62,7 @@ for name in {MISSING}:
     assert importlib.util.find_spec(name) is None, name
 for name in {SCRIPTS}:
     importlib.import_module(name)
-import cumel.esc50.audio, cumel.esc50.system.faults, cumel.esc50.gpu, cumel.esc50.system.compiling
+import cumel.esc50.audio, cumel.esc50.system.faults, cumel.esc50.cli.doctor_gpu, cumel.esc50.system.compiling
 print("imported")
 """
     done = python(bare, "-c", code)

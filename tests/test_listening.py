@@ -10,8 +10,8 @@ from handmade import HZ, LABELS, probabilities, save
 
 from cumel.esc50.audio import fit_length, load, reading
 from cumel.esc50.datasets.esc50 import FEATURES
-from cumel.esc50.recipes import Recipe
 from cumel.esc50.system.cores import CORES
+from cumel.esc50.training.recipes import Recipe
 from cumel.export import listening
 from cumel.export.predict import Model, load_model, predict
 

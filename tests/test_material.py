@@ -7,9 +7,9 @@ import pytest
 from cumel.esc50 import spec_to_image
 from cumel.esc50.datasets.esc50 import Esc50
 from cumel.esc50.extraction.local import extract
-from cumel.esc50.material import prepare, stored
-from cumel.esc50.recipes import RECIPES
 from cumel.esc50.system.device import choose
+from cumel.esc50.training.material import prepare, stored
+from cumel.esc50.training.recipes import RECIPES
 from cumel.kernels import CumelError, log_mel, mel_image
 
 from recordings import TINY, tiny_recipe, write, write_dataset

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from handmade import LABELS, metadata, save
 
-from cumel.esc50.recipes import Recipe
+from cumel.esc50.training.recipes import Recipe
 from cumel.export.metadata import Metadata
 from cumel.export.predict import load_model
 from cumel.kernels import CumelError

@@ -17,7 +17,7 @@ from onnx import TensorProto
 from onnxscript import ir
 from onnxscript.ir.passes.common import ShapeInferencePass
 
-from cumel.esc50.recipes import Recipe
+from cumel.esc50.training.recipes import Recipe
 from cumel.export.check import BOUNDS
 from cumel.export.frontend import PREFIX, standalone
 from cumel.export.metadata import Metadata

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from cumel.esc50.checkpoint import Checkpoint
 from cumel.esc50.datasets.esc50 import Esc50
-from cumel.esc50.feed import Feed
-from cumel.esc50.material import prepare
-from cumel.esc50.parallel import World, joined
+from cumel.esc50.training.checkpoint import Checkpoint
+from cumel.esc50.training.distributed import World, joined
+from cumel.esc50.training.feed import Feed
+from cumel.esc50.training.material import prepare
 from cumel.kernels import CumelError
 
 from parallel_jobs import command, gradients, network, unused_and_small_buckets

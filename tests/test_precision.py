@@ -11,8 +11,8 @@ import torch
 from handmade import metadata
 
 from cumel.esc50.audio import fit_length, load
-from cumel.esc50.checkpoint import Checkpoint
-from cumel.esc50.recipes import Recipe
+from cumel.esc50.training.checkpoint import Checkpoint
+from cumel.esc50.training.recipes import Recipe
 from cumel.export import calibration
 from cumel.export.calibration import calibration_clips
 from cumel.export.card import card

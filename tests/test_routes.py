@@ -10,7 +10,7 @@ import pytest
 from handmade import save, save_waveform
 from onnx import helper
 
-from cumel.esc50.recipes import Recipe
+from cumel.esc50.training.recipes import Recipe
 from cumel.export import routes
 from cumel.export.model import load_model
 from cumel.export.providers import CPU

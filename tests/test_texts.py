@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from cumel.esc50.cli import show
-from cumel.esc50.page import page, table
-from cumel.esc50.plots import plot_clips, plot_confusion, plot_learning
+from cumel.esc50.reports.page import page, table
+from cumel.esc50.reports.plots import plot_clips, plot_confusion, plot_learning
+from cumel.esc50.reports.timeline import Track, plot_timelines
 from cumel.esc50.system.texts import LABEL, LONGEST, caption, label
-from cumel.esc50.timeline import Track, plot_timelines
 from cumel.kernels import log_mel
 
 from recordings import TINY, tone

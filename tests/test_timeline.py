@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from cumel.esc50 import timeline
-from cumel.esc50.timeline import FLOOR_DB, MOST_COLUMNS, MOST_LABELS, Track, plot_timelines
+from cumel.esc50.reports import timeline
+from cumel.esc50.reports.timeline import FLOOR_DB, MOST_COLUMNS, MOST_LABELS, Track, plot_timelines
 from cumel.kernels import CumelError
 
 LABELS = tuple(f"class_{i}" for i in range(20))

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-import cumel.esc50.train as training
-from cumel.esc50.checkpoint import NAME, Checkpoint
-from cumel.esc50.crossval import cross_validate, parse_numbers
+import cumel.esc50.training.loop as training
 from cumel.esc50.datasets.esc50 import Esc50
-from cumel.esc50.evaluate import accuracy, confusion_matrix, evaluate, per_class
-from cumel.esc50.material import Material, prepare
-from cumel.esc50.recipes import RECIPES, Recipe
-from cumel.esc50.runlog import LOG, PICTURE, TENSORBOARD
-from cumel.esc50.train import SCORES, train
+from cumel.esc50.training.checkpoint import NAME, Checkpoint
+from cumel.esc50.training.cross_validation import cross_validate, parse_numbers
+from cumel.esc50.training.evaluation import accuracy, confusion_matrix, evaluate, per_class
+from cumel.esc50.training.log import LOG, PICTURE, TENSORBOARD
+from cumel.esc50.training.loop import SCORES, train
+from cumel.esc50.training.material import Material, prepare
+from cumel.esc50.training.recipes import RECIPES, Recipe
 from cumel.kernels import PRESETS, CumelError
 
 from recordings import tiny_checkpoint, tiny_recipe, write_dataset

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from cumel.esc50 import recipes
 from cumel.esc50.cli import main
-from cumel.esc50.models import MODELS, ESC50Model, count_macs, count_parameters
-from cumel.esc50.recipes import RECIPES
+from cumel.esc50.training import recipes
+from cumel.esc50.training.models import MODELS, ESC50Model, count_macs, count_parameters
+from cumel.esc50.training.recipes import RECIPES
 
 from recordings import tiny_recipe, write_dataset
 

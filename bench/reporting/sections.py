@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cumel.esc50.page import page, picture, table
-from cumel.esc50.plots import save
+from cumel.esc50.reports.page import page, picture, table
+from cumel.esc50.reports.plots import save
 
 from reporting.ahead import REASONS, Ahead, ahead, pairs
 from reporting.drawings import drawings

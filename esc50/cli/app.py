@@ -54,7 +54,7 @@ def bench(
     as_json: AsJson = False,
 ) -> None:
     """Measure the project against what one would use instead, in a checkout of it."""
-    from ..bench import run
+    from .bench import run
 
     show.facts(run(topic, arguments or [], quiet=as_json), as_json)
 
@@ -62,7 +62,7 @@ def bench(
 @app.command()
 def doctor(as_json: AsJson = False, require_gpu: Annotated[bool, typer.Option("--require-gpu")] = False) -> None:
     """Say what this machine has, what it lacks, and what to do about it."""
-    from ..doctor import examine
+    from .doctor import examine
 
     report = examine()
     show.diagnosis(report, as_json)

@@ -14,11 +14,11 @@ from ...export.output import STDOUT, format_of, rows_into
 from ...export.pcm import HEADERS, Format, hear
 from ...export.predict import BATCHES, Model, Result, Tally, check_call, classify
 from ...kernels import CumelError, FeatureConfig
-from ..draw import draw_results
 from ..inputs.find import STDIN, resolve
-from ..plots import MAX_CLIPS, check_picture
+from ..reports.clips import draw_results
+from ..reports.plots import MAX_CLIPS, check_picture
+from ..reports.timeline import MOST_TRACKS, Track, plot_timelines
 from ..system.progress import bar
-from ..timeline import MOST_TRACKS, Track, plot_timelines
 from . import show
 
 FEW_FILES = 16  # need no progress bar

@@ -124,8 +124,8 @@ def plot(
     cfg: FeatureConfig,
 ) -> None:
     """Draw the waveform and the mel spectrogram of recordings."""
-    from ..draw import draw_files
     from ..inputs.find import resolve
+    from ..reports.clips import draw_files
 
     found = resolve(inputs)
     show.left_out(found)

@@ -15,7 +15,7 @@ from .options import AsJson, Data, Device, Workers
 if TYPE_CHECKING:
     import torch
 
-    from ..recipes import Recipe
+    from ..training.recipes import Recipe
 
 
 Precision = Annotated[str | None, typer.Option(help="fp32 or bf16, instead of the recipe's.")]
@@ -45,9 +45,9 @@ def train(
     if data is None or out is None:
         raise CumelError(f"--{'data' if data is None else 'out'} is missing: --data names the dataset, --out the run")
     from ..datasets.esc50 import Esc50
-    from ..parallel import joined, local_device
     from ..system.device import choose
-    from ..train import train as run
+    from ..training.distributed import joined, local_device
+    from ..training.loop import train as run
 
     chosen = _recipe(recipe, model=model, epochs=epochs, batch_size=batch_size, lr=lr, precision=precision)
     where = _fitting(chosen, device, choose(local_device(device)))
@@ -71,12 +71,12 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Test a run: accuracy, a table per class, the confusion matrix and an HTML report."""
-    from ..checkpoint import Checkpoint
     from ..datasets.esc50 import Esc50
-    from ..evaluate import evaluate as test
-    from ..plots import plot_confusion, plot_learning
-    from ..report import write_report
+    from ..reports.plots import plot_confusion, plot_learning
+    from ..reports.report import write_report
     from ..system.device import choose
+    from ..training.checkpoint import Checkpoint
+    from ..training.evaluation import evaluate as test
 
     dataset = Esc50.read(data)
     checkpoint = Checkpoint.load(run)
@@ -110,12 +110,12 @@ def cross_validate(
     as_json: AsJson = False,
 ) -> None:
     """Train once per fold and seed, each time testing on that fold; report every fold, means, spreads, the ensemble."""
-    from ..crossval import cross_validate as run
-    from ..crossval import parse_numbers
     from ..datasets.esc50 import Esc50
-    from ..plots import plot_confusion, plot_learning
-    from ..report import write_cross_validation
+    from ..reports.plots import plot_confusion, plot_learning
+    from ..reports.report import write_cross_validation
     from ..system.device import choose
+    from ..training.cross_validation import cross_validate as run
+    from ..training.cross_validation import parse_numbers
 
     chosen = _recipe(recipe, model=model, epochs=epochs, precision=precision)
     where = _fitting(chosen, device, choose(device))
@@ -143,7 +143,7 @@ def cross_validate(
 
 
 def _recipe(name: str, **changes: Any) -> Recipe:
-    from ..recipes import RECIPES
+    from ..training.recipes import RECIPES
 
     if name not in RECIPES:
         raise CumelError(f"--recipe {name}: must be one of {', '.join(RECIPES)}")
@@ -161,14 +161,14 @@ def _fitting(recipe: Recipe, asked: str, device: torch.device) -> torch.device:
 
 
 def _stored(folder: Path | None, dataset: Any, recipe: Recipe) -> Any:
-    from ..material import stored
+    from ..training.material import stored
 
     return None if folder is None else stored(folder, dataset, recipe)
 
 
 def _models() -> list[dict[str, Any]]:
-    from ..models import MODELS, count_macs, count_parameters
-    from ..recipes import RECIPES
+    from ..training.models import MODELS, count_macs, count_parameters
+    from ..training.recipes import RECIPES
 
     rows = []
     for name, model in MODELS.items():

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..kernels import CumelError, InputError
-from .audio import fit_length, load_all
-from .datasets.esc50 import FEATURES, Esc50
-from .parallel import SOLO, World
+from ...kernels import CumelError, InputError
+from ..audio import fit_length, load_all
+from ..datasets.esc50 import FEATURES, Esc50
+from ..store import Store
+from ..system.defaults import defaults
+from ..system.progress import track
+from .distributed import SOLO, World
 from .recipes import Recipe
-from .store import Store
-from .system.defaults import defaults
-from .system.progress import track
 
 BATCH = 32  # clips whose features are computed in one call
 FULL_SCALE = 32768  # of int16

@@ -13,21 +13,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..kernels import CumelError
+from ...kernels import CumelError
+from ..datasets.esc50 import Esc50
+from ..system.compiling import why_eager
+from ..system.defaults import defaults
+from ..system.device import autocast, describe, fast_bf16, place
+from ..system.files import replacing
+from ..system.progress import bar, say
 from .checkpoint import NAME, Checkpoint, to_continue
-from .datasets.esc50 import Esc50
-from .evaluate import accuracy, probabilities
+from .distributed import SOLO, Replica, World
+from .evaluation import accuracy, probabilities
 from .feed import Feed
+from .log import RunLog
 from .material import Material, prepare
 from .models import count_parameters
-from .parallel import SOLO, Replica, World
 from .recipes import Recipe
-from .runlog import RunLog
-from .system.compiling import why_eager
-from .system.defaults import defaults
-from .system.device import autocast, describe, fast_bf16, place
-from .system.files import replacing
-from .system.progress import bar, say
 
 SCORES = "scores.npy"  # of the last epoch, [n_test, n_classes]
 UNMIXED = 0.05  # share of the epochs, at the end, that see whole unmixed clips

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
+from ..system.texts import caption, label
 from .plots import ACCENT, INK, literally, save
-from .system.texts import caption, label
 
 MOST_TRACKS = 6  # recordings in one picture
 MOST_LABELS = 12  # of each

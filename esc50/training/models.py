@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ..kernels import CumelError
+from ...kernels import CumelError
 
 
 def _convolution(n_in: int, n_out: int, size: int = 3, stride: int = 1, *, relu: bool = True) -> nn.Sequential:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..kernels import CumelError
+from ...kernels import CumelError
+from ..system.files import replacing
 from .recipes import Recipe
-from .system.files import replacing
 
 NAME = "checkpoint.pt"
 FORMAT = 2

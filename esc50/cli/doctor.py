@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from .system.cores import CORES
+from ..system.cores import CORES
 
 PACKAGES = (
     "cumel", "torch", "torchaudio", "cupy-cuda13x", "cupy-cuda12x", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy",
@@ -76,6 +76,6 @@ def _sound() -> list[dict[str, str]]:
 
 
 def _gpu() -> list[dict[str, str]]:
-    from .gpu import examine_gpu
+    from .doctor_gpu import examine_gpu
 
     return [_check(*found) for found in examine_gpu()]

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..system.files import replacing
 from .page import page, picture, table
-from .system.files import replacing
 
 
 def write_report(report: dict[str, Any], recipe: dict[str, Any], pictures: dict[str, Path], out: Path) -> Path:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..kernels import CumelError
-from . import augment, waveforms
-from .datasets.esc50 import FEATURES
+from ...kernels import CumelError
+from ..datasets.esc50 import FEATURES
+from .augment import spectrogram, waveform
+from .distributed import World
 from .material import FULL_SCALE, Material
-from .parallel import World
 from .recipes import Recipe
 
 
@@ -75,26 +75,26 @@ class Feed:
 
 def changed_features(x: Tensor, labels: Tensor, recipe: Recipe, mixing: bool) -> tuple[Tensor, Tensor]:
     """Change a batch of log-mel spectrograms; `mixing` also crops, mixes and masks it."""
-    x = augment.crop(x, recipe.crop_frames) if mixing and recipe.crops else augment.roll(x)
-    x = augment.gain(augment.shift_bands(x))
+    x = spectrogram.crop(x, recipe.crop_frames) if mixing and recipe.crops else spectrogram.roll(x)
+    x = spectrogram.gain(spectrogram.shift_bands(x))
     if mixing:
-        x, labels = augment.mix(x, labels)
-        x = augment.mask(x)
+        x, labels = spectrogram.mix(x, labels)
+        x = spectrogram.mask(x)
     return x, labels
 
 
 def changed_samples(y: Tensor, labels: Tensor, recipe: Recipe, mixing: bool) -> tuple[Tensor, Tensor]:
     """Change a batch of int16 samples and compute its features; `mixing` also changes speed, crops, mixes and masks."""
     cfg = recipe.features
-    y = waveforms.gain(waveforms.roll(y.float() / FULL_SCALE))
+    y = waveform.gain(waveform.roll(y.float() / FULL_SCALE))
     if mixing:
-        y = waveforms.speed(y)
+        y = waveform.speed(y)
         if recipe.crops:
             n_samples = (recipe.crop_frames - 1) * cfg.hop_length
-            y = waveforms.pad_crop(y, min(n_samples, y.shape[1]), pad=cfg.sr // 4)
-        y, labels = waveforms.mix(y, labels, cfg.sr)
+            y = waveform.pad_crop(y, min(n_samples, y.shape[1]), pad=cfg.sr // 4)
+        y, labels = waveform.mix(y, labels, cfg.sr)
     x = FEATURES[recipe.kind](y, cfg)[:, None]
     if mixing:
-        x, labels = augment.mix_time(*augment.mix_bands(x, labels, share=0.1), share=0.1)
-        x = augment.mask(x, n_bands=cfg.n_mels // 8)
+        x, labels = spectrogram.mix_time(*spectrogram.mix_bands(x, labels, share=0.1), share=0.1)
+        x = spectrogram.mask(x, n_bands=cfg.n_mels // 8)
     return x, labels

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..kernels import CumelError
-from .augment import rolled_views
+from ...kernels import CumelError
+from ..datasets.esc50 import Esc50
+from ..system.defaults import defaults
+from ..system.device import autocast, describe, place
+from .augment.spectrogram import rolled_views
 from .checkpoint import Checkpoint
-from .datasets.esc50 import Esc50
 from .material import Material, prepare
-from .system.defaults import defaults
-from .system.device import autocast, describe, place
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..kernels import CumelError, UnavailableError
+from ...kernels import CumelError, UnavailableError
 from .ring import Ring
 
 ENGINES = ("ddp", "ring")

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..kernels import CumelError
+from ...kernels import CumelError
+from ..datasets.esc50 import Esc50
+from ..system.defaults import defaults
+from ..system.device import describe
 from .checkpoint import NAME, Checkpoint
-from .datasets.esc50 import Esc50
-from .evaluate import accuracy, confusion_matrix, per_class
+from .evaluation import accuracy, confusion_matrix, per_class
+from .loop import SCORES, train
 from .material import Material, prepare
 from .recipes import Recipe
-from .system.defaults import defaults
-from .system.device import describe
-from .train import SCORES, train
 
 
 @defaults()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .augment import partners
+from .spectrogram import partners
 
 WINDOW = 2048  # samples in which loudness is measured: 46 ms at 44.1 kHz
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..kernels import FeatureConfig, InputError, log_mel
-from .audio import fit_length, load
-from .audio.reading import beginning
+from ...kernels import FeatureConfig, InputError, log_mel
+from ..audio import fit_length, load
+from ..audio.reading import beginning
+from ..training.recipes import Recipe
 from .plots import MAX_CLIPS, plot_clips
-from .recipes import Recipe
 
 
 def draw_files(paths: Sequence[Path], cfg: FeatureConfig, out: Path) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from ..kernels import PRESETS, CumelError, FeatureConfig
+from ...kernels import PRESETS, CumelError, FeatureConfig
+from ..system.defaults import defaults
 from .models import MODELS
-from .system.defaults import defaults
 
 CHOICES = {
     "kind": ("image", "logmel"),

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..kernels import CumelError, FeatureConfig
-from .system.files import replacing
-from .system.texts import caption, label
+from ...kernels import CumelError, FeatureConfig
+from ..system.files import replacing
+from ..system.texts import caption, label
 
 INK, ACCENT = "#1f2933", "#d1495b"
 MAX_CLIPS = 12  # rows of one picture
@@ -69,7 +69,7 @@ def _waveform(axis: Axes, y: NDArray, sr: int) -> None:
 
 
 def _spectrogram(axis: Axes, log_mel: NDArray, cfg: FeatureConfig) -> Any:
-    from ..kernels.filterbank import hz_to_mel
+    from ...kernels.filterbank import hz_to_mel
 
     n_frames = log_mel.shape[1]
     seconds = n_frames * cfg.hop_length / cfg.sr

@@ -1,4 +1,4 @@
-"""The whole pipeline on sounds that it makes itself: ``make demo``, or ``python -m cumel.esc50.demo FOLDER``.
+"""The whole pipeline on sounds that it makes itself: ``make demo``, or ``python -m cumel.esc50.cli.demo FOLDER``.
 
 It does nothing but run the commands that a user would type, and shows each before it runs.
 """
@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from .cli import main
+from . import main
 
 FOLD = 1  # held out: two clips of each class
 EPOCHS = 30

@@ -1,0 +1,1 @@
+"""From features to a trained network, and how good it is."""
