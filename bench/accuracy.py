@@ -73,8 +73,8 @@ def in_onnx(cfg: FeatureConfig) -> Backend:
     import onnxruntime
     from onnxscript import ir
 
-    from cumel.export.frontend import LOG_MEL, WAVEFORM, standalone
-    from cumel.export.routes import FEATURES
+    from cumel.export.graph.frontend import LOG_MEL, WAVEFORM, standalone
+    from cumel.export.runtime.routes import FEATURES
 
     proto = ir.to_proto(standalone(cfg, round(SECONDS * cfg.sr), "image"))
     proto.graph.output.append(onnx.ValueInfoProto(name=LOG_MEL))

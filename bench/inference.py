@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from cumel.esc50.training.recipes import RECIPES, Recipe
 from cumel.esc50.verify import librosa_log_mel
-from cumel.export.check_frontend import signals
-from cumel.export.frontend import prepend, standalone
-from cumel.export.network import Classifier, to_onnx
-from cumel.export.quantize import quantized
+from cumel.export.check.frontend import signals
+from cumel.export.graph.frontend import prepend, standalone
+from cumel.export.graph.network import Classifier, to_onnx
+from cumel.export.graph.quantize import quantized
 from cumel.kernels import PRESETS, FeatureConfig, log_mel
 from cumel.kernels.filterbank import mel_matrix, window
 

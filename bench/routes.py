@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from cumel.esc50.datasets.esc50 import FEATURES
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.recipes import RECIPES, Recipe
-from cumel.export.model import Model, load_model
-from cumel.export.providers import lacking
+from cumel.export.runtime.model import Model, load_model
+from cumel.export.runtime.providers import lacking
 from cumel.export.to_onnx import export
 
 from peers import without_tf32

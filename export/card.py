@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .frontend import WAVEFORM
-from .metadata import Metadata
+from .graph.frontend import WAVEFORM
+from .graph.metadata import Metadata
 
 CARD = """\
 # {name}

@@ -19,14 +19,14 @@ from ..esc50.system.files import replacing
 from ..esc50.training.checkpoint import Checkpoint
 from ..esc50.training.recipes import Recipe
 from ..kernels import CumelError
-from .calibration import calibration_clips
 from .card import card
-from .check import BATCHES, check, features_of
-from .frontend import WAVEFORM, prepend
-from .metadata import INPUTS, PRECISIONS, Metadata
-from .network import Classifier, halved, to_onnx
-from .quantize import quantized
-from .session import onnxruntime
+from .check.model import BATCHES, check, features_of
+from .graph.calibration import calibration_clips
+from .graph.frontend import WAVEFORM, prepend
+from .graph.metadata import INPUTS, PRECISIONS, Metadata
+from .graph.network import Classifier, halved, to_onnx
+from .graph.quantize import quantized
+from .runtime.session import onnxruntime
 from .triton import place_of, write_repository
 
 LABELS = "labels.json"  # for runtimes that cannot read metadata, such as onnxruntime-web

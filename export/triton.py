@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..esc50.system.files import replacing
 from ..kernels import CumelError
-from .frontend import WAVEFORM
-from .metadata import Metadata
-from .network import PROBABILITIES
+from .graph.frontend import WAVEFORM
+from .graph.metadata import Metadata
+from .graph.network import PROBABILITIES
 
 MAX_BATCH = 64  # the largest that an export is checked with
 PREFERRED = (8, 16, 32, 64)

@@ -9,8 +9,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from cumel.esc50.training.recipes import Recipe
-from cumel.export.frontend import prepend
-from cumel.export.metadata import Metadata
+from cumel.export.graph.frontend import prepend
+from cumel.export.graph.metadata import Metadata
 
 LABELS = ("low", "middle", "high", "highest")
 HZ = {"low": 120, "middle": 700, "high": 1600, "highest": 3400}  # a tone of each class, at 8 kHz

@@ -15,7 +15,7 @@ from cumel.esc50.audio import fit_length, load
 from cumel.esc50.datasets.synth.synthesizer import make_sound
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.recipes import RECIPES, Recipe
-from cumel.export.predict import load_model, predict
+from cumel.export.prediction.classify import load_model, predict
 from cumel.export.to_onnx import export
 from cumel.export.web import write_site
 from cumel.export.web.runtime import runtime_files

@@ -7,9 +7,9 @@ import torch
 from handmade import probabilities, save
 from onnx import TensorProto, helper
 
-from cumel.export import binding
-from cumel.export.providers import CUDA, onnxruntime
-from cumel.export.session import Session
+from cumel.export.runtime import io_binding
+from cumel.export.runtime.providers import CUDA, onnxruntime
+from cumel.export.runtime.session import Session
 from cumel.kernels import CumelError
 
 from recordings import tiny_recipe
@@ -34,7 +34,7 @@ def expected(x: np.ndarray) -> np.ndarray:
 
 def test_memory_is_shared_not_copied() -> None:
     for tensor in (torch.zeros(2, 3), torch.arange(6, dtype=torch.float32).reshape(2, 3)):
-        value = binding._value(tensor)
+        value = io_binding._value(tensor)
         assert value.data_ptr() == tensor.data_ptr()
         tensor[1, 2] = 7
         assert value.numpy()[1, 2] == 7
@@ -42,13 +42,13 @@ def test_memory_is_shared_not_copied() -> None:
 
 def test_a_tensor_is_read_where_it_lies(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[int] = []
-    share = binding._value
+    share = io_binding._value
 
     def recording(tensor: torch.Tensor) -> Any:
         given.append(tensor.data_ptr())
         return share(tensor)
 
-    monkeypatch.setattr(binding, "_value", recording)
+    monkeypatch.setattr(io_binding, "_value", recording)
     x = torch.from_numpy(images())
     out = Session(model, "cpu").run(x)
     assert given == [x.data_ptr(), out.data_ptr()]

@@ -9,9 +9,9 @@ from handmade import Quarters, metadata, save
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnxscript import ir
 
-from cumel.export import check as check_module
-from cumel.export.check import BATCHES, BOUNDS, OPSET, Bounds, check
-from cumel.export.frontend import prepend
+from cumel.export.check import model as check_module
+from cumel.export.check.model import BATCHES, BOUNDS, OPSET, Bounds, check
+from cumel.export.graph.frontend import prepend
 from cumel.kernels import CumelError
 
 from exports import clips

@@ -17,9 +17,9 @@ from cumel.esc50.audio import fit_length, load
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.recipes import Recipe
 from cumel.export import to_onnx
-from cumel.export.metadata import Metadata
-from cumel.export.predict import load_model, predict
-from cumel.export.session import CPU, CUDA
+from cumel.export.graph.metadata import Metadata
+from cumel.export.prediction.classify import load_model, predict
+from cumel.export.runtime.session import CPU, CUDA
 from cumel.export.to_onnx import export
 from cumel.kernels import CumelError
 

@@ -33,7 +33,7 @@ ALLOWED = {
     "cumel.esc50": ("cumel.esc50", "cumel.export"),
     "cumel.esc50.training.loop": ("cumel.esc50",),
     "cumel.export": ("cumel.export", "cumel.esc50.cli"),
-    "cupy": ("cumel.kernels", "cumel.export.session"),
+    "cupy": ("cumel.kernels", "cumel.export.runtime.session"),
     "onnx": ("cumel.export",),
     "onnxscript": ("cumel.export",),
     "onnxruntime": ("cumel.export",),

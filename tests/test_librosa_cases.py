@@ -12,7 +12,7 @@ import torch
 from onnxscript import ir
 
 from cumel import kernels as functions
-from cumel.export.frontend import standalone
+from cumel.export.graph.frontend import standalone
 from cumel.kernels import CumelError, FeatureConfig, reference
 from cumel.kernels.filterbank import dct_matrix, mel_matrix
 

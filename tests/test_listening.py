@@ -12,8 +12,8 @@ from cumel.esc50.audio import fit_length, load, reading
 from cumel.esc50.datasets.esc50 import FEATURES
 from cumel.esc50.system.cores import CORES
 from cumel.esc50.training.recipes import Recipe
-from cumel.export import listening
-from cumel.export.predict import Model, load_model, predict
+from cumel.export.prediction import segments
+from cumel.export.prediction.classify import Model, load_model, predict
 
 from recordings import tiny_recipe, tone, write
 
@@ -102,7 +102,7 @@ def test_long_recordings_wait_their_turn(model: Model, tmp_path: Path, monkeypat
     rng = np.random.default_rng(0)
     files = [write(tmp_path / f"{i}.wav", rng.normal(0, 0.1, 40000 + 1000 * i)) for i in range(6)]
     expected = predict(model, files, hop_seconds=0.25)
-    monkeypatch.setattr(listening, "HELD_BYTES", 5 * 4 * 8000)
+    monkeypatch.setattr(segments, "HELD_BYTES", 5 * 4 * 8000)
     assert predict(model, files, hop_seconds=0.25) == expected
     assert expected["files"] == 6
 
@@ -110,8 +110,8 @@ def test_long_recordings_wait_their_turn(model: Model, tmp_path: Path, monkeypat
 def test_recordings_that_wait_for_their_turn_are_not_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     y = np.random.default_rng(0).normal(0, 0.1, 24000)
     paths = [write(tmp_path / f"{i:02}.wav", y) for i in range(40)]
-    monkeypatch.setattr(listening, "HELD_BYTES", 50_000)  # less than the three windows of one
-    heard = listening.listen(paths, tiny_recipe(), 1.0)
+    monkeypatch.setattr(segments, "HELD_BYTES", 50_000)  # less than the three windows of one
+    heard = segments.listen(paths, tiny_recipe(), 1.0)
     count = most = 0
     for one in heard:
         assert one.error is None

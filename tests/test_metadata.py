@@ -6,8 +6,8 @@ import pytest
 from handmade import LABELS, metadata, save
 
 from cumel.esc50.training.recipes import Recipe
-from cumel.export.metadata import Metadata
-from cumel.export.predict import load_model
+from cumel.export.graph.metadata import Metadata
+from cumel.export.prediction.classify import load_model
 from cumel.kernels import CumelError
 
 from recordings import TINY, tiny_recipe

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from onnxscript import ir
 
 from cumel.esc50.audio import fit_length
-from cumel.export import dft
-from cumel.export.check_frontend import check_frontend
-from cumel.export.dft import Dense, Factored, transform
-from cumel.export.frontend import LOG_MEL, standalone
-from cumel.export.routes import FEATURES
+from cumel.export.check.frontend import check_frontend
+from cumel.export.graph import dft
+from cumel.export.graph.dft import Dense, Factored, transform
+from cumel.export.graph.frontend import LOG_MEL, standalone
+from cumel.export.runtime.routes import FEATURES
 from cumel.kernels import PRESETS, CumelError, FeatureConfig
 
 from drawn import any_config

@@ -18,10 +18,10 @@ from onnxscript import ir
 from onnxscript.ir.passes.common import ShapeInferencePass
 
 from cumel.esc50.training.recipes import Recipe
-from cumel.export.check import BOUNDS
-from cumel.export.frontend import PREFIX, standalone
-from cumel.export.metadata import Metadata
-from cumel.export.operators import CUDA_KERNELS, without_cuda_kernel
+from cumel.export.check.model import BOUNDS
+from cumel.export.check.operators import CUDA_KERNELS, without_cuda_kernel
+from cumel.export.graph.frontend import PREFIX, standalone
+from cumel.export.graph.metadata import Metadata
 from cumel.export.to_onnx import export
 
 from exports import LABELS, clips, lively_run, recordings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cumel.export.output import format_of, rows_into
+from cumel.export.prediction.rows import format_of, rows_into
 from cumel.kernels import CumelError
 
 ROW = {

@@ -14,8 +14,8 @@ import pytest
 from handmade import HZ, save
 
 from cumel.esc50.audio import load
-from cumel.export.listening import Heard
-from cumel.export.pcm import Format, hear
+from cumel.export.prediction.raw_stream import Format, hear
+from cumel.export.prediction.segments import Heard
 from cumel.kernels import CumelError
 
 from recordings import tiny_recipe, tone, write

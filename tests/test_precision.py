@@ -13,11 +13,11 @@ from handmade import metadata
 from cumel.esc50.audio import fit_length, load
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.recipes import Recipe
-from cumel.export import calibration
-from cumel.export.calibration import calibration_clips
 from cumel.export.card import card
-from cumel.export.check import BOUNDS
-from cumel.export.network import Classifier, halved
+from cumel.export.check.model import BOUNDS
+from cumel.export.graph import calibration
+from cumel.export.graph.calibration import calibration_clips
+from cumel.export.graph.network import Classifier, halved
 from cumel.export.to_onnx import export
 from cumel.kernels import CumelError
 

@@ -10,8 +10,8 @@ from handmade import HZ, LABELS, probabilities, save, save_waveform
 from cumel.esc50.audio import fit_length
 from cumel.esc50.datasets.esc50 import FEATURES
 from cumel.esc50.training.recipes import Recipe
-from cumel.export.predict import BATCHES, Model, load_model, predict
-from cumel.export.providers import CUDA
+from cumel.export.prediction.classify import BATCHES, Model, load_model, predict
+from cumel.export.runtime.providers import CUDA
 from cumel.kernels import CumelError
 
 from recordings import TINY, tiny_recipe, tone, write

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cumel.export import providers
-from cumel.export.providers import CPU, CUDA, TENSORRT, lacking, settings
+from cumel.export.runtime import providers
+from cumel.export.runtime.providers import CPU, CUDA, TENSORRT, lacking, settings
 
 ALL = [TENSORRT, CUDA, CPU]
 

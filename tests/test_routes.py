@@ -11,11 +11,11 @@ from handmade import save, save_waveform
 from onnx import helper
 
 from cumel.esc50.training.recipes import Recipe
-from cumel.export import routes
-from cumel.export.model import load_model
-from cumel.export.providers import CPU
-from cumel.export.routes import choose, from_features, of_length, read_model
-from cumel.export.session import Session
+from cumel.export.runtime import routes
+from cumel.export.runtime.model import load_model
+from cumel.export.runtime.providers import CPU
+from cumel.export.runtime.routes import choose, from_features, of_length, read_model
+from cumel.export.runtime.session import Session
 from cumel.kernels import CumelError, UnavailableError
 
 from recordings import tiny_recipe

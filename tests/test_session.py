@@ -11,9 +11,9 @@ import torch
 from handmade import save
 from onnx import TensorProto, helper
 
-from cumel.export import session as session_module
-from cumel.export.providers import CPU, CUDA, TENSORRT, onnxruntime
-from cumel.export.session import Session
+from cumel.export.runtime import session as session_module
+from cumel.export.runtime.providers import CPU, CUDA, TENSORRT, onnxruntime
+from cumel.export.runtime.session import Session
 from cumel.kernels import CumelError, UnavailableError
 
 from recordings import tiny_recipe

@@ -5,7 +5,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from google.protobuf.message import Message
 from handmade import metadata, save
 
-from cumel.export.metadata import Metadata
+from cumel.export.graph.metadata import Metadata
 from cumel.export.triton import config, place_of, write_repository
 from cumel.kernels import CumelError
 

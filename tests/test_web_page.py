@@ -7,7 +7,7 @@ import pytest
 
 from cumel.esc50.audio import fit_length, load
 from cumel.esc50.datasets.synth.sounds import SOUNDS
-from cumel.export.session import Session
+from cumel.export.runtime.session import Session
 from cumel.export.to_onnx import export
 from cumel.export.web import write_site
 

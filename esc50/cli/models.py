@@ -59,7 +59,7 @@ def predict(
     cfg: Expectation,
 ) -> None:
     """Classify recordings of any rate, length, channel count and format, or a stream of raw samples."""
-    from ...export.predict import load_model
+    from ...export.prediction.classify import load_model
     from .predicting import Source, Target, run
 
     source = Source.of(inputs, raw=raw, sr=sr, channels=channels, dtype=dtype, hop_seconds=hop_seconds)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...export.listening import Heard, listen
-from ...export.output import STDOUT, format_of, rows_into
-from ...export.pcm import HEADERS, Format, hear
-from ...export.predict import BATCHES, Model, Result, Tally, check_call, classify
+from ...export.prediction.classify import BATCHES, Model, Result, Tally, check_call, classify
+from ...export.prediction.raw_stream import HEADERS, Format, hear
+from ...export.prediction.rows import STDOUT, format_of, rows_into
+from ...export.prediction.segments import Heard, listen
 from ...kernels import CumelError, FeatureConfig
 from ..inputs.find import STDIN, resolve
 from ..reports.clips import draw_results

@@ -13,10 +13,10 @@ from typing import Any
 
 from ...esc50.system.files import commit, unwritable
 from ...kernels import CumelError
-from ..frontend import WAVEFORM
-from ..metadata import Metadata
-from ..model import read_exported
-from ..routes import FEATURES
+from ..graph.frontend import WAVEFORM
+from ..graph.metadata import Metadata
+from ..runtime.model import read_exported
+from ..runtime.routes import FEATURES
 from .runtime import VERSION, runtime_files
 
 HERE = Path(__file__).parent

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..esc50.system.files import unwritable
-from ..kernels import CumelError
+from ...esc50.system.files import unwritable
+from ...kernels import CumelError
 
 FORMATS = ("csv", "jsonl")
 STDOUT = "-"

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxscript import ir
 
-from ..kernels import FeatureConfig
-from ..kernels.cpu import ROUNDED_UP
-from ..kernels.reference import FLAT_DB
+from ...kernels import FeatureConfig
+from ...kernels.cpu import ROUNDED_UP
+from ...kernels.reference import FLAT_DB
+from ..runtime.routes import FEATURES
 from .dft import Dense, Factored, transform
-from .routes import FEATURES
 
 OPSET = 18  # from 22 on ONNX Runtime has no CUDA kernel for MaxPool, and runs it on the CPU without a word
 IR_VERSION = 10  # what torch's exporter writes

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kernels import CumelError
-from ..kernels.arrays import as_tensor, like
+from ...kernels import CumelError
+from ...kernels.arrays import as_tensor, like
 from .providers import onnxruntime
 
 _numbers = count(1)  # of CUDA graphs

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..esc50.audio import Samples
-from ..esc50.audio.reading import Header, Pcm, begin, beginning
-from ..esc50.audio.sliding import windows
-from ..esc50.system.cores import CORES
-from ..esc50.system.pipeline import Hold, ahead, ordered
-from ..esc50.training.recipes import Recipe
-from ..kernels import FeatureConfig, InputError
-from ..kernels.filterbank import window
+from ...esc50.audio import Samples
+from ...esc50.audio.reading import Header, Pcm, begin, beginning
+from ...esc50.audio.sliding import windows
+from ...esc50.system.cores import CORES
+from ...esc50.system.pipeline import Hold, ahead, ordered
+from ...esc50.training.recipes import Recipe
+from ...kernels import FeatureConfig, InputError
+from ...kernels.filterbank import window
 
 HELD_BYTES = 64 << 20  # of windows on their way to the model
 FLOAT32_MAX = float(np.finfo(np.float32).max)

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..esc50.audio import Samples
-from ..esc50.datasets.esc50 import FEATURES as COMPUTE
-from ..esc50.system.defaults import defaults
-from ..esc50.training.recipes import Recipe
-from ..kernels import CumelError
-from .metadata import Metadata
+from ...esc50.audio import Samples
+from ...esc50.datasets.esc50 import FEATURES as COMPUTE
+from ...esc50.system.defaults import defaults
+from ...esc50.training.recipes import Recipe
+from ...kernels import CumelError
+from ..graph.metadata import Metadata
 from .providers import lacking
 from .routes import FEATURES, choose, from_features, of_length, read_model
 from .session import Session

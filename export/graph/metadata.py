@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..esc50.audio.recording import HIGHEST_RATE, LOWEST_RATE
-from ..esc50.datasets.esc50 import FEATURES
-from ..esc50.training.recipes import Recipe
-from ..kernels import CumelError, FeatureConfig
+from ...esc50.audio.recording import HIGHEST_RATE, LOWEST_RATE
+from ...esc50.datasets.esc50 import FEATURES
+from ...esc50.training.recipes import Recipe
+from ...kernels import CumelError, FeatureConfig
 
 FORMAT = "cumel 1"
 INPUTS = ("waveform", "image")

@@ -11,7 +11,7 @@ import torch
 from onnxscript import ir
 from torch import Tensor, nn
 
-from ..kernels import CumelError
+from ...kernels import CumelError
 from .frontend import OPSET
 
 IMAGE, PROBABILITIES = "image", "probabilities"

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..esc50.system.faults import device_fault
-from ..kernels import CumelError, UnavailableError
-from .binding import Bound, run_bound
+from ...esc50.system.faults import device_fault
+from ...kernels import CumelError, UnavailableError
+from .io_binding import Bound, run_bound
 from .providers import CPU, CUDA, ORDER, PROVIDERS, TENSORRT, lacking, onnxruntime, settings
 
 ON_CPU = "assigned to the default CPU EP"  # in ONNX Runtime's refusal

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..esc50.audio import Samples
-from ..esc50.audio.reading import resample_soxr
-from ..esc50.audio.recording import HIGHEST_RATE, LOWEST_RATE, check_numbers, mono
-from ..esc50.training.recipes import Recipe
-from ..kernels import CumelError, InputError
-from .listening import Heard, of_stream
+from ...esc50.audio import Samples
+from ...esc50.audio.reading import resample_soxr
+from ...esc50.audio.recording import HIGHEST_RATE, LOWEST_RATE, check_numbers, mono
+from ...esc50.training.recipes import Recipe
+from ...kernels import CumelError, InputError
+from .segments import Heard, of_stream
 
 NAME = "stdin"
 DTYPES = {"int16": 32768.0, "float32": 1.0}  # little-endian; full scale

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..esc50.audio import fit_length
-from ..esc50.system.defaults import defaults
-from ..kernels import CumelError, FeatureConfig
-from .listening import Heard, listen
-from .model import Model, load_model
+from ...esc50.audio import fit_length
+from ...esc50.system.defaults import defaults
+from ...kernels import CumelError, FeatureConfig
+from ..runtime.model import Model, load_model
+from .segments import Heard, listen
 
 __all__ = ["BATCHES", "Model", "Result", "Tally", "check_call", "classify", "load_model", "predict"]
 

@@ -7,8 +7,8 @@ import io
 from contextlib import redirect_stdout
 from typing import Any
 
-from ..esc50.system.driver import Load, driver_fault
-from ..kernels import UnavailableError
+from ...esc50.system.driver import Load, driver_fault
+from ...kernels import UnavailableError
 
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"

@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import CumelError, FeatureConfig
-from ..kernels.filterbank import mel_matrix, window
+from ...kernels import CumelError, FeatureConfig
+from ...kernels.filterbank import mel_matrix, window
 
 MAX_BYTES = 64 << 20  # of constants; an n_fft of 32768 takes 34 MB at most, and a prime up to 2800 stays below
 

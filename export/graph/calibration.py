@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..esc50.audio import fit_length, load_all
-from ..esc50.system.cores import CORES
-from ..esc50.training.recipes import Recipe
-from ..kernels import CumelError, InputError
+from ...esc50.audio import fit_length, load_all
+from ...esc50.system.cores import CORES
+from ...esc50.training.recipes import Recipe
+from ...kernels import CumelError, InputError
 
 LEAST = 16  # recordings
 MOST = 400  # evenly picked from more; ranges hardly grow beyond

@@ -13,15 +13,15 @@ from onnxscript import ir
 from onnxscript.ir.passes.common import ShapeInferencePass
 from torch import nn
 
-from ..esc50.audio import fit_length
-from ..esc50.datasets.esc50 import FEATURES
-from ..esc50.training.recipes import Recipe
-from ..kernels import CumelError
-from .check_frontend import check_frontend, lengths
-from .frontend import OPSET, WAVEFORM
-from .metadata import Metadata
+from ...esc50.audio import fit_length
+from ...esc50.datasets.esc50 import FEATURES
+from ...esc50.training.recipes import Recipe
+from ...kernels import CumelError
+from ..graph.frontend import OPSET, WAVEFORM
+from ..graph.metadata import Metadata
+from ..runtime.session import Session
+from .frontend import check_frontend, lengths
 from .operators import without_cuda_kernel
-from .session import Session
 
 BATCHES = (1, 2, 7, 64)
 

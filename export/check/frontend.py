@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxscript import ir
 
-from ..esc50.audio import fit_length
-from ..esc50.training.recipes import Recipe
-from ..kernels import CumelError, FeatureConfig, reference
-from ..kernels.filterbank import mel_matrix
-from .frontend import IR_VERSION, LOG_MEL, WAVEFORM
-from .routes import FEATURES
-from .session import onnxruntime
+from ...esc50.audio import fit_length
+from ...esc50.training.recipes import Recipe
+from ...kernels import CumelError, FeatureConfig, reference
+from ...kernels.filterbank import mel_matrix
+from ..graph.frontend import IR_VERSION, LOG_MEL, WAVEFORM
+from ..runtime.routes import FEATURES
+from ..runtime.session import onnxruntime
 
 # Float32 is off by a share of the loudest amplitude: in dB, by the more the deeper a value lies below its filter's
 # ceiling, which is what the filter would read if all its bins were as loud as the clip's loudest one.

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..kernels import CumelError, UnavailableError
+from ...kernels import CumelError, UnavailableError
 
 ROUTES = ("auto", "graph", "kernels")
 FEATURES = "features"  # the value that the front end in the graph hands to the network
