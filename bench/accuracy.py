@@ -172,7 +172,7 @@ def main() -> None:
     write_rows("accuracy", rows, machine(device, [*packages(device), *runtime]))
     print("The worst of each:", *worst(rows), sep="\n  ")
     if broken:
-        raise SystemExit(f"further from librosa than tests/signals.py allows: {'; '.join(broken)}")
+        raise SystemExit(f"further from librosa than tests/support/signals.py allows: {'; '.join(broken)}")
 
 
 if __name__ == "__main__":

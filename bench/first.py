@@ -24,7 +24,7 @@ BUDGET = 540.0  # seconds, of all steps
 LEAST = 5.0  # seconds that a step must have left to begin
 SANITIZERS = ("memcheck", "racecheck", "synccheck")
 ENTRIES = ("frontend", "cut", "features", "finish", "mfcc")  # our kernels: torch's are not ours to judge
-GPU_TESTS = ("tests/test_cuda.py", "tests/test_cuda_graphs.py")
+GPU_TESTS = ("tests/kernels/test_cuda.py", "tests/kernels/test_cuda_graphs.py")
 SHOWN = 15  # lines of a step's output that are repeated at the end when it fails
 
 
@@ -96,7 +96,7 @@ def first(out: Path, backend: str, smoke: tuple[str, ...]) -> Iterator[Step]:
 
 def more(out: Path) -> Iterator[Step]:
     """Yield what needs librosa or soundfile as well."""
-    cases = ("tests/test_librosa_cases.py", "tests/test_resampling.py", "tests/test_features.py")
+    cases = ("tests/kernels/test_librosa_cases.py", "tests/audio/test_resampling.py", "tests/kernels/test_features.py")
     librosa, soundfile = "python:librosa", "python:soundfile"
     yield Step(
         "librosa's cases", 150, pytest(*cases, report=out / "librosa.xml"), ("python:pytest", librosa, soundfile)
@@ -106,7 +106,7 @@ def more(out: Path) -> Iterator[Step]:
     yield Step("scaling", 90, script("scaling", "--device", "cuda"))
     yield Step("train", 150, script("train", "--recipe", "best", "--device", "cuda"), (soundfile,))
     chosen = ("-m", "gpu", "-k", "a_graph or graphed", "-q", "-W", "default")
-    tests = (sys.executable, "-m", "pytest", "tests/test_cuda_graphs.py", *chosen)
+    tests = (sys.executable, "-m", "pytest", "tests/kernels/test_cuda_graphs.py", *chosen)
     yield Step("memcheck of graphs", 60, sanitized("memcheck", *tests), ("compute-sanitizer", "python:pytest"))
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 # The tests are no package that could be installed; after everything else, so that nothing of theirs hides ours.
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from emulated import FEATURES, PLANS, Emulated, kernels, together
-from signals import CONFIGS, KINDS, Oracle, librosa_input, signal
 from simt.emulator import compile_many
+from support.emulation import FEATURES, PLANS, Emulated, kernels, together
+from support.signals import CONFIGS, KINDS, Oracle, librosa_input, signal
 
 __all__ = [
     "CONFIGS",

@@ -15,7 +15,7 @@ if find_spec("hypothesis"):
     settings.load_profile("seeded")
 
 # A bare GPU machine, which has neither this nor hypothesis, runs the tests of the kernels.
-pytest_plugins = ["npm_package", "pages"] if find_spec("soundfile") else []
+pytest_plugins = ["support.npm_package", "support.web_pages"] if find_spec("soundfile") else []
 
 TEST_DATA = "CUMEL_TEST_DATA"  # names a folder that holds ESC-50 recordings in esc50/ and esc50-44k/
 

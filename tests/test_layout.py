@@ -76,7 +76,7 @@ def test_imports_are_seen() -> None:
         within(name, "cumel.kernels")
         for name in imports(MODULES["cumel.esc50.training.loop"], "cumel.esc50.training.loop")
     )
-    assert "librosa" in imports(Path(__file__).with_name("signals.py"), "signals")
+    assert "librosa" in imports(ROOT / "tests" / "support" / "signals.py", "support.signals")
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if within(module, "cumel.kernels")])

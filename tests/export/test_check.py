@@ -1,0 +1,156 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnxscript import ir
+
+from cumel.export.check import model as check_module
+from cumel.export.check.model import BATCHES, BOUNDS, OPSET, Bounds, check
+from cumel.export.graph.frontend import prepend
+from cumel.kernels import CumelError
+
+from support.exported import clips
+from support.onnx_models import Quarters, metadata, save
+from support.recordings import tiny_recipe
+
+RECIPE = tiny_recipe()
+IMAGE = metadata(RECIPE)
+WAVEFORM = replace(IMAGE, input="waveform")
+CLIPS = clips(RECIPE, 16)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return save(tmp_path / "model.onnx", RECIPE)
+
+
+@pytest.fixture
+def waveform_model(tmp_path: Path) -> Path:
+    """The same with the front end in front."""
+    made = ir.load(save(tmp_path / "waveform.onnx", RECIPE))
+    prepend(made.graph, RECIPE.features, RECIPE.n_samples, RECIPE.kind)
+    ir.save(made, tmp_path / "waveform.onnx")
+    return tmp_path / "waveform.onnx"
+
+
+def test_a_faithful_file_passes(model: Path) -> None:
+    report = check(model, IMAGE, Quarters(RECIPE), CLIPS)
+    assert report["opset"] == OPSET == 18
+    assert report["batches"] == list(BATCHES) == [1, 2, 7, 64]
+    assert report["nodes"] == 3
+    assert 0 <= report["max_difference"] < 1e-6 < report["tolerance"] == BOUNDS["fp32"].difference
+    assert (report["clips"], report["same_top"]) == (16, 1)
+
+
+def test_a_faithful_file_that_takes_waveforms_passes(waveform_model: Path) -> None:
+    report = check(waveform_model, WAVEFORM, Quarters(RECIPE), CLIPS)
+    assert report["lengths"] == [1, 2, 3, 128, 2666, 7999, 8001, 480000]
+    assert 0 <= report["max_difference"] < 1e-5
+    assert 0 < report["noise_db"] < report["tonal_db"] < 1e-2
+
+
+def _opset(model: ModelProto) -> None:
+    model.opset_import[0].version = 22
+
+
+def _mod_of_floats(model: ModelProto) -> None:
+    del model.graph.node[-1]
+    model.graph.node.append(helper.make_node("Softmax", ["scores"], ["softmax"]))
+    model.graph.node.append(helper.make_node("Mod", ["softmax", "quarters"], ["probabilities"], fmod=1))
+    model.graph.node[-1].input[1] = "softmax"
+
+
+def _int32(model: ModelProto) -> None:
+    del model.graph.node[-1]
+    cast = helper.make_node("Cast", ["scores"], ["whole"], to=TensorProto.INT32)
+    model.graph.node.extend([cast, helper.make_node("Add", ["whole", "whole"], ["twice"])])
+    model.graph.node.append(helper.make_node("Cast", ["twice"], ["probabilities"], to=TensorProto.FLOAT))
+
+
+def _foreign_domain(model: ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+
+
+def _fixed_batch(model: ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+
+
+def _unlisted_operator(model: ModelProto) -> None:
+    model.graph.node[-1].op_type = "Hardmax"
+
+
+def _missing_node(model: ModelProto) -> None:
+    del model.graph.node[1]
+
+
+def _other_weights(model: ModelProto) -> None:
+    weights = numpy_helper.to_array(model.graph.initializer[1])
+    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(1.05 * weights, "quarters"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (_opset, "operator sets are {'': 22}"),
+        (_foreign_domain, "'com.microsoft': 1"),
+        (_fixed_batch, r"image has the axes \[2, 1, 16, 63\], not \['batch', 1, 16, 63\]"),
+        (_unlisted_operator, r"Hardmax\(FLOAT\): not listed as having a CUDA kernel"),
+        (_mod_of_floats, r"Mod\(FLOAT\): not listed"),
+        (_int32, r"Add\(INT32\), Cast\(INT32\): not listed"),
+        (_missing_node, "invalid ONNX"),
+        (_other_weights, r"batch of 1: a probability is \S+ from torch's, more than 0\.001"),
+    ],
+)
+def test_damage_is_seen(model: Path, damage: Callable[[ModelProto], None], complaint: str) -> None:
+    damaged = onnx.load(model)
+    damage(damaged)
+    onnx.save(damaged, model)
+    with pytest.raises(CumelError, match=complaint):
+        check(model, IMAGE, Quarters(RECIPE), CLIPS)
+
+
+def test_nan_is_no_pass(model: Path) -> None:
+    net = Quarters(RECIPE)
+    torch.nn.init.constant_(net.weights, float("nan"))
+    with pytest.raises(CumelError, match="is nan from torch's"):
+        check(model, IMAGE, net, CLIPS)
+
+
+def test_another_class_on_top_is_refused(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(check_module.BOUNDS, "fp32", Bounds(1.0, 0.0, 1.0))
+    net = Quarters(RECIPE)
+    with torch.no_grad():
+        net.weights.neg_()
+    with pytest.raises(CumelError, match="another class than torch's"):
+        check(model, IMAGE, net, CLIPS)
+
+
+def test_a_fixed_length_is_seen(waveform_model: Path) -> None:
+    damaged = onnx.load(waveform_model)
+    damaged.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 8000
+    onnx.save(damaged, waveform_model)
+    with pytest.raises(CumelError, match=r"waveform has the axes \['batch', 8000\], not \['batch', 'samples'\]"):
+        check(waveform_model, WAVEFORM, Quarters(RECIPE), CLIPS)
+
+
+def test_another_length_of_clips_is_seen(waveform_model: Path) -> None:
+    """The graph cuts at 1 s, where training cut at 0.995 s: as many frames, but others for long recordings."""
+    other = replace(WAVEFORM, recipe=RECIPE.replace(seconds=0.995))
+    assert other.recipe.input_shape == RECIPE.input_shape
+    with pytest.raises(CumelError, match="front end: noise: up to"):
+        check(waveform_model, other, Quarters(RECIPE), CLIPS)
+
+
+def test_eight_bits_may_disagree_seldom(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    eight = replace(IMAGE, precision="int8")
+    net = Quarters(RECIPE)
+    assert check(model, eight, net, CLIPS)["same_top"] == 1
+    with torch.no_grad():
+        net.weights.neg_()
+    monkeypatch.setitem(check_module.BOUNDS, "int8", Bounds(1.0, 0.0, 0.9))
+    with pytest.raises(CumelError, match=r"\S+ % of 16 clips have torch's class on top, 90 % is least"):
+        check(model, eight, net, CLIPS)

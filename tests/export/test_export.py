@@ -1,0 +1,245 @@
+import contextlib
+import errno
+import io
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from cumel.esc50.audio import fit_length, load
+from cumel.esc50.training.checkpoint import Checkpoint
+from cumel.esc50.training.recipes import Recipe
+from cumel.export import to_onnx
+from cumel.export.graph.metadata import Metadata
+from cumel.export.prediction.classify import load_model, predict
+from cumel.export.runtime.session import CPU, CUDA
+from cumel.export.to_onnx import export
+from cumel.kernels import CumelError
+
+from support.exported import LABELS, clips, features, lively_run
+from support.recordings import tiny_recipe, tone, write
+
+# Of a probability, torch against ONNX Runtime on the CPU. A pixel of an image may lie one level off.
+PARITY = {"logmel": 1e-5, "image": 1e-3}  # worst 1.5e-6
+
+
+@dataclass(frozen=True)
+class Exported:
+    run: Path
+    model: Path
+    recipe: Recipe
+    taken: str  # the graph's input
+    net: torch.nn.Module  # ends in probabilities
+    report: dict[str, Any]
+    stdout: str
+
+    def batch(self, n: int) -> np.ndarray:
+        """Return what the graph takes."""
+        y = clips(self.recipe, n)
+        return y if self.taken == "waveform" else features(y, self.recipe)
+
+    def expected(self, n: int) -> np.ndarray:
+        """Return torch's answers."""
+        return probabilities(self.net, features(clips(self.recipe, n), self.recipe))
+
+
+def read(path: Path) -> Metadata:
+    return Metadata.from_props({prop.key: prop.value for prop in onnx.load(path).metadata_props})
+
+
+def probabilities(net: torch.nn.Module, batch: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return net(torch.from_numpy(batch)).numpy()
+
+
+@pytest.fixture(
+    scope="module", params=[(name, taken) for name in ("quick", "document") for taken in ("waveform", "image")], ids=str
+)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    name, taken = request.param
+    recipe = tiny_recipe(name)
+    folder = tmp_path_factory.mktemp(name)
+    run = lively_run(folder / "run", recipe)
+    stdout = io.StringIO()
+    with contextlib.redirect_stdout(stdout):
+        report = export(run, folder / "new" / "folder" / "model.onnx", input=taken)
+    net = torch.nn.Sequential(Checkpoint.load(run).network(), torch.nn.Softmax(dim=1)).eval()
+    return Exported(run, Path(report["model"]), recipe, taken, net, report, stdout.getvalue())
+
+
+@pytest.fixture
+def copied(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Exported:
+    """Let `export` write a copy of the exported file, which takes no time, in place of an export of the run."""
+    monkeypatch.setattr(to_onnx, "_write", lambda *given: shutil.copy(exported.model, given[-1]))
+    return exported
+
+
+@pytest.mark.parametrize("n", [1, 3, 16])
+def test_answers_are_torchs(exported: Exported, n: int) -> None:
+    expected = exported.expected(16)
+    assert set(expected.argmax(axis=1)) == {0, 1, 2}  # else any file would pass
+    session = onnxruntime.InferenceSession(exported.model, providers=["CPUExecutionProvider"])
+    (got,) = session.run(["probabilities"], {exported.taken: exported.batch(16)[:n]})
+    np.testing.assert_allclose(got, expected[:n], rtol=0, atol=PARITY[exported.recipe.kind])
+    np.testing.assert_allclose(got.sum(axis=1), 1, rtol=0, atol=1e-6)
+
+
+def test_the_graph_says_nothing_of_this_machine(exported: Exported) -> None:
+    raw = exported.model.read_bytes()
+    assert b".py" not in raw
+    assert b"site-packages" not in raw
+
+
+def test_metadata_and_labels_round_trip(exported: Exported) -> None:
+    props = {prop.key: prop.value for prop in onnx.load(exported.model).metadata_props}
+    metadata = Metadata.from_props(props)
+    assert metadata.labels == LABELS
+    assert metadata.recipe == exported.recipe
+    assert (metadata.input, metadata.precision, metadata.fold, metadata.epoch, metadata.accuracy) == (
+        exported.taken,
+        "fp32",
+        1,
+        1,
+        0.5,
+    )
+    assert metadata.to_props() == props
+    assert set(metadata.versions) == {"cumel", "torch", "onnx", "onnxruntime"}
+    assert metadata.versions["torch"] == torch.__version__.partition("+")[0]
+    labels = exported.model.with_name("labels.json")
+    assert json.loads(labels.read_text(encoding="utf-8")) == {
+        "labels": list(LABELS),
+        "input": exported.taken,
+        "kind": metadata.recipe.kind,
+        "seconds": metadata.recipe.seconds,
+        "features": metadata.recipe.features.to_dict(),
+        "recipe": metadata.recipe.to_dict(),
+    }
+    assert metadata.normalisation == ({"mean": -40.0, "std": 20.0} if metadata.recipe.kind == "logmel" else {})
+    assert sorted(exported.model.parent.iterdir()) == [labels, exported.model.with_suffix(".md"), exported.model]
+
+
+def test_the_report_says_what_was_measured(exported: Exported) -> None:
+    report = json.loads(json.dumps(exported.report))
+    assert report["opset"] == 18
+    assert report["batches"] == [1, 2, 7, 64]
+    assert 0 <= report["max_difference"] <= PARITY[exported.recipe.kind] <= report["tolerance"]
+    assert report["same_top"] == report["least_same_top"] == 1
+    assert report["bytes"] == exported.model.stat().st_size
+    if exported.taken == "waveform":
+        assert report["input"] == "waveform [batch, samples] float32"
+        assert report["lengths"] == [1, 2, 3, 128, 2666, 7999, 8001, 480000]
+        assert 0 < report["noise_db"] < 1e-4
+        assert 0 < report["tonal_db"] < 1e-2
+    else:
+        assert report["input"] == "image [batch, 1, 16, 63] float32"
+        assert "lengths" not in report
+    assert report["output"] == "probabilities [batch, 3] float32"
+    assert exported.stdout == ""
+
+
+def test_a_prediction_is_torchs_for_the_same_file(exported: Exported, tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{hz}.wav", tone(0.7, 44100, hz), 44100) for hz in (200, 900, 3000)]
+    report = predict(load_model(exported.model), files, top=3)
+    recipe = exported.recipe
+    for path, result in zip(files, report["results"], strict=True):
+        y = fit_length(load(path, recipe.features.sr)[0], recipe.n_samples)
+        answers = probabilities(exported.net, features(y[None], recipe))[0]
+        expected = dict(zip(LABELS, answers, strict=True))
+        assert [row["label"] for row in result["top"]] == sorted(expected, key=lambda name: -expected[name])
+        for row in result["top"]:
+            assert row["probability"] == pytest.approx(expected[row["label"]], abs=PARITY[recipe.kind])
+
+
+def test_an_existing_model_is_replaced_whole(copied: Exported, tmp_path: Path) -> None:
+    out = tmp_path / "model.onnx"
+    out.write_bytes(b"old")
+    export(copied.run, out, input=copied.taken)
+    assert out.read_bytes() == copied.model.read_bytes()
+
+
+def test_another_networks_file_is_refused_and_leaves_nothing(copied: Exported, tmp_path: Path) -> None:
+    other = lively_run(tmp_path / "run", copied.recipe, seed=1)
+    out = tmp_path / "out" / "model.onnx"
+    with pytest.raises(CumelError, match=r"model\.onnx: not written, .* a probability is \S+ from torch's"):
+        export(other, out, input=copied.taken)
+    assert list(out.parent.iterdir()) == []
+    out.write_bytes(b"old")
+    with pytest.raises(CumelError, match="not written"):
+        export(other, out, input=copied.taken)
+    assert [path.name for path in out.parent.iterdir()] == ["model.onnx"]
+    assert out.read_bytes() == b"old"
+
+
+def test_a_full_disk_is_one_clear_error(exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any) -> None:
+        Path(given[-1]).write_bytes(b"half a model")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(to_onnx, "_write", full)
+    with pytest.raises(CumelError, match=r"model\.onnx: cannot be written \(No space left on device\)"):
+        export(exported.run, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "complaint"),
+    [
+        ({"input": "mel"}, "input=mel: must be one of waveform, image"),
+        ({"precision": "fp8"}, "precision=fp8: must be one of fp32, fp16, int8"),
+        ({"precision": "int8"}, "precision=int8: needs recordings to measure its ranges on; .* --calibration"),
+        ({"out": "model.pt"}, r"model\.pt: give the name of a file that ends in \.onnx"),
+        ({"out": "folder.onnx"}, r"folder\.onnx: give the name of a file"),
+        ({"out": "file/model.onnx"}, r"model\.onnx: cannot be written"),
+        ({"run": "nowhere"}, "nowhere.*: no checkpoint there"),
+    ],
+)
+def test_a_wrong_call_is_refused(copied: Exported, tmp_path: Path, option: dict[str, str], complaint: str) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "file").write_text("")
+    given = {"run": copied.run, "out": "model.onnx"} | option
+    with pytest.raises(CumelError, match=complaint):
+        export(tmp_path / given.pop("run"), tmp_path / given.pop("out"), **given)
+
+
+def test_weights_that_need_two_files_are_refused(
+    copied: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(to_onnx, "MAX_BYTES", 1 << 20)
+    with pytest.raises(CumelError, match="MiB of weights, one file holds 1; use a smaller model"):
+        export(copied.run, tmp_path / "model.onnx", input=copied.taken)
+
+
+def test_calibration_without_int8_is_refused(copied: Exported, tmp_path: Path) -> None:
+    with pytest.raises(CumelError, match="precision=fp32: takes no calibration, which int8 does"):
+        export(copied.run, tmp_path / "model.onnx", calibration=[tmp_path])
+
+
+def test_a_model_needs_a_name_or_a_repository(copied: Exported) -> None:
+    with pytest.raises(CumelError, match=r"out: name the \.onnx file to write, or a Triton repository"):
+        export(copied.run)
+
+
+def test_the_labels_of_another_model_in_the_folder_are_kept(copied: Exported, tmp_path: Path) -> None:
+    export(copied.run, tmp_path / "one.onnx", input=copied.taken)
+    export(copied.run, tmp_path / "two.onnx", input=copied.taken)  # the same labels fit both
+    assert {path.name for path in tmp_path.iterdir()} == {"one.onnx", "one.md", "two.onnx", "two.md", "labels.json"}
+    before = (tmp_path / "labels.json").read_bytes()
+    other = lively_run(tmp_path / "run", copied.recipe.replace(name="other"))
+    with pytest.raises(CumelError, match=r"labels\.json: describes another model there \(one\.onnx\)"):
+        export(other, tmp_path / "two.onnx", input=copied.taken)
+    assert (tmp_path / "labels.json").read_bytes() == before
+
+
+@pytest.mark.gpu
+def test_cuda_takes_every_node_and_agrees(exported: Exported) -> None:
+    session = onnxruntime.InferenceSession(exported.model, providers=[(CUDA, {"use_tf32": "0"}), CPU])
+    assert session.get_providers() == [CUDA, CPU]
+    (got,) = session.run(["probabilities"], {exported.taken: exported.batch(16)})
+    np.testing.assert_allclose(got, exported.expected(16), rtol=0, atol=PARITY["image"])

@@ -1,0 +1,115 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cumel.esc50.training.recipes import Recipe
+from cumel.export.graph.metadata import Metadata
+from cumel.export.prediction.classify import load_model
+from cumel.kernels import CumelError
+
+from support.onnx_models import LABELS, metadata, save
+from support.recordings import TINY, tiny_recipe
+
+RECIPE = tiny_recipe().to_dict()
+
+
+@pytest.mark.parametrize("recipe", [tiny_recipe(), tiny_recipe("document", features=TINY.replace(norm="inf"))])
+def test_metadata_round_trips(recipe: Recipe) -> None:
+    for labels in (LABELS, ("naïve 猫", 'a "quoted" one')):
+        before = metadata(recipe, labels)
+        assert Metadata.from_props(before.to_props()) == before
+
+
+def test_readers_that_know_no_recipe_find_what_they_need() -> None:
+    props = metadata(tiny_recipe()).to_props()
+    assert json.loads(props["labels"]) == list(LABELS)
+    assert json.loads(props["features"]) == TINY.to_dict()
+    assert (props["kind"], props["sample_rate"], props["seconds"]) == ("logmel", "8000", "1.0")
+
+
+def changed(**changes: Any) -> str:
+    return json.dumps(RECIPE | changes)
+
+
+def features(**changes: Any) -> str:
+    return json.dumps(RECIPE | {"features": RECIPE["features"] | changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("format", None, "carries no metadata of ours"),
+        ("format", "cumel 9", "has the format 'cumel 9', and this version reads 'cumel 1'"),
+        ("labels", None, "labels is missing"),
+        ("labels", "dog, cat", "labels is not JSON"),
+        ("labels", "[]", "labels is not a list of names"),
+        ("labels", "[1, 2, 3, 4]", "labels is not a list of names"),
+        ("labels", json.dumps(["x"] * 10**5), "labels: 10000 at most"),
+        ("labels", json.dumps(["x" * 10**5, "b", "c", "d"]), "of 200 characters at most"),
+        ("labels", "9" * 5000, "labels is not JSON"),
+        ("labels", '["dog", "cat"]', "the graph has"),
+        ("recipe", None, "recipe is missing"),
+        ("recipe", "null", "recipe or features are malformed"),
+        ("recipe", "{}", "recipe or features are malformed"),
+        ("recipe", changed(more=1), "'more'"),
+        ("recipe", changed(kind="waveform"), "kind='waveform': must be one of image, logmel"),
+        ("recipe", changed(seconds="long"), "malformed"),
+        ("recipe", changed(seconds=float("inf")), "recipe is not JSON .Infinity is no number"),
+        ("recipe", changed(seconds=float("nan")), "recipe is not JSON .NaN is no number"),
+        ("recipe", changed(seconds=-1.0), r"seconds=-1\.0: must be above 0"),
+        ("recipe", changed(seconds=1e7), r"seconds=10000000\.0: must be at most 3600"),
+        ("recipe", changed(seconds=10**400), "malformed"),
+        ("recipe", features(sr=1), "sr=1: must be 500 to 2000000 Hz"),
+        ("recipe", features(sr=-44100), "sr=-44100: must be"),
+        ("recipe", features(n_fft=0), "n_fft=0: must be"),
+        ("recipe", features(n_fft=2**40), "n_fft=1099511627776: must be at most"),
+        ("recipe", features(hop_length=1, n_fft=2**15), "would take gigabytes"),
+        ("recipe", features(n_fft=2**22, n_mels=2**10), "would take gigabytes"),
+        ("recipe", changed(seconds=3600.0, features=TINY.replace(n_mels=1024).to_dict()), "would take gigabytes"),
+        ("kind", "x" * 10**5, "kind=x{200}, not logmel"),
+        ("recipe", features(window="x" * 10**5), r"malformed .window='x+\.\.\.: must be one of"),
+        ("recipe", features(fmin="low"), "fmin='low'"),
+        ("recipe", "[" * 10**5, "recipe is not JSON"),
+        ("recipe", json.dumps(RECIPE)[:-1], "recipe is not JSON"),
+        ("recipe", " " * 2**21 + "{}", "recipe is 2097154 characters long, 1048576 at most"),
+        ("recipe", changed(seconds=1e-9), "too short for one frame"),
+        ("recipe", changed(seconds=2.0), "the graph has"),
+        ("recipe", changed(features=TINY.replace(n_fft=512).to_dict()), "contradict .*n_fft=256, not 512"),
+        ("recipe", changed(features=[1]), "expected an object"),
+        ("features", None, "features is missing"),
+        ("features", "{", "not JSON"),
+        ("features", '{"n_fft": -1}', "n_fft=-1"),
+        ("features", TINY.replace(fmin=50.0).to_json(), r"contradict .*fmin=50\.0, not 0\.0"),
+        ("input", None, "input is missing"),
+        ("input", "waveform", "the graph has"),
+        ("input", "x" * 10**5, "input is 'x{200}', not one of waveform, image"),
+        ("precision", None, "precision is missing"),
+        ("precision", "fp64", "precision is 'fp64', not one of fp32, fp16, int8"),
+        ("fold", None, "fold is missing"),
+        ("fold", "-1", "fold is not a whole number, 0 or more"),
+        ("epoch", "1e3", "epoch is not a whole number"),
+        ("epoch", "true", "epoch is not a whole number"),
+        ("accuracy", "2", "accuracy is neither null nor between 0 and 1"),
+        ("accuracy", '"high"', "accuracy is neither"),
+        ("versions", "[]", "versions does not map names to texts"),
+        ("normalisation", '{"mean": "low"}', "normalisation does not map names to numbers"),
+        ("normalisation", '{"mean": 1e999}', "normalisation does not map names to numbers"),
+        ("features", "[" * 10**5, "recipe or features are malformed"),
+        ("versions", "torch 2", "versions is not JSON"),
+    ],
+)
+def test_malformed_metadata_is_named(tmp_path: Path, name: str, value: str | None, complaint: str) -> None:
+    props = metadata(tiny_recipe()).to_props() | {name: value}
+    path = save(tmp_path / "model.onnx", tiny_recipe(), {key: text for key, text in props.items() if text is not None})
+    with pytest.raises(CumelError, match=complaint) as caught:
+        load_model(path)
+    assert str(caught.value).startswith(f"{path}: not a usable model: ")
+    assert len(str(caught.value)) < 600  # a line, however long what it complains of
+
+
+def test_normalisation_may_be_absent() -> None:
+    props = metadata(tiny_recipe()).to_props()
+    del props["normalisation"]
+    assert Metadata.from_props(props).normalisation == {}

@@ -1,0 +1,74 @@
+"""The CUDA path, on the emulator, for drawn configs and batches: each clip within the tolerances of `signals`."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cumel.kernels import FeatureConfig
+from cumel.kernels.plan import RADICES
+
+from simt.emulator import compile_many
+from support.drawn import any_config, free_fields
+from support.emulation import FEATURES, PLANS, Emulated, kernels, together
+from support.signals import CONFIGS, SMALL, Oracle
+
+DRAWN = [feature for feature in FEATURES if feature != "half"]
+# Mel filters decide what is compiled: one that reads all bins, groups that are not full, and few of the bins.
+ODD_MELS = [
+    SMALL.replace(n_mels=1, n_mfcc=1),
+    SMALL.replace(n_fft=400, n_mels=11, fmax=4000.0),
+    SMALL.replace(n_fft=256, n_mels=5, fmin=200.0, fmax=1700.0, power=1),
+    SMALL.replace(n_fft=4096, n_mels=33, fmin=300.0, fmax=3000.0, power=1),
+]
+PLANNED = [(cfg, False) for cfg in (*CONFIGS.values(), *ODD_MELS) if cfg.n_fft in RADICES] + [(CONFIGS["esc50"], True)]
+emulated = Emulated()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Use all processors, once."""
+    every = {kernel for cfg, int16 in PLANNED for kernel in kernels(cfg, DRAWN, int16=int16)}
+    around_cufft = [
+        (CONFIGS["odd"].replace(power=power), int16) for power, int16 in ((1, False), (2, False), (2, True))
+    ]
+    compile_many(every | {kernel for cfg, int16 in around_cufft for kernel in kernels(cfg, DRAWN, int16=int16)})
+
+
+@st.composite
+def planned_config(draw: st.DrawFn) -> tuple[FeatureConfig, bool]:
+    """Draw a config with a plan of its own, and whether samples are int16."""
+    cfg, int16 = draw(st.sampled_from(PLANNED))
+    return cfg.replace(**draw(free_fields(cfg.n_fft, cfg.n_mels))), int16
+
+
+def check_batch(cfg: FeatureConfig, data: st.DataObject, *, int16: bool) -> None:
+    """Draw one to three clips, compute every feature of them together, and check each clip's."""
+    shortest = 1 if cfg.center else cfg.n_fft
+    lengths = data.draw(st.lists(st.integers(shortest, 4 * cfg.n_fft), min_size=1, max_size=3), "lengths")
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), "seed"))
+    clips = [(0.3 * rng.standard_normal(n)).astype(np.float32) for n in lengths]
+    if int16:
+        clips = [(clip * 10000).astype(np.int16) for clip in clips]
+    batch, lengths = together(clips, packed=data.draw(st.booleans(), "packed"))
+    features = {feature: emulated(feature, batch, cfg, lengths) for feature in DRAWN}
+    for i, clip in enumerate(clips):
+        n_frames = cfg.n_frames(len(clip))
+        Oracle(clip, cfg).check_all(lambda feature: features[feature][i, :, :n_frames])  # noqa: B023
+
+
+@settings(max_examples=100)
+@given(any_config(), st.data())
+def test_any_config(cfg: FeatureConfig, data: st.DataObject) -> None:
+    check_batch(cfg, data, int16=cfg.power == 2 and data.draw(st.booleans(), "int16"))
+
+
+@settings(max_examples=150)
+@given(planned_config(), st.data())
+def test_any_config_with_a_plan(drawn: tuple[FeatureConfig, bool], data: st.DataObject) -> None:
+    cfg, int16 = drawn
+    check_batch(cfg, data, int16=int16)
+
+
+def test_every_plan_may_be_drawn() -> None:
+    assert {cfg.n_fft for cfg, _ in PLANNED} == {*RADICES} == {n_fft for n_fft in PLANS.values() if n_fft}

@@ -1,0 +1,1 @@
+"""What several tests share: signals, made recordings, made models, the emulated kernels, servers, a browser."""

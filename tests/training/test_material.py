@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+
+from cumel.esc50 import spec_to_image
+from cumel.esc50.datasets.esc50 import Esc50
+from cumel.esc50.extraction.local import extract
+from cumel.esc50.system.device import choose
+from cumel.esc50.training.material import prepare, stored
+from cumel.esc50.training.recipes import RECIPES
+from cumel.kernels import CumelError, log_mel, mel_image
+
+from support.recordings import TINY, tiny_recipe, write, write_dataset
+
+
+@pytest.mark.parametrize(("kind", "function"), [("image", mel_image), ("logmel", log_mel)])
+def test_features_of_clips_of_any_length(tmp_path: Path, kind: str, function: object) -> None:
+    root = write_dataset(tmp_path)
+    rng = np.random.default_rng(0)
+    write(root / "audio" / "1-00-A-0.wav", rng.normal(0, 0.1, 3001))
+    write(root / "audio" / "1-01-A-0.wav", rng.normal(0, 0.1, 30001))
+    data, recipe = Esc50.read(root), tiny_recipe()
+    features = prepare(data, recipe.replace(kind=kind, augment="none"), workers=2).features
+    assert features.shape == (18, 1, 16, TINY.n_frames(8000))
+    assert features.dtype == (np.uint8 if kind == "image" else np.float32)
+    y = __import__("soundfile").read(root / "audio" / "1-01-A-0.wav", dtype="float32")[0][:8000]
+    np.testing.assert_array_equal(features[1, 0], function(y, TINY))
+
+
+def test_a_bad_recording_stops_the_training_set(tmp_path: Path) -> None:
+    root = write_dataset(tmp_path)
+    (root / "audio" / "2-00-A-0.wav").write_bytes(b"")
+    with pytest.raises(CumelError, match=r"1 of 18 recordings cannot be used: .*2-00-A-0\.wav: the file is empty"):
+        prepare(Esc50.read(root), tiny_recipe(), workers=2)
+
+
+def test_stored_features_are_the_computed_ones(tmp_path: Path) -> None:
+    data = Esc50.read(write_dataset(tmp_path / "data"))
+    recipe, store = tiny_recipe(), tmp_path / "store"
+    extract([clip.path for clip in data.clips], store, TINY, device=choose("cpu"))
+    np.testing.assert_array_equal(stored(store, data, recipe).features, prepare(data, recipe, workers=1).features)
+    with pytest.raises(CumelError, match=r"n_mels=16, not 20"):
+        stored(store, data, recipe.replace(features=TINY.replace(n_mels=20)))
+    with pytest.raises(CumelError, match="features=logmel, not image"):
+        stored(store, data, tiny_recipe("document"))
+    with pytest.raises(CumelError, match="has 8000 samples, recipe quick needs 16000"):
+        stored(store, data, recipe.replace(seconds=2.0))
+    with pytest.raises(CumelError, match="computes fresh features each step; leave it away"):
+        stored(store, data, recipe.replace(augment="wave"))
+    write(data.clips[3].path, np.zeros(8000))
+    with pytest.raises(CumelError, match="changed since"):
+        stored(store, data, recipe)
+
+
+def test_samples_are_kept_as_int16(tmp_path: Path) -> None:
+    data = Esc50.read(write_dataset(tmp_path))
+    material = prepare(data, tiny_recipe(augment="wave"), workers=2)
+    assert material.samples is not None
+    assert (material.samples.dtype, material.samples.shape) == (np.int16, (18, 8000))
+    y = __import__("soundfile").read(data.clips[3].path, dtype="int16")[0]
+    np.testing.assert_array_equal(material.samples[3], y)
+    np.testing.assert_array_equal(material.features, prepare(data, tiny_recipe(), workers=2).features)
+    assert material.of([3]).samples.shape == (1, 8000)
+
+
+def test_the_real_recordings(real_data: Path) -> None:
+    """1,600 clips at 16 kHz, resampled to 44.1 kHz: the image is the document's own, from librosa end to end."""
+    data = Esc50.read(real_data / "esc50")
+    assert (len(data.clips), len(data.labels), data.folds) == (1600, 50, [1, 2, 3, 4])
+    with pytest.raises(CumelError, match=r"fold 5 is not in .*; it has 1, 2, 3, 4$"):
+        data.split(5)
+    few = Esc50(data.root, data.clips[::400], data.labels)
+    images = prepare(few, RECIPES["document"], workers=2).features
+    assert images.shape == (4, 1, 128, 431)
+    for clip, image in zip(few.clips, images[:, 0], strict=True):
+        y, _ = librosa.load(clip.path, sr=44100)
+        mel = librosa.feature.melspectrogram(y=y[:220500], **RECIPES["document"].features.librosa_mel())
+        documents = spec_to_image(librosa.power_to_db(mel, top_db=80))
+        assert np.abs(image.astype(int) - documents).max() <= 1
+        assert (image == documents).mean() >= 0.999
