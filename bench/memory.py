@@ -58,7 +58,7 @@ def resident(pid: int) -> dict[str, int]:
 
 def measure(source: Path, out: Path, *options: str, until: Callable[[], bool] = lambda: False) -> dict[str, object]:
     """Extract `source` into `out`; returns the peak, the curve and the seconds. `until` ends it as Ctrl-C does."""
-    command = [sys.executable, "-m", "cumel.esc50.cli", "extract", source, "--out", out, "--device", "cpu", "--quiet"]
+    command = [sys.executable, "-m", "cumel", "extract", source, "--out", out, "--device", "cpu", "--quiet"]
     curve, peak, begin, stopped = [], 0, time.monotonic(), False
     with subprocess.Popen([*command, *options]) as process:
         while process.poll() is None:

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from cumel.esc50.datasets.esc50 import FEATURES
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.recipes import RECIPES, Recipe
+from cumel.export import export_onnx
 from cumel.export.runtime.model import Model, load_model
 from cumel.export.runtime.providers import lacking
-from cumel.export.to_onnx import export
 
 from peers import without_tf32
 from timing import SLICE, compare, demand, machine, write_rows
@@ -183,7 +183,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "model.onnx"
         Checkpoint(recipe=recipe, labels=labels, fold=1, seed=0, epoch=0, **state).save(Path(place))
-        export(Path(place), path)
+        export_onnx(Path(place), path)
         net = net.to(options.device)
         rows = measure(recipe, path, net, options.device, options.rounds, not options.no_compile)
     write_rows("routes", rows, where)

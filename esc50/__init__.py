@@ -1,22 +1,11 @@
-"""ESC-50: recordings, features in bulk, models and training."""
+"""Everything between a file and a trained network; named after the first dataset it was made for."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from .baseline import get_melspectrogram_db, spec_to_image
-    from .training.models import ESC50Model
+    from .training import ESC50Model
 
-__all__ = ["ESC50Model", "get_melspectrogram_db", "spec_to_image"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import the document's names when they are asked for: the command line starts without torch."""
-    if name in ("get_melspectrogram_db", "spec_to_image"):
-        from . import baseline
-
-        return getattr(baseline, name)
-    if name == "ESC50Model":
-        from .training.models import ESC50Model
-
-        return ESC50Model
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -13,9 +13,7 @@ import torch
 
 from ..kernels import CumelError, FeatureConfig, InputError, log_mel
 from .audio import load_all
-from .system.defaults import defaults
-from .system.device import describe
-from .system.progress import bar
+from .system import bar, defaults, describe
 
 # A float32 transform differs from librosa in float64 by at most 6.4e-3 dB, on tonal clips near the -80 dB floor.
 MAX_DB = 1e-2

@@ -1,1 +1,13 @@
-"""Trained models as ONNX files, and running them on ONNX Runtime."""
+"""Trained networks as ONNX files, and running them on ONNX Runtime."""
+
+from typing import TYPE_CHECKING
+
+from ..kernels.lazy import lazily
+
+if TYPE_CHECKING:
+    from .prediction import predict as predict
+    from .runtime import Model as Model, Session as Session, load_model as load_model
+    from .to_onnx import export_onnx as export_onnx
+    from .web import write_site as write_site
+
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

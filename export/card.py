@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .graph.frontend import WAVEFORM
-from .graph.metadata import Metadata
+from .graph import WAVEFORM, Metadata
 
 CARD = """\
 # {name}

@@ -14,19 +14,24 @@ from numpy.typing import NDArray
 from onnxscript import ir
 from torch import nn
 
-from ..esc50.system.defaults import defaults
-from ..esc50.system.files import replacing
-from ..esc50.training.checkpoint import Checkpoint
-from ..esc50.training.recipes import Recipe
+from ..esc50.system import defaults, replacing
+from ..esc50.training import Checkpoint, Recipe
 from ..kernels import CumelError
 from .card import card
-from .check.model import BATCHES, check, features_of
-from .graph.calibration import calibration_clips
-from .graph.frontend import WAVEFORM, prepend
-from .graph.metadata import INPUTS, PRECISIONS, Metadata
-from .graph.network import Classifier, halved, to_onnx
-from .graph.quantize import quantized
-from .runtime.session import onnxruntime
+from .check import BATCHES, check, features_of
+from .graph import (
+    INPUTS,
+    PRECISIONS,
+    WAVEFORM,
+    Classifier,
+    Metadata,
+    calibration_clips,
+    halved,
+    prepend,
+    quantized,
+    to_onnx,
+)
+from .runtime import onnxruntime
 from .triton import place_of, write_repository
 
 LABELS = "labels.json"  # for runtimes that cannot read metadata, such as onnxruntime-web
@@ -35,7 +40,7 @@ MAX_BYTES = 1536 << 20  # of weights; torch's exporter puts more than that into 
 
 
 @defaults()
-def export(
+def export_onnx(
     run: Path | str,
     out: Path | str | None = None,
     *,

@@ -7,11 +7,9 @@ import re
 import shutil
 from pathlib import Path
 
-from ..esc50.system.files import replacing
+from ..esc50.system import replacing
 from ..kernels import CumelError
-from .graph.frontend import WAVEFORM
-from .graph.metadata import Metadata
-from .graph.network import PROBABILITIES
+from .graph import PROBABILITIES, WAVEFORM, Metadata
 
 MAX_BATCH = 64  # the largest that an export is checked with
 PREFERRED = (8, 16, 32, 64)

@@ -1,38 +1,32 @@
 """Waveform to features: librosa's log-mel spectrogram and its kin, on the CPU and on CUDA devices."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .config import PRESETS, FeatureConfig
-from .errors import CumelError, InputError, UnavailableError
+from .lazy import lazily
 
 if TYPE_CHECKING:
-    from .features import log_mel, mel_image, melspectrogram, mfcc, spectrogram, stft
-    from .layer import LogMel
+    from . import (
+        arrays as arrays,
+        autograd as autograd,
+        config as config,
+        cpu as cpu,
+        filterbank as filterbank,
+        lazy as lazy,
+        precision as precision,
+        reference as reference,
+        tensors as tensors,
+    )
+    from .config import PRESETS as PRESETS, FeatureConfig as FeatureConfig
+    from .errors import CumelError as CumelError, InputError as InputError, UnavailableError as UnavailableError
+    from .features import (
+        log_mel as log_mel,
+        mel_image as mel_image,
+        melspectrogram as melspectrogram,
+        mfcc as mfcc,
+        spectrogram as spectrogram,
+        stft as stft,
+        unchecked_image as unchecked_image,
+    )
+    from .layer import LogMel as LogMel
 
-__all__ = [
-    "PRESETS",
-    "CumelError",
-    "FeatureConfig",
-    "InputError",
-    "LogMel",
-    "UnavailableError",
-    "log_mel",
-    "mel_image",
-    "melspectrogram",
-    "mfcc",
-    "spectrogram",
-    "stft",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Import what needs torch when it is asked for: describing a feature takes no two seconds."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "LogMel":
-        from .layer import LogMel
-
-        return LogMel
-    from . import features
-
-    return getattr(features, name)
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

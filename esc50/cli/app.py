@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from ...kernels.errors import CumelError
-from ..system.faults import NO_MEMORY, device_fault
+from ...kernels import CumelError
+from ..system import NO_MEMORY, device_fault
 from . import show
 from .convert import convert
 from .datasets import download, synth
@@ -102,7 +102,7 @@ def _run(arguments: list[str]) -> tuple[int, str]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0, ""
     except OSError as error:
-        from ..system.files import REMEDIES
+        from ..system import REMEDIES
 
         remedy = REMEDIES.get(error.errno or 0, "check the place and its free space")
         return 2, f"{error.filename or 'a file'}: {error.strerror or error}; {remedy}"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ...kernels.errors import CumelError, UnavailableError
+from ...kernels import CumelError, UnavailableError
 
 TOPICS = ("accuracy", "features", "scaling", "extract", "memory", "inference", "routes", "train", "static")
 

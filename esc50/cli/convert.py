@@ -19,6 +19,6 @@ def convert(
     as_json: AsJson = False,
 ) -> None:
     """Write extracted features in another format."""
-    from ..store.conversion import convert as run
+    from ..store import convert as run
 
     show.facts(run(store, out, to, quiet=quiet), as_json)

@@ -22,7 +22,7 @@ def synth(
     as_json: AsJson = False,
 ) -> None:
     """Make a small dataset of 50 kinds of synthetic sound in ESC-50's layout."""
-    from ..datasets.synth.dataset import synthesize
+    from ..datasets import synthesize
 
     synthesize(root, classes=classes, clips_per_class=clips_per_class, seconds=seconds, sr=sr, seed=seed)
     show.facts({"root": str(root), "classes": classes, "clips": classes * clips_per_class}, as_json)
@@ -37,8 +37,7 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Fetch ESC-50 (646 MB), check it, unpack it. Goes on where it broke off if the server can send a rest alone."""
-    from ..datasets.archive import ESC50_URL, LICENSE_NOTICE
-    from ..datasets.archive import download as fetch
+    from ..datasets import ESC50_URL, LICENSE_NOTICE, download as fetch
 
     print(LICENSE_NOTICE, file=sys.stderr)
     show.facts({"root": str(fetch(root, url or ESC50_URL, sha256)), "license": LICENSE_NOTICE}, as_json)

@@ -11,9 +11,7 @@ import numpy as np
 import torch
 
 from ...kernels import CumelError, FeatureConfig, log_mel, reference
-from ..system.compiling import no_extension
-from ..system.driver import FIRST, MISSING, NO_DEVICE, driver_fault, starts, supported_cuda
-from ..system.faults import device_fault
+from ..system import FIRST, MISSING, NO_DEVICE, device_fault, driver_fault, no_extension, starts, supported_cuda
 
 SMALLEST = FeatureConfig(sr=16000, n_fft=256, hop_length=80, n_mels=20)  # of the kernels that are compiled
 OLDEST = (7, 5)  # Turing, whose blocks may have the shared memory that ours take

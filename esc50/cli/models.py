@@ -23,11 +23,11 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write a trained network as an ONNX file, once it is proved equal to torch."""
-    from ...export.to_onnx import export as write
-    from ..inputs.find import resolve
+    from ...export import export_onnx
+    from ..inputs import resolve
 
     clips = resolve(calibration) if calibration else ()
-    show.facts(write(run, out, input=input, precision=precision, calibration=clips, triton=triton), as_json)
+    show.facts(export_onnx(run, out, input=input, precision=precision, calibration=clips, triton=triton), as_json)
 
 
 @feature_options(None)
@@ -59,7 +59,7 @@ def predict(
     cfg: Expectation,
 ) -> None:
     """Classify recordings of any rate, length, channel count and format, or a stream of raw samples."""
-    from ...export.prediction.classify import load_model
+    from ...export.runtime import load_model
     from .predicting import Source, Target, run
 
     source = Source.of(inputs, raw=raw, sr=sr, channels=channels, dtype=dtype, hop_seconds=hop_seconds)

@@ -13,8 +13,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from ...kernels import CumelError
 from ...kernels.config import PRESETS, WHOLE, WINDOWS, FeatureConfig
-from ...kernels.errors import CumelError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N. auto is the first CUDA device, or the CPU.")]

@@ -9,16 +9,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...export.prediction.classify import BATCHES, Model, Result, Tally, check_call, classify
-from ...export.prediction.raw_stream import HEADERS, Format, hear
-from ...export.prediction.rows import STDOUT, format_of, rows_into
-from ...export.prediction.segments import Heard, listen
+from ...export.prediction import (
+    BATCHES,
+    HEADERS,
+    STDOUT,
+    Format,
+    Heard,
+    Result,
+    Tally,
+    check_call,
+    classify,
+    format_of,
+    hear,
+    listen,
+    rows_into,
+)
+from ...export.runtime import Model
 from ...kernels import CumelError, FeatureConfig
-from ..inputs.find import STDIN, resolve
-from ..reports.clips import draw_results
-from ..reports.plots import MAX_CLIPS, check_picture
-from ..reports.timeline import MOST_TRACKS, Track, plot_timelines
-from ..system.progress import bar
+from ..inputs import STDIN, resolve
+from ..reports import MAX_CLIPS, MOST_TRACKS, Track, check_picture, draw_results, plot_timelines
+from ..system import bar
 from . import show
 
 FEW_FILES = 16  # need no progress bar
@@ -180,5 +190,5 @@ class _Pictures:
         if self.windowed:
             drawn = plot_timelines(self.tracks, model.labels, self.out) if self.tracks else None
         else:
-            drawn = draw_results(self.rows, model.recipe, self.out)
+            drawn = draw_results(self.rows, model.recipe.features, model.recipe.n_samples, self.out)
         return None if drawn is None else str(drawn)

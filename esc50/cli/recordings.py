@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from ...kernels import CumelError
 from ...kernels.config import PRESETS, FeatureConfig
-from ...kernels.errors import CumelError
-from ..system.cores import CORES
+from ..system import CORES
 from . import show
 from .options import INPUTS_HELP, AsJson, Device, Inputs, Workers, feature_options
 
@@ -41,10 +41,9 @@ def extract(
     """
     import pyarrow as pa
 
-    from ..extraction.local import extract as here
-    from ..extraction.local import my_share
-    from ..inputs.find import check, resolve
-    from ..system.device import choose
+    from ..extraction import extract as here, my_share
+    from ..inputs import check, resolve
+    from ..system import choose
 
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was freed: 250 bytes for each of many names
     if engine not in ("local", "ray"):
@@ -58,7 +57,7 @@ def extract(
         show.facts({"files": 0, "note": f"no file falls into share {shard}"}, as_json)
         return
     if engine == "ray":
-        from ..extraction.ray.engine import extract_on_ray
+        from ..extraction import extract_on_ray
 
         run = functools.partial(extract_on_ray, device=device, address=address)
     else:
@@ -94,9 +93,9 @@ def verify(
     A STORE is a folder that `cumel extract` wrote: everything in it is compared with its checksums. Of recordings, our
     log-mel spectrogram is compared with librosa's in float64.
     """
-    from ..extraction.check import check, holds_store
-    from ..inputs.find import resolve
-    from ..system.device import choose
+    from ..extraction import check, holds_store
+    from ..inputs import resolve
+    from ..system import choose
     from ..verify import verify as run
 
     stores = [given for given in inputs if holds_store(Path(given))]
@@ -124,8 +123,8 @@ def plot(
     cfg: FeatureConfig,
 ) -> None:
     """Draw the waveform and the mel spectrogram of recordings."""
-    from ..inputs.find import resolve
-    from ..reports.clips import draw_files
+    from ..inputs import resolve
+    from ..reports import draw_files
 
     found = resolve(inputs)
     show.left_out(found)

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..system.texts import printable
+from ..system import printable
 
 if TYPE_CHECKING:
-    from ..inputs.listing import Listing
+    from ..inputs import Listing
 
 MOST_ROWS = 20  # of a list on the screen; --json has them all
 
@@ -95,7 +95,7 @@ def _say_extracted(report: dict[str, Any]) -> None:
 
 def left_out(found: Listing) -> None:
     """Say what searched folders had besides recordings."""
-    from ..inputs.listing import shown
+    from ..inputs import shown
 
     if found.left_out:
         print(f"left out: {shown(found.left_out)}", file=sys.stderr)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ...kernels.errors import CumelError, UnavailableError
-from ..system.cores import CORES
+from ...kernels import CumelError, UnavailableError
+from ..system import CORES
 from . import show
 from .options import AsJson, Data, Device, Workers
 
 if TYPE_CHECKING:
     import torch
 
-    from ..training.recipes import Recipe
+    from ..training import Recipe
 
 
 Precision = Annotated[str | None, typer.Option(help="fp32 or bf16, instead of the recipe's.")]
@@ -44,10 +44,9 @@ def train(
         return show.models(_models(), as_json)
     if data is None or out is None:
         raise CumelError(f"--{'data' if data is None else 'out'} is missing: --data names the dataset, --out the run")
-    from ..datasets.esc50 import Esc50
-    from ..system.device import choose
-    from ..training.distributed import joined, local_device
-    from ..training.loop import train as run
+    from ..datasets import Esc50
+    from ..system import choose
+    from ..training import joined, local_device, train as run
 
     chosen = _recipe(recipe, model=model, epochs=epochs, batch_size=batch_size, lr=lr, precision=precision)
     where = _fitting(chosen, device, choose(local_device(device)))
@@ -71,12 +70,10 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Test a run: accuracy, a table per class, the confusion matrix and an HTML report."""
-    from ..datasets.esc50 import Esc50
-    from ..reports.plots import plot_confusion, plot_learning
-    from ..reports.report import write_report
-    from ..system.device import choose
-    from ..training.checkpoint import Checkpoint
-    from ..training.evaluation import evaluate as test
+    from ..datasets import Esc50
+    from ..reports import plot_confusion, plot_learning, write_report
+    from ..system import choose
+    from ..training import Checkpoint, evaluate as test
 
     dataset = Esc50.read(data)
     checkpoint = Checkpoint.load(run)
@@ -110,12 +107,10 @@ def cross_validate(
     as_json: AsJson = False,
 ) -> None:
     """Train once per fold and seed, each time testing on that fold; report every fold, means, spreads, the ensemble."""
-    from ..datasets.esc50 import Esc50
-    from ..reports.plots import plot_confusion, plot_learning
-    from ..reports.report import write_cross_validation
-    from ..system.device import choose
-    from ..training.cross_validation import cross_validate as run
-    from ..training.cross_validation import parse_numbers
+    from ..datasets import Esc50
+    from ..reports import plot_confusion, plot_learning, write_cross_validation
+    from ..system import choose
+    from ..training import cross_validate as run, parse_numbers
 
     chosen = _recipe(recipe, model=model, epochs=epochs, precision=precision)
     where = _fitting(chosen, device, choose(device))
@@ -143,7 +138,7 @@ def cross_validate(
 
 
 def _recipe(name: str, **changes: Any) -> Recipe:
-    from ..training.recipes import RECIPES
+    from ..training import RECIPES
 
     if name not in RECIPES:
         raise CumelError(f"--recipe {name}: must be one of {', '.join(RECIPES)}")
@@ -161,14 +156,13 @@ def _fitting(recipe: Recipe, asked: str, device: torch.device) -> torch.device:
 
 
 def _stored(folder: Path | None, dataset: Any, recipe: Recipe) -> Any:
-    from ..training.material import stored
+    from ..training import stored
 
     return None if folder is None else stored(folder, dataset, recipe)
 
 
 def _models() -> list[dict[str, Any]]:
-    from ..training.models import MODELS, count_macs, count_parameters
-    from ..training.recipes import RECIPES
+    from ..training import MODELS, RECIPES, count_macs, count_parameters
 
     rows = []
     for name, model in MODELS.items():

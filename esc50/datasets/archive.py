@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-from ...kernels.errors import CumelError
-from ..system.progress import bar
+from ...kernels import CumelError
+from ..system import bar
 from .transfer import fetch
 from .unpack import ArchiveError, unpack
 

@@ -9,8 +9,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from ...kernels.errors import CumelError
-from ..system.progress import bar
+from ...kernels import CumelError
+from ..system import bar
 
 TIMEOUT_SECONDS = 30.0  # without a byte
 CHUNK_BYTES = 1 << 16

@@ -10,8 +10,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from ...kernels.errors import CumelError
-from ..system.progress import bar
+from ...kernels import CumelError
+from ..system import bar
 
 MAX_UNPACKED_BYTES = 4 << 30  # ESC-50 is 0.9 GB of 16-bit audio
 UNSAFE_NAME = re.compile(r"^/|[:\\]|(^|/)\.\.(/|$)")  # absolute, a drive's, climbing

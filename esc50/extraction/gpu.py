@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...kernels import CumelError, UnavailableError
-from ...kernels.features import unchecked_image
-from ..audio.reading import Clip
-from ..audio.resampling import resample_clips, resample_on, resampled_length
+from ...kernels import CumelError, UnavailableError, unchecked_image
+from ..audio import Clip, resample_clips, resample_on, resampled_length
 from .job import KINDS, Job, Result
 from .short import failed, finished, of_samples
 

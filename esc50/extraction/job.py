@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from ...kernels import CumelError, FeatureConfig, log_mel, mel_image, melspectrogram, mfcc, stft
 from ...kernels.cpu import chunk_frames
-from ..audio.reading import Clip, Header
-from ..store.config import n_rows_of
-from ..system.buffers import Buffers
+from ..audio import Clip, Header
+from ..store import n_rows_of
+from ..system import Buffers
 
 KINDS: dict[str, Callable] = {
     "logmel": log_mel,

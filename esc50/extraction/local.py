@@ -15,20 +15,27 @@ import soundfile
 import torch
 
 from ...kernels import CumelError, FeatureConfig, UnavailableError
-from ..audio.resampling import resampler_on
-from ..inputs.listing import Listing
+from ..audio import resampler_on
+from ..inputs import Listing
 from ..store import StoreConfig
 from ..store.rows import DROPPED
 from ..store.shards import INDEX, SCHEMA, SHARD_BYTES, ShardWriter, rows_of, sidecars, write_index
 from ..store.takeover import take_over
-from ..system.buffers import give_back_memory, keep_freed_memory
-from ..system.defaults import defaults
-from ..system.device import describe
-from ..system.faults import device_fault
-from ..system.lock import locked
-from ..system.pipeline import ahead, flat, ordered
-from ..system.progress import bar
-from ..system.stopping import Stop, StoppedError, stoppable
+from ..system import (
+    Stop,
+    StoppedError,
+    ahead,
+    bar,
+    defaults,
+    describe,
+    device_fault,
+    flat,
+    give_back_memory,
+    keep_freed_memory,
+    locked,
+    ordered,
+    stoppable,
+)
 from .gpu import on_device
 from .job import KINDS, Job, Result
 from .long import Helpers

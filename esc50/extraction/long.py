@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from ...kernels import log_mel
 from ...kernels.cpu import cepstra, stretch
-from ..audio.reading import Pcm, stream
-from ..audio.windows import spans
-from ..system.files import write_all
+from ..audio import Pcm, spans, stream
+from ..system import write_all
 from .job import KINDS, PIECE_BYTES, Job, Result
 
 OF_MAXIMUM = ("logmel", "mfcc", "image")  # kinds that depend on the loudest frame

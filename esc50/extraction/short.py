@@ -10,11 +10,9 @@ import numpy as np
 import torch
 
 from ...kernels import CumelError, UnavailableError, cpu
-from ..audio.reading import BLOCK_BYTES, Header, Pcm, read
-from ..inputs.listing import Listing, Recording, name_of
-from ..inputs.naming import Keys, absolute, escaped
-from ..system.buffers import pinned
-from ..system.pipeline import Hold
+from ..audio import BLOCK_BYTES, Header, Pcm, read
+from ..inputs import Keys, Listing, Recording, absolute, escaped, name_of
+from ..system import Hold, pinned
 from .job import KINDS, PIECE_BYTES, Job, Result
 from .long import Helpers, of_stream
 from .resume.looks import fingerprint, look

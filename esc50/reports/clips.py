@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...kernels import FeatureConfig, InputError, log_mel
-from ..audio import fit_length, load
-from ..audio.reading import beginning
-from ..training.recipes import Recipe
+from ..audio import beginning, fit_length, load
 from .plots import MAX_CLIPS, plot_clips
 
 
@@ -32,11 +30,10 @@ def draw_files(paths: Sequence[Path], cfg: FeatureConfig, out: Path) -> dict[str
     }
 
 
-def draw_results(results: list[dict[str, Any]], recipe: Recipe, out: Path) -> Path | None:
+def draw_results(results: list[dict[str, Any]], cfg: FeatureConfig, n_samples: int, out: Path) -> Path | None:
     """Draw the first classified recordings as the network saw them, each with its labels; None when there are none."""
-    cfg = recipe.features
     clips = []
     for result in [one for one in results if one["error"] is None][:MAX_CLIPS]:
-        y = fit_length(beginning(Path(result["file"]), cfg.sr, recipe.n_samples)[0], recipe.n_samples)
+        y = fit_length(beginning(Path(result["file"]), cfg.sr, n_samples)[0], n_samples)
         clips.append({"name": Path(result["file"]).name, "y": y, "log_mel": log_mel(y, cfg), "top": result["top"]})
     return plot_clips(clips, cfg, out) if clips else None

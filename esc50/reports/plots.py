@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ...kernels import CumelError, FeatureConfig
-from ..system.files import replacing
-from ..system.texts import caption, label
+from ..system import caption, label, replacing
 
 INK, ACCENT = "#1f2933", "#d1495b"
 MAX_CLIPS = 12  # rows of one picture

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..system.files import replacing
+from ..system import replacing
 from .page import page, picture, table
 
 

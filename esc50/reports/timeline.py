@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
-from ..system.texts import caption, label
+from ..system import caption, label
 from .plots import ACCENT, INK, literally, save
 
 MOST_TRACKS = 6  # recordings in one picture

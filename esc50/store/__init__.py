@@ -1,7 +1,15 @@
 """Extracted features on disk: shards, the index over them, and what reads and converts them."""
 
-from ..inputs.naming import Keys, key_of
-from .config import CONFIG, StoreConfig, is_store
-from .reader import Store
+from typing import TYPE_CHECKING
 
-__all__ = ["CONFIG", "Keys", "Store", "StoreConfig", "is_store", "key_of"]
+from ...kernels.lazy import lazily
+
+if TYPE_CHECKING:
+    from . import arrays, formats, integrity, places, rows, seals, shards, takeover
+    from .clips import Clip
+    from .config import CONFIG, RAY_CONFIG, StoreConfig, is_store, n_rows_of
+    from .conversion import convert
+    from .reader import Store
+    from .torch_dataset import FeatureDataset, pad
+
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...kernels import CumelError, FeatureConfig
-from ..system.files import replacing
+from ..system import replacing
 
 FORMAT = 3
 UNCHECKED = 2  # an earlier format: nothing in its stores has a checksum

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...kernels import CumelError
-from ..system.files import part_of, unwritable
-from ..system.progress import bar
+from ..system import bar, part_of, unwritable
 from .clips import Clip, clips_of, extracted
 from .formats import write_hdf5, write_hf, write_npy, write_webdataset, write_zarr
 from .reader import Store

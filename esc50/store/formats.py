@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..system.extras import need
+from ..system import need
 from .clips import Clip, extracted, packed
 from .reader import Store
 from .shards import INDEX, SCHEMA

@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...kernels import CumelError
-from ..inputs.listing import split_root
-from ..inputs.naming import unescaped
-from ..system.files import replacing
+from ..inputs import split_root, unescaped
+from ..system import replacing
 from .arrays import REWRITE, damaged, open_shard
 from .config import StoreConfig
 from .places import NO_PLACES, PLACES, Places, keys_of

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..inputs.naming import Digests, absolute, digests_of, escaped, key_of
+from ..inputs import Digests, absolute, digests_of, escaped, key_of
 from .places import BLOCK
 
 Rows = NDArray[np.int64]  # their numbers

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...kernels import CumelError
-from ..inputs.naming import DIGEST, Digests, digests_of
-from ..system.files import replacing
+from ..inputs import DIGEST, Digests, digests_of
+from ..system import replacing
 from .arrays import REPAIR
 from .seals import read_sealed, write_sealed
 

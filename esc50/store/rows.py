@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..inputs.naming import Digests, digests_of
+from ..inputs import Digests, digests_of
 from .places import Places, keys_of
 
 DROPPED = "dropped"  # status of a row that takes back those before it

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...kernels import CumelError
-from ..system.files import EarlyFlush, commit, part_of, replacing, unwritable, write_all
+from ..system import EarlyFlush, commit, part_of, replacing, unwritable, write_all
 from . import rows
 from .arrays import HEADER_BYTES, REPAIR, header
 from .places import NO_PLACES, Places

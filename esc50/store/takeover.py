@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ..system.files import commit, part_of, synced, unwritable
+from ..system import commit, part_of, synced, unwritable
 from .config import CONFIG, RAY_CONFIG, StoreConfig
 from .places import PLACES
 from .shards import INDEX, sidecars

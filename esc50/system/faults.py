@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ...kernels.errors import CumelError, UnavailableError
+from ...kernels import CumelError, UnavailableError
 
 NO_MEMORY = "not enough memory for this call; use smaller values or fewer workers"
 CUPY = ("cupy", "cupy_backends")

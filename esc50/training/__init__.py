@@ -1,1 +1,17 @@
 """From features to a trained network, and how good it is."""
+
+from typing import TYPE_CHECKING
+
+from ...kernels.lazy import lazily
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
+    from .cross_validation import cross_validate, parse_numbers
+    from .distributed import joined, local_device
+    from .evaluation import evaluate
+    from .loop import train
+    from .material import stored
+    from .models import MODELS, ESC50Model, count_macs, count_parameters
+    from .recipes import RECIPES, Recipe
+
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

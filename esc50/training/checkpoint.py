@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels import CumelError
-from ..system.files import replacing
+from ..system import replacing
 from .recipes import Recipe
 
 NAME = "checkpoint.pt"

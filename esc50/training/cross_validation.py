@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from ...kernels import CumelError
-from ..datasets.esc50 import Esc50
-from ..system.defaults import defaults
-from ..system.device import describe
+from ..datasets import Esc50
+from ..system import defaults, describe
 from .checkpoint import NAME, Checkpoint
 from .evaluation import accuracy, confusion_matrix, per_class
 from .loop import SCORES, train

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...kernels import CumelError
-from ..datasets.esc50 import Esc50
-from ..system.defaults import defaults
-from ..system.device import autocast, describe, place
+from ..datasets import Esc50
+from ..system import autocast, defaults, describe, place
 from .augment.spectrogram import rolled_views
 from .checkpoint import Checkpoint
 from .material import Material, prepare

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...kernels import CumelError
-from ..datasets.esc50 import FEATURES
+from ..datasets import FEATURES
 from .augment import spectrogram, waveform
 from .distributed import World
 from .material import FULL_SCALE, Material

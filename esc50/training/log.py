@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..reports.plots import plot_learning
-from ..system.files import replacing
+from ..reports import plot_learning
+from ..system import replacing
 
 LOG = "log.jsonl"
 PICTURE = "learning.png"

@@ -14,12 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...kernels import CumelError
-from ..datasets.esc50 import Esc50
-from ..system.compiling import why_eager
-from ..system.defaults import defaults
-from ..system.device import autocast, describe, fast_bf16, place
-from ..system.files import replacing
-from ..system.progress import bar, say
+from ..datasets import Esc50
+from ..system import autocast, bar, defaults, describe, fast_bf16, place, replacing, say, why_eager
 from .checkpoint import NAME, Checkpoint, to_continue
 from .distributed import SOLO, Replica, World
 from .evaluation import accuracy, probabilities

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from ...kernels import CumelError, InputError
 from ..audio import fit_length, load_all
-from ..datasets.esc50 import FEATURES, Esc50
+from ..datasets import FEATURES, Esc50
 from ..store import Store
-from ..system.defaults import defaults
-from ..system.progress import track
+from ..system import defaults, track
 from .distributed import SOLO, World
 from .recipes import Recipe
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ...kernels import PRESETS, CumelError, FeatureConfig
-from ..system.defaults import defaults
+from ..system import defaults
 from .models import MODELS
 
 CHOICES = {

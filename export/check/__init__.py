@@ -1,1 +1,10 @@
 """Whether a model file is what it claims to be: its graph, its features, its answers."""
+
+from typing import TYPE_CHECKING
+
+from ...kernels.lazy import lazily
+
+if TYPE_CHECKING:
+    from .model import BATCHES, check, features_of
+
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

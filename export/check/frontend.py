@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from onnxscript import ir
 
 from ...esc50.audio import fit_length
-from ...esc50.training.recipes import Recipe
+from ...esc50.training import Recipe
 from ...kernels import CumelError, FeatureConfig, reference
 from ...kernels.filterbank import mel_matrix
-from ..graph.frontend import IR_VERSION, LOG_MEL, WAVEFORM
-from ..runtime.routes import FEATURES
-from ..runtime.session import onnxruntime
+from ..graph import FEATURES_NAME, IR_VERSION, LOG_MEL, WAVEFORM
+from ..runtime import onnxruntime
 
 # Float32 is off by a share of the loudest amplitude: in dB, by the more the deeper a value lies below its filter's
 # ceiling, which is what the filter would read if all its bins were as loud as the clip's loudest one.
@@ -42,7 +41,7 @@ def check_frontend(model: ir.Model, recipe: Recipe) -> dict[str, float]:
     CumelError
         For features that are further off than float32 explains.
     """
-    outputs = [LOG_MEL, FEATURES] if recipe.kind == "image" else [FEATURES]
+    outputs = [LOG_MEL, FEATURES_NAME] if recipe.kind == "image" else [FEATURES_NAME]
     part = ir.Model(ir.convenience.extract(model.graph, [WAVEFORM], outputs), ir_version=IR_VERSION)
     session = onnxruntime().InferenceSession(ir.to_proto(part).SerializeToString(), providers=["CPUExecutionProvider"])
     report = {"noise_db": 0.0, "tonal_db": 0.0}

@@ -14,12 +14,11 @@ from onnxscript.ir.passes.common import ShapeInferencePass
 from torch import nn
 
 from ...esc50.audio import fit_length
-from ...esc50.datasets.esc50 import FEATURES
-from ...esc50.training.recipes import Recipe
+from ...esc50.datasets import FEATURES
+from ...esc50.training import Recipe
 from ...kernels import CumelError
-from ..graph.frontend import OPSET, WAVEFORM
-from ..graph.metadata import Metadata
-from ..runtime.session import Session
+from ..graph import OPSET, WAVEFORM, Metadata
+from ..runtime import Session
 from .frontend import check_frontend, lengths
 from .operators import without_cuda_kernel
 

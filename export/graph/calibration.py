@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...esc50.audio import fit_length, load_all
-from ...esc50.system.cores import CORES
-from ...esc50.training.recipes import Recipe
+from ...esc50.system import CORES
+from ...esc50.training import Recipe
 from ...kernels import CumelError, InputError
 
 LEAST = 16  # recordings

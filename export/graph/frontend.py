@@ -16,8 +16,8 @@ from onnxscript import ir
 from ...kernels import FeatureConfig
 from ...kernels.cpu import ROUNDED_UP
 from ...kernels.reference import FLAT_DB
-from ..runtime.routes import FEATURES
 from .dft import Dense, Factored, transform
+from .metadata import FEATURES_NAME
 
 OPSET = 18  # from 22 on ONNX Runtime has no CUDA kernel for MaxPool, and runs it on the CPU without a word
 IR_VERSION = 10  # what torch's exporter writes
@@ -108,7 +108,7 @@ def features(tape: Tape, waveform: ir.Value, cfg: FeatureConfig, n_samples: int,
     if kind == "image":
         values.name = LOG_MEL
         values = _stretched(tape, values)
-    out = tape("Reshape", values, _ints(0, 1, cfg.n_mels, n_frames), name=FEATURES)
+    out = tape("Reshape", values, _ints(0, 1, cfg.n_mels, n_frames), name=FEATURES_NAME)
     out.type, out.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(["batch", 1, cfg.n_mels, n_frames])
     return out
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...esc50.audio.recording import HIGHEST_RATE, LOWEST_RATE
-from ...esc50.datasets.esc50 import FEATURES
-from ...esc50.training.recipes import Recipe
+from ...esc50.audio import HIGHEST_RATE, LOWEST_RATE
+from ...esc50.datasets import FEATURES
+from ...esc50.training import Recipe
 from ...kernels import CumelError, FeatureConfig
 
 FORMAT = "cumel 1"
+FEATURES_NAME = "features"  # the value that the front end in a graph hands to the network
 INPUTS = ("waveform", "image")
 PRECISIONS = ("fp32", "fp16", "int8")
 

@@ -13,10 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...esc50.audio import Samples
-from ...esc50.audio.reading import resample_soxr
-from ...esc50.audio.recording import HIGHEST_RATE, LOWEST_RATE, check_numbers, mono
-from ...esc50.training.recipes import Recipe
+from ...esc50.audio import HIGHEST_RATE, LOWEST_RATE, Samples, check_numbers, mono, resample_soxr
+from ...esc50.training import Recipe
 from ...kernels import CumelError, InputError
 from .segments import Heard, of_stream
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from ...esc50.system.files import unwritable
+from ...esc50.system import unwritable
 from ...kernels import CumelError
 
 FORMATS = ("csv", "jsonl")

@@ -11,12 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...esc50.audio import Samples
-from ...esc50.audio.reading import Header, Pcm, begin, beginning
-from ...esc50.audio.sliding import windows
-from ...esc50.system.cores import CORES
-from ...esc50.system.pipeline import Hold, ahead, ordered
-from ...esc50.training.recipes import Recipe
+from ...esc50.audio import Header, Pcm, Samples, begin, beginning, windows
+from ...esc50.system import CORES, Hold, ahead, ordered
+from ...esc50.training import Recipe
 from ...kernels import FeatureConfig, InputError
 from ...kernels.filterbank import window
 

@@ -1,1 +1,11 @@
 """What runs a model file."""
+
+from typing import TYPE_CHECKING
+
+from ...kernels.lazy import lazily
+
+if TYPE_CHECKING:
+    from .model import Model, load_model, read_exported
+    from .session import Session, onnxruntime
+
+__getattr__, __dir__, __all__ = lazily(__name__, __file__)

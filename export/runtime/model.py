@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from ...esc50.audio import Samples
-from ...esc50.datasets.esc50 import FEATURES as COMPUTE
-from ...esc50.system.defaults import defaults
-from ...esc50.training.recipes import Recipe
+from ...esc50.datasets import FEATURES
+from ...esc50.system import defaults
+from ...esc50.training import Recipe
 from ...kernels import CumelError
-from ..graph.metadata import Metadata
+from ..graph import FEATURES_NAME, Metadata
 from .providers import lacking
-from .routes import FEATURES, choose, from_features, of_length, read_model
+from .routes import choose, from_features, of_length, read_model
 from .session import Session
 
 FLOAT = 1  # float32, as ONNX numbers types
@@ -58,7 +58,7 @@ class Model:
         """Return what the session takes of clips ``y``: themselves, or their features [batch, 1, n_mels, n_frames]."""
         if self.route == "graph":
             return y
-        features = COMPUTE[self.recipe.kind](y, self.recipe.features)[:, None]
+        features = FEATURES[self.recipe.kind](y, self.recipe.features)[:, None]
         return features.float() if isinstance(features, torch.Tensor) else features.astype(np.float32, copy=False)
 
     def report(self) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _check_fit(path: Path, model: Any, metadata: Metadata) -> None:
     told = {
         metadata.input: (FLOAT, ["samples"] if metadata.input == "waveform" else image),
         "probabilities": (FLOAT, [len(metadata.labels)]),
-        **({FEATURES: (FLOAT, image)} if metadata.input == "waveform" else {}),
+        **({FEATURES_NAME: (FLOAT, image)} if metadata.input == "waveform" else {}),
     }
     found = {}
     for value in (*graph.input, *graph.output, *(one for one in graph.value_info if one.name in told)):

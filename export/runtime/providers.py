@@ -7,7 +7,7 @@ import io
 from contextlib import redirect_stdout
 from typing import Any
 
-from ...esc50.system.driver import Load, driver_fault
+from ...esc50.system import Load, driver_fault
 from ...kernels import UnavailableError
 
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")

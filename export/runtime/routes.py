@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from ...kernels import CumelError, UnavailableError
+from ..graph import FEATURES_NAME
 
 ROUTES = ("auto", "graph", "kernels")
-FEATURES = "features"  # the value that the front end in the graph hands to the network
 MOST_BYTES = 2**31  # of a protocol buffer
 
 
@@ -58,8 +58,8 @@ def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
 
     graph = model.graph
     made_by = {name: number for number, node in enumerate(graph.node) for name in node.output}
-    if FEATURES not in made_by:
-        raise CumelError(f"its graph has no value named {FEATURES} at which to cut it")
+    if FEATURES_NAME not in made_by:
+        raise CumelError(f"its graph has no value named {FEATURES_NAME} at which to cut it")
     kept: set[int] = set()
     needed, pending = set(), [value.name for value in graph.output]
     while pending:
@@ -67,7 +67,7 @@ def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
         if name in needed or not name:
             continue
         needed.add(name)
-        if name != FEATURES and name in made_by and made_by[name] not in kept:
+        if name != FEATURES_NAME and name in made_by and made_by[name] not in kept:
             kept.add(made_by[name])
             pending += graph.node[made_by[name]].input
     heard = {value.name for value in graph.input} & needed
@@ -76,7 +76,7 @@ def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
     rest = onnx.helper.make_graph(
         [graph.node[number] for number in sorted(kept)],
         graph.name,
-        [onnx.helper.make_tensor_value_info(FEATURES, onnx.TensorProto.FLOAT, ["batch", *shape])],
+        [onnx.helper.make_tensor_value_info(FEATURES_NAME, onnx.TensorProto.FLOAT, ["batch", *shape])],
         graph.output,
         [tensor for tensor in graph.initializer if tensor.name in needed],
     )

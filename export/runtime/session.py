@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ...esc50.system.faults import device_fault
+from ...esc50.system import device_fault
 from ...kernels import CumelError, UnavailableError
 from .io_binding import Bound, run_bound
 from .providers import CPU, CUDA, ORDER, PROVIDERS, TENSORRT, lacking, onnxruntime, settings

@@ -13,7 +13,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from ...esc50.system.files import replacing
+from ...esc50.system import replacing
 from ...kernels import CumelError, UnavailableError
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"

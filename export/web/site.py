@@ -11,12 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ...esc50.system.files import commit, unwritable
+from ...esc50.system import commit, unwritable
 from ...kernels import CumelError
-from ..graph.frontend import WAVEFORM
-from ..graph.metadata import Metadata
-from ..runtime.model import read_exported
-from ..runtime.routes import FEATURES
+from ..graph import FEATURES_NAME, WAVEFORM, Metadata
+from ..runtime import read_exported
 from .runtime import VERSION, runtime_files
 
 HERE = Path(__file__).parent
@@ -147,10 +145,10 @@ def _with_features(path: Path, model: Any, metadata: Metadata) -> bytes:
     """Return the model with what its network is given as a second output: runtimes hand out outputs alone."""
     import onnx
 
-    if not any(FEATURES in node.output for node in model.graph.node):
-        raise CumelError(f"{path}: no value in it is called {FEATURES}; export it again")
+    if not any(FEATURES_NAME in node.output for node in model.graph.node):
+        raise CumelError(f"{path}: no value in it is called {FEATURES_NAME}; export it again")
     shape = ["batch", *metadata.recipe.input_shape]
-    model.graph.output.append(onnx.helper.make_tensor_value_info(FEATURES, onnx.TensorProto.FLOAT, shape))
+    model.graph.output.append(onnx.helper.make_tensor_value_info(FEATURES_NAME, onnx.TensorProto.FLOAT, shape))
     return model.SerializeToString()
 
 

@@ -133,7 +133,7 @@ def check_samples(path: Path, y: np.ndarray) -> None:
 
 def test_a_mutant_is_an_error_or_what_its_bytes_decode_to(mutants: Path, tmp_path: Path) -> None:
     """In a process of its own: one that libsndfile crashes, or that hangs, fails the test, not the suite."""
-    call = [sys.executable, "-m", "cumel.esc50.cli", "extract", mutants, "--out", tmp_path / "store", "--json"]
+    call = [sys.executable, "-m", "cumel", "extract", mutants, "--out", tmp_path / "store", "--json"]
     options = [f"--{name}={getattr(TINY, name.replace('-', '_'))}" for name in ("sr", "n-fft", "hop-length", "n-mels")]
     options += ["--fmin=0", "--fmax=none", "--top-db=none", "--device=cpu"]
     done = subprocess.run([*call, *options], capture_output=True, timeout=SECONDS, check=False)

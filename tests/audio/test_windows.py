@@ -2,10 +2,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from cumel.esc50.audio.sliding import windows
+from cumel.esc50.audio.windowing import windows
 
 
 def expected(n: int, size: int, hop: int) -> list[tuple[int, int]]:

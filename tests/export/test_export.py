@@ -16,11 +16,10 @@ import torch
 from cumel.esc50.audio import fit_length, load
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.recipes import Recipe
-from cumel.export import to_onnx
+from cumel.export import export_onnx, to_onnx
 from cumel.export.graph.metadata import Metadata
-from cumel.export.prediction.classify import load_model, predict
+from cumel.export.prediction.classifier import load_model, predict
 from cumel.export.runtime.session import CPU, CUDA
-from cumel.export.to_onnx import export
 from cumel.kernels import CumelError
 
 from support.exported import LABELS, clips, features, lively_run
@@ -69,7 +68,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     run = lively_run(folder / "run", recipe)
     stdout = io.StringIO()
     with contextlib.redirect_stdout(stdout):
-        report = export(run, folder / "new" / "folder" / "model.onnx", input=taken)
+        report = export_onnx(run, folder / "new" / "folder" / "model.onnx", input=taken)
     net = torch.nn.Sequential(Checkpoint.load(run).network(), torch.nn.Softmax(dim=1)).eval()
     return Exported(run, Path(report["model"]), recipe, taken, net, report, stdout.getvalue())
 
@@ -160,7 +159,7 @@ def test_a_prediction_is_torchs_for_the_same_file(exported: Exported, tmp_path: 
 def test_an_existing_model_is_replaced_whole(copied: Exported, tmp_path: Path) -> None:
     out = tmp_path / "model.onnx"
     out.write_bytes(b"old")
-    export(copied.run, out, input=copied.taken)
+    export_onnx(copied.run, out, input=copied.taken)
     assert out.read_bytes() == copied.model.read_bytes()
 
 
@@ -168,11 +167,11 @@ def test_another_networks_file_is_refused_and_leaves_nothing(copied: Exported, t
     other = lively_run(tmp_path / "run", copied.recipe, seed=1)
     out = tmp_path / "out" / "model.onnx"
     with pytest.raises(CumelError, match=r"model\.onnx: not written, .* a probability is \S+ from torch's"):
-        export(other, out, input=copied.taken)
+        export_onnx(other, out, input=copied.taken)
     assert list(out.parent.iterdir()) == []
     out.write_bytes(b"old")
     with pytest.raises(CumelError, match="not written"):
-        export(other, out, input=copied.taken)
+        export_onnx(other, out, input=copied.taken)
     assert [path.name for path in out.parent.iterdir()] == ["model.onnx"]
     assert out.read_bytes() == b"old"
 
@@ -184,7 +183,7 @@ def test_a_full_disk_is_one_clear_error(exported: Exported, tmp_path: Path, monk
 
     monkeypatch.setattr(to_onnx, "_write", full)
     with pytest.raises(CumelError, match=r"model\.onnx: cannot be written \(No space left on device\)"):
-        export(exported.run, tmp_path / "model.onnx")
+        export_onnx(exported.run, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -205,7 +204,7 @@ def test_a_wrong_call_is_refused(copied: Exported, tmp_path: Path, option: dict[
     (tmp_path / "file").write_text("")
     given = {"run": copied.run, "out": "model.onnx"} | option
     with pytest.raises(CumelError, match=complaint):
-        export(tmp_path / given.pop("run"), tmp_path / given.pop("out"), **given)
+        export_onnx(tmp_path / given.pop("run"), tmp_path / given.pop("out"), **given)
 
 
 def test_weights_that_need_two_files_are_refused(
@@ -213,27 +212,27 @@ def test_weights_that_need_two_files_are_refused(
 ) -> None:
     monkeypatch.setattr(to_onnx, "MAX_BYTES", 1 << 20)
     with pytest.raises(CumelError, match="MiB of weights, one file holds 1; use a smaller model"):
-        export(copied.run, tmp_path / "model.onnx", input=copied.taken)
+        export_onnx(copied.run, tmp_path / "model.onnx", input=copied.taken)
 
 
 def test_calibration_without_int8_is_refused(copied: Exported, tmp_path: Path) -> None:
     with pytest.raises(CumelError, match="precision=fp32: takes no calibration, which int8 does"):
-        export(copied.run, tmp_path / "model.onnx", calibration=[tmp_path])
+        export_onnx(copied.run, tmp_path / "model.onnx", calibration=[tmp_path])
 
 
 def test_a_model_needs_a_name_or_a_repository(copied: Exported) -> None:
     with pytest.raises(CumelError, match=r"out: name the \.onnx file to write, or a Triton repository"):
-        export(copied.run)
+        export_onnx(copied.run)
 
 
 def test_the_labels_of_another_model_in_the_folder_are_kept(copied: Exported, tmp_path: Path) -> None:
-    export(copied.run, tmp_path / "one.onnx", input=copied.taken)
-    export(copied.run, tmp_path / "two.onnx", input=copied.taken)  # the same labels fit both
+    export_onnx(copied.run, tmp_path / "one.onnx", input=copied.taken)
+    export_onnx(copied.run, tmp_path / "two.onnx", input=copied.taken)  # the same labels fit both
     assert {path.name for path in tmp_path.iterdir()} == {"one.onnx", "one.md", "two.onnx", "two.md", "labels.json"}
     before = (tmp_path / "labels.json").read_bytes()
     other = lively_run(tmp_path / "run", copied.recipe.replace(name="other"))
     with pytest.raises(CumelError, match=r"labels\.json: describes another model there \(one\.onnx\)"):
-        export(other, tmp_path / "two.onnx", input=copied.taken)
+        export_onnx(other, tmp_path / "two.onnx", input=copied.taken)
     assert (tmp_path / "labels.json").read_bytes() == before
 
 

@@ -7,16 +7,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from onnxscript import ir
 
 from cumel.esc50.audio import fit_length
 from cumel.export.check.frontend import check_frontend
-from cumel.export.graph import dft
+from cumel.export.graph import FEATURES_NAME, dft
 from cumel.export.graph.dft import Dense, Factored, transform
 from cumel.export.graph.frontend import LOG_MEL, standalone
-from cumel.export.runtime.routes import FEATURES
 from cumel.kernels import PRESETS, CumelError, FeatureConfig
 
 from support.drawn import any_config
@@ -29,9 +27,9 @@ from support.signals import (
     Oracle,
     librosa_db,
     librosa_mel,
+    oracle as oracle_of,
     signal,
 )
-from support.signals import oracle as oracle_of
 
 # dB between a clip alone and the same clip in a batch: products of other sizes may add up in another order.
 BATCHED_DB = 2e-5  # 0.8e-5: whisper, one step of float32 at -100 dB; 0 else
@@ -53,7 +51,7 @@ def run(y: np.ndarray, cfg: FeatureConfig, n_samples: int | None = None, kind: s
     """Features [batch, n_mels, n_frames] of one clip or a batch; int16 as a caller scales it."""
     y = y / np.float32(32768) if y.dtype == np.int16 else y
     batch = np.atleast_2d(y).astype(np.float32)
-    (features,) = session(cfg, n_samples or batch.shape[1], kind).run([FEATURES], {"waveform": batch})
+    (features,) = session(cfg, n_samples or batch.shape[1], kind).run([FEATURES_NAME], {"waveform": batch})
     assert features.shape[:3] == (len(batch), 1, cfg.n_mels)
     return features[:, 0]
 
@@ -110,12 +108,12 @@ def test_frames_are_static_and_features_are_named() -> None:
     for kind in ("logmel", "image"):
         model = onnx.shape_inference.infer_shapes(ir.to_proto(standalone(TINY, 8000, kind)), strict_mode=True)
         (output,) = model.graph.output
-        assert output.name == FEATURES
+        assert output.name == FEATURES_NAME
         axes = [axis.dim_param or axis.dim_value for axis in output.type.tensor_type.shape.dim]
         assert axes == ["batch", 1, 16, 63]
     y = signal("noise", 8000, 8000)
     log_mel, image = session_of(standalone(TINY, 8000, "image"), LOG_MEL).run(
-        [LOG_MEL, FEATURES], {"waveform": y[None]}
+        [LOG_MEL, FEATURES_NAME], {"waveform": y[None]}
     )
     np.testing.assert_array_equal(log_mel[0], run(y, TINY)[0])
     assert image.max() == 255

@@ -6,7 +6,7 @@ import pytest
 
 from cumel.esc50.training.recipes import Recipe
 from cumel.export.graph.metadata import Metadata
-from cumel.export.prediction.classify import load_model
+from cumel.export.prediction.classifier import load_model
 from cumel.kernels import CumelError
 
 from support.onnx_models import LABELS, metadata, save

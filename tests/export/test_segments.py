@@ -12,7 +12,7 @@ from cumel.esc50.datasets.esc50 import FEATURES
 from cumel.esc50.system.cores import CORES
 from cumel.esc50.training.recipes import Recipe
 from cumel.export.prediction import segments
-from cumel.export.prediction.classify import Model, load_model, predict
+from cumel.export.prediction.classifier import Model, load_model, predict
 
 from support.onnx_models import HZ, LABELS, probabilities, save
 from support.recordings import tiny_recipe, tone, write

@@ -18,11 +18,11 @@ from onnxscript import ir
 from onnxscript.ir.passes.common import ShapeInferencePass
 
 from cumel.esc50.training.recipes import Recipe
+from cumel.export import export_onnx
 from cumel.export.check.model import BOUNDS
 from cumel.export.check.operators import CUDA_KERNELS, without_cuda_kernel
 from cumel.export.graph.frontend import PREFIX, standalone
 from cumel.export.graph.metadata import Metadata
-from cumel.export.to_onnx import export
 
 from support.exported import LABELS, clips, lively_run, recordings
 from support.recordings import TINY, tiny_recipe
@@ -59,7 +59,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Made]
             out = folder / "model.onnx"
             with pytest.MonkeyPatch.context() as patch:  # an untrained network is seldom sure of a class
                 patch.setitem(BOUNDS, "int8", replace(BOUNDS["int8"], agreement=0.5))
-                export(lively_run(folder / "run", recipe), out, precision=precision, calibration=files)
+                export_onnx(lively_run(folder / "run", recipe), out, precision=precision, calibration=files)
             made[name, precision] = Made(out, recipe, precision)
         return made[name, precision]
 

@@ -10,13 +10,12 @@ import torch
 
 from cumel.esc50.audio.reading import Clip, read
 from cumel.esc50.audio.resampling import resample_on
-from cumel.esc50.extraction import gpu as module
-from cumel.esc50.extraction import short
+from cumel.esc50.extraction import gpu as module, short
 from cumel.esc50.extraction.gpu import batches, on_device
 from cumel.esc50.extraction.job import KINDS, Job, Result
 from cumel.esc50.extraction.long import Helpers
 from cumel.esc50.extraction.short import begin, take
-from cumel.esc50.store import Keys
+from cumel.esc50.inputs import Keys
 from cumel.esc50.system.buffers import Buffers
 from cumel.kernels import cuda, launcher, log_mel, mel_image
 

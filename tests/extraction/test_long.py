@@ -12,7 +12,7 @@ import torch
 
 from cumel.esc50 import audio
 from cumel.esc50.audio import reading, resampling
-from cumel.esc50.audio.windows import spans
+from cumel.esc50.audio.windowing import spans
 from cumel.esc50.extraction import job, long, short
 from cumel.esc50.extraction.job import KINDS
 from cumel.esc50.extraction.local import extract

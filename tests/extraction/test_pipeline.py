@@ -10,13 +10,13 @@ import soundfile
 import torch
 
 from cumel.esc50.audio.reading import Clip
-from cumel.esc50.extraction import gpu as module
-from cumel.esc50.extraction import local as extraction
+from cumel.esc50.extraction import gpu as module, local as extraction
 from cumel.esc50.extraction.gpu import batches, on_device
 from cumel.esc50.extraction.job import KINDS, Job, Result
 from cumel.esc50.extraction.local import extract
 from cumel.esc50.extraction.short import begin, groups, take
-from cumel.esc50.store import Keys, Store
+from cumel.esc50.inputs import Keys
+from cumel.esc50.store import Store
 from cumel.esc50.system.pipeline import Hold, ahead, ordered
 from cumel.kernels import log_mel
 

@@ -14,8 +14,7 @@ import torch
 
 from cumel.esc50.cli import main
 from cumel.esc50.extraction.local import extract
-from cumel.esc50.store import Store
-from cumel.esc50.store import shards as shards_module
+from cumel.esc50.store import Store, shards as shards_module
 from cumel.esc50.store.shards import INDEX
 from cumel.esc50.system.stopping import StoppedError
 from cumel.kernels import CumelError

@@ -20,12 +20,10 @@ import pytest
 import torch
 
 from cumel.esc50.cli import main
-from cumel.esc50.extraction import local as module
-from cumel.esc50.extraction import short
+from cumel.esc50.extraction import local as module, short
 from cumel.esc50.extraction.job import Job, Result
 from cumel.esc50.extraction.local import extract
-from cumel.esc50.store import Store
-from cumel.esc50.store import shards as shards_module
+from cumel.esc50.store import Store, shards as shards_module
 from cumel.esc50.store.shards import sidecars
 from cumel.esc50.system.stopping import StoppedError
 from cumel.kernels import CumelError

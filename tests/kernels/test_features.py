@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cumel import kernels
 from cumel.kernels import PRESETS, FeatureConfig, cpu, log_mel, mel_image, melspectrogram, reference, stft

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import scipy.fft
 import scipy.signal
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cumel.kernels import CumelError, FeatureConfig
 from cumel.kernels.config import WINDOWS

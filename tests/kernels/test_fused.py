@@ -12,8 +12,7 @@ from cumel.kernels import PRESETS
 from cumel.kernels.plan import RADICES
 
 from simt.emulator import Emulator, compile_many
-from simt.examples import Grid
-from simt.examples import Kernel as Source
+from simt.examples import Grid, Kernel as Source
 from support.emulation import FEATURES, INT16, PLANS, Emulated, kernels
 from support.signals import (
     CASES,

@@ -12,12 +12,12 @@ import torch
 from cumel.esc50.audio import fit_length, load
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.recipes import Recipe
+from cumel.export import export_onnx
 from cumel.export.card import card
 from cumel.export.check.model import BOUNDS
 from cumel.export.graph import calibration
 from cumel.export.graph.calibration import calibration_clips
 from cumel.export.graph.network import Classifier, halved
-from cumel.export.to_onnx import export
 from cumel.kernels import CumelError
 
 from support.exported import LABELS, clips, features, lively_run, recordings
@@ -49,7 +49,9 @@ def test_float16_answers_as_torchs_float16_and_is_half_as_large(tmp_path: Path, 
     half = Classifier(halved(Checkpoint.load(run).network())).eval()
     with torch.inference_mode():
         expected = half(torch.from_numpy(features(y, recipe))).numpy()
-    full, made = (export(run, tmp_path / f"{precision}.onnx", precision=precision) for precision in ("fp32", "fp16"))
+    full, made = (
+        export_onnx(run, tmp_path / f"{precision}.onnx", precision=precision) for precision in ("fp32", "fp16")
+    )
     np.testing.assert_allclose(answers(Path(made["model"]), y), expected, rtol=0, atol=HALF)
     assert expected.dtype == np.float32
     assert made["bytes"] < 0.6 * full["bytes"]
@@ -67,10 +69,10 @@ def test_the_statistics_of_decibels_stay_float32() -> None:
 def test_int8_is_judged_by_recordings_that_it_was_not_measured_on(tmp_path: Path, name: str) -> None:
     recipe = tiny_recipe(name)
     run, files = lively_run(tmp_path / "run", recipe), recordings(tmp_path / "clips", recipe)
-    report = export(run, tmp_path / "model.onnx", precision="int8", calibration=files)
+    report = export_onnx(run, tmp_path / "model.onnx", precision="int8", calibration=files)
     assert report["clips"] == 10
     assert 0.5 <= report["same_top"] <= 1
-    full = export(run, tmp_path / "full.onnx")
+    full = export_onnx(run, tmp_path / "full.onnx")
     assert report["bytes"] < 0.4 * full["bytes"]
     y = np.stack([fit_length(load(path)[0], recipe.n_samples) for path in files])
     assert np.abs(answers(tmp_path / "model.onnx", y) - answers(tmp_path / "full.onnx", y)).mean() < 0.05
@@ -81,7 +83,7 @@ def test_int8_that_disagrees_with_torch_is_refused(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BOUNDS, "int8", replace(BOUNDS["int8"], agreement=1.01))
         with pytest.raises(CumelError, match=r"not written, .* of 10 clips have torch's class on top, 101 % is least"):
-            export(run, tmp_path / "out" / "model.onnx", precision="int8", calibration=files)
+            export_onnx(run, tmp_path / "out" / "model.onnx", precision="int8", calibration=files)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -123,7 +125,7 @@ def test_the_card_says_what_a_user_needs(name: str, precision: str) -> None:
 
 def test_the_cards_call_works_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     run = lively_run(tmp_path / "run", RECIPE)
-    report = export(run, tmp_path / "model.onnx")
+    report = export_onnx(run, tmp_path / "model.onnx")
     (path,) = recordings(tmp_path / "clips", RECIPE, 1)
     path.rename(tmp_path / "dog.wav")
     monkeypatch.chdir(tmp_path)

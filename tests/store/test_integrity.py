@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cumel.esc50.cli import main
-from cumel.esc50.extraction.check import check
+from cumel.esc50.extraction.audit import check
 from cumel.esc50.extraction.local import extract
 from cumel.esc50.store import Store, StoreConfig
 from cumel.esc50.store.arrays import HEADER_BYTES, header

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cumel.esc50.cli import main
-from cumel.esc50.extraction.check import check
+from cumel.esc50.extraction.audit import check
 from cumel.esc50.extraction.local import config_of
 from cumel.esc50.extraction.ray.engine import _batch, _Extractor
 from cumel.esc50.extraction.ray.parts import plan, write_part_index

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from cumel.esc50.extraction.check import check
+from cumel.esc50.extraction.audit import check
 from cumel.esc50.extraction.local import extract
 from cumel.esc50.inputs.find import resolve
 from cumel.esc50.store import Store

@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from cumel.esc50.extraction.local import extract
-from cumel.esc50.store import CONFIG, Keys, Store, key_of
-from cumel.esc50.store import reader as module
+from cumel.esc50.inputs.naming import Keys, key_of
+from cumel.esc50.store import CONFIG, Store, reader as module
 from cumel.esc50.store.shards import INDEX
 from cumel.esc50.store.torch_dataset import FeatureDataset, pad
 from cumel.esc50.system.files import write_all

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cumel.esc50.extraction.check import check
+from cumel.esc50.extraction.audit import check
 from cumel.esc50.extraction.local import config_of, extract
 from cumel.esc50.extraction.ray.parts import parts_of, plan, write_part_index
 from cumel.esc50.store import Store, StoreConfig, shards, takeover

@@ -15,8 +15,8 @@ from cumel.esc50.audio import fit_length, load
 from cumel.esc50.datasets.synth.synthesizer import make_sound
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.recipes import RECIPES, Recipe
-from cumel.export.prediction.classify import load_model, predict
-from cumel.export.to_onnx import export
+from cumel.export import export_onnx
+from cumel.export.prediction.classifier import load_model, predict
 from cumel.export.web import write_site
 from cumel.export.web.runtime import runtime_files
 from cumel.kernels import PRESETS, UnavailableError, log_mel
@@ -123,7 +123,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Callable[[st
         folder = tmp_path_factory.mktemp("site")
         recipe = RECIPES["quick"].replace(features=PRESETS[preset])
         run = lively_run(folder / "run", recipe)
-        model = Path(export(run, folder / "model.onnx")["model"])
+        model = Path(export_onnx(run, folder / "model.onnx")["model"])
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("XDG_CACHE_HOME", str(cache))
             patch.setenv("PATH", "")  # what is cached needs no npm

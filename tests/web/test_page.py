@@ -7,8 +7,8 @@ import pytest
 
 from cumel.esc50.audio import fit_length, load
 from cumel.esc50.datasets.synth.sounds import SOUNDS
+from cumel.export import export_onnx
 from cumel.export.runtime.session import Session
-from cumel.export.to_onnx import export
 from cumel.export.web import write_site
 
 from support.browser import Browser, serving
@@ -72,7 +72,7 @@ def test_an_int8_model_is_heard_as_onnxruntime_runs_it(
     names = [*SOUNDS][:16]  # as few as calibrate
     clips = [write(tmp_path / f"{name}.wav", sound(name, 5, cfg.sr), cfg.sr) for name in names]
     model = tmp_path / "int8" / "model.onnx"
-    export(lively_run(tmp_path / "run", site.recipe), model, precision="int8", calibration=clips)
+    export_onnx(lively_run(tmp_path / "run", site.recipe), model, precision="int8", calibration=clips)
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     write_site(model, tmp_path / "site")
     session = Session(model, "cpu")

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from ....kernels.errors import CumelError
-from ...system.files import replacing
-from ...system.progress import bar
+from ....kernels import CumelError
+from ...system import bar, replacing
 from .sounds import HIGHEST_HZ, SOUNDS
 from .synthesizer import make_sound
 

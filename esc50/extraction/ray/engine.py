@@ -16,15 +16,9 @@ import pyarrow as pa
 import torch
 
 from ....kernels import CumelError, FeatureConfig, UnavailableError
-from ...audio.resampling import resampler_on
-from ...inputs.listing import Listing, Recording
-from ...inputs.naming import Keys
-from ...system.buffers import give_back_memory
-from ...system.extras import need
-from ...system.faults import device_fault
-from ...system.lock import locked
-from ...system.pipeline import Hold, ordered
-from ...system.progress import bar
+from ...audio import resampler_on
+from ...inputs import Keys, Listing, Recording
+from ...system import Hold, bar, device_fault, give_back_memory, locked, need, ordered
 from ..gpu import on_device
 from ..job import Job, Result
 from ..local import HELD_BYTES, config_of

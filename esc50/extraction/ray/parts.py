@@ -14,18 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ....kernels import CumelError
-from ...inputs.listing import RECORDING, Listing
-from ...store import StoreConfig
-from ...store.clips import Clip
-from ...store.config import RAY_CONFIG as CONFIG
+from ...inputs import RECORDING, Listing
+from ...store import RAY_CONFIG as CONFIG, Clip, StoreConfig
 from ...store.formats import GROUP_BYTES, NUMBERS, table_of
 from ...store.places import Places
 from ...store.rows import DROPPED, IDENTITY, Tables, merged, with_places
 from ...store.seals import CHECKSUM, seal, write_sealed
 from ...store.shards import INDEX
 from ...store.takeover import settle, take_over
-from ...system.files import commit, replacing, unwritable
-from ...system.lock import LOCK
+from ...system import LOCK, commit, replacing, unwritable
 from ..job import Job, Result
 from ..resume.compare import compare
 from ..resume.folder import lost, not_both, places_that_fit, refuse_nothing, taken_again

@@ -21,11 +21,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...inputs.listing import LINKED, Listing
-from ...inputs.naming import Digests, Keys, digest, digests_of, escaped, unescaped
+from ...inputs import LINKED, Digests, Keys, Listing, digest, digests_of, escaped, unescaped
 from ...store.places import BLOCK, EVERY, SCHEMA, Places
 from ...store.rows import Tables, with_places
-from ...system.buffers import give_back_memory
+from ...system import give_back_memory
 from .known import Known, Numbers
 from .looks import fingerprint, look
 from .moves import Gone

@@ -9,14 +9,14 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from ....kernels import CumelError
-from ...inputs.listing import RECORDING, Listing
+from ...inputs import RECORDING, Listing
 from ...store import CONFIG, StoreConfig, is_store
 from ...store.integrity import examine, fits, restore_sidecars
 from ...store.places import PLACES, Places
 from ...store.rows import IDENTITY
 from ...store.shards import INDEX, Sidecar, read_rows, rows_of, shard_path, sidecars
 from ...store.takeover import current, settle
-from ...system.lock import LOCK
+from ...system import LOCK
 from .compare import compare
 from .todo import Todo
 

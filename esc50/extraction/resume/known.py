@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ...inputs.naming import digests_of
+from ...inputs import digests_of
 from ...store.places import BLOCK, keys_of
 from ...store.rows import DROPPED, Tables, rows_at
 from ...store.shards import SCHEMA as ROW

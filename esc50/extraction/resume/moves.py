@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...inputs.naming import DIGEST, Digests, digest, escaped
+from ...inputs import DIGEST, Digests, digest, escaped
 from .looks import fingerprint, look
 
 MOST_TRIED = 64  # rows of the same look of which the name chooses

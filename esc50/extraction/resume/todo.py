@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from ....kernels import InputError
 from ...audio import load
-from ...inputs.listing import UNUSABLE, Listing, shown
+from ...inputs import UNUSABLE, Listing, shown
 from .compare import Comparison
 from .copies import copies_in
 

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ...kernels import CumelError
-from ..store import CONFIG, StoreConfig, is_store
-from ..store.config import RAY_CONFIG
+from ..store import CONFIG, RAY_CONFIG, StoreConfig, is_store
 from ..store.integrity import Findings, examine, examine_index
 from ..store.shards import INDEX, sidecars
 from ..store.takeover import current
-from ..system.progress import bar
+from ..system import bar
 from .ray.part_files import examine_part_index, examine_parts, parts_of
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...esc50.audio import fit_length
-from ...esc50.system.defaults import defaults
+from ...esc50.system import defaults
 from ...kernels import CumelError, FeatureConfig
-from ..runtime.model import Model, load_model
+from ..runtime import Model, load_model
 from .segments import Heard, listen
 
 __all__ = ["BATCHES", "Model", "Result", "Tally", "check_call", "classify", "load_model", "predict"]

@@ -1,0 +1,46 @@
+"""Faces of packages: public names that are imported when they are first asked for."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+
+def lazily(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Make a package's ``__getattr__``, ``__dir__`` and ``__all__`` of the imports under its ``if TYPE_CHECKING:``.
+
+    Type checkers read those imports as they stand; at run time each is made when its name is first used. So the names
+    are written once, and ``import cumel`` needs no torch.
+
+    Parameters
+    ----------
+    package
+        The package's ``__name__``.
+    file
+        The package's ``__file__``.
+    """
+    source = ast.parse(Path(file).read_text(encoding="utf-8"))
+    guarded = next(node.body for node in source.body if isinstance(node, ast.If))
+    imports = [node for node in guarded if isinstance(node, ast.ImportFrom)]
+    origins = {
+        alias.asname or alias.name: ("." * node.level + (node.module or ""), alias.name)
+        for node in imports
+        for alias in node.names
+    }
+
+    def get(name: str) -> Any:
+        if name not in origins:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        source, original = origins[name]
+        if source.strip("."):
+            value = getattr(import_module(source, package), original)
+        else:  # a module of the package
+            value = import_module(source + original, package)
+        setattr(sys.modules[package], name, value)  # the next access does not come here
+        return value
+
+    return get, lambda: sorted(origins), sorted(origins)
