@@ -6,6 +6,7 @@ import ast
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def lazily(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
     guarded = next(node.body for node in source.body if isinstance(node, ast.If))
     imports = [node for node in guarded if isinstance(node, ast.ImportFrom)]
     origins = {
-        alias.asname or alias.name: ("." * node.level + (node.module or ""), alias.name)
+        alias.asname or alias.name: (resolve_name("." * node.level + (node.module or ""), package), alias.name)
         for node in imports
         for alias in node.names
     }
@@ -36,11 +37,9 @@ def lazily(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
         if name not in origins:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         source, original = origins[name]
-        if source.strip("."):
-            value = getattr(import_module(source, package), original)
-        else:  # a module of the package
-            value = import_module(source + original, package)
-        setattr(sys.modules[package], name, value)  # the next access does not come here
-        return value
+        if source == package:  # a module of the package
+            return import_module(f"{source}.{original}")
+        # The name is looked up each time, not kept: a test that replaces it in its module is seen here, and undone.
+        return getattr(sys.modules.get(source) or import_module(source), original)
 
     return get, lambda: sorted(origins), sorted(origins)
