@@ -36,7 +36,7 @@ def download(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch ESC-50 (646 MB), check it, unpack it. Goes on where it broke off if the server can send a rest alone."""
+    """Fetch ESC-50 (646 MB), check it, unpack it. What fails on the way is tried again, from the first byte."""
     from ..datasets import ESC50_URL, LICENSE_NOTICE, download as fetch
 
     print(LICENSE_NOTICE, file=sys.stderr)
