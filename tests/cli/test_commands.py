@@ -181,7 +181,7 @@ def _wrong_calls(tmp: Path, data: Path, model: Path) -> dict[str, tuple[list[obj
         "missing folder": (["train", "--data", tmp / "gone", "--out", tmp / "o"], 2, "no such folder"),
         "empty folder": (["train", "--data", empty, "--out", tmp / "o"], 2, "meta/esc50.csv is missing"),
         "folder without audio": (["extract", empty, "--out", tmp / "o"], 2, "no recordings in this folder"),
-        "recipe": (["train", "--data", data, "--out", tmp / "o", "--recipe", "slow"], 2, "document, quick, best"),
+        "recipe": (["train", "--data", data, "--out", tmp / "o", "--recipe", "slow"], 2, "baseline, quick, best"),
         "preset": (["extract", clip, "--out", tmp / "o", "--preset", "mp3"], 2, "esc50, compact, librosa"),
         "feature value": (["extract", clip, "--out", tmp / "o", "--n-fft", "0"], 2, "n_fft=0: must be"),
         "feature text": (["extract", clip, "--out", tmp / "o", "--hop-length", "x"], 2, "--hop-length x: must be"),
