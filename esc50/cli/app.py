@@ -14,13 +14,12 @@ import typer
 from ...kernels import CumelError
 from ..system import NO_MEMORY, device_fault
 from . import show
-from .convert import convert
-from .datasets import download, synth
-from .models import export, predict
-from .options import AsJson, ManyValues
-from .recordings import extract, plot, verify
+from .bench import bench
+from .data import convert, download, extract, plot, synth, verify
+from .doctor import doctor
+from .models import export, predict, web
+from .options import ManyValues
 from .training import cross_validate, evaluate, train
-from .web import web
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,31 +41,11 @@ def options(
     """Take the options that stand before a command."""
 
 
-for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate, predict, web, plot):
+for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate):
     app.command()(command)
 app.command(cls=ManyValues)(export)
-
-
-@app.command()
-def bench(
-    topic: Annotated[str, typer.Argument(help="features, extract, train, inference or routes.")] = "features",
-    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to the benchmark, after --.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure the project against what one would use instead, in a checkout of it."""
-    from .bench import run
-
-    show.facts(run(topic, arguments or [], quiet=as_json), as_json)
-
-
-@app.command()
-def doctor(as_json: AsJson = False, require_gpu: Annotated[bool, typer.Option("--require-gpu")] = False) -> None:
-    """Say what this machine has, what it lacks, and what to do about it."""
-    from .doctor import examine
-
-    report = examine()
-    show.diagnosis(report, as_json)
-    raise typer.Exit(3 if not report["healthy"] or (require_gpu and not report["gpu"]) else 0)
+for command in (predict, web, plot, bench, doctor):
+    app.command()(command)
 
 
 def main(arguments: list[str] | None = None) -> int:

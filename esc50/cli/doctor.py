@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from ..system import CORES
+from . import show
+from .options import AsJson
 
 PACKAGES = (
     "cumel", "torch", "torchaudio", "cupy-cuda13x", "cupy-cuda12x", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy",
     "librosa", "soundfile", "soxr", "pyarrow",
 )  # fmt: skip
 OPTIONAL = ("cupy-cuda13x", "cupy-cuda12x", "onnxruntime-gpu", "onnxruntime")
+
+
+def doctor(
+    as_json: AsJson = False,
+    require_gpu: Annotated[bool, typer.Option("--require-gpu", help="Exit with code 3 when no GPU is ready.")] = False,
+) -> None:
+    """Say what this machine has, what it lacks, and what to do about it."""
+    report = examine()
+    show.diagnosis(report, as_json)
+    raise typer.Exit(3 if not report["healthy"] or (require_gpu and not report["gpu"]) else 0)
 
 
 def examine() -> dict[str, Any]:

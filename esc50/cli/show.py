@@ -152,9 +152,8 @@ def evaluation(report: dict[str, Any], json_only: bool) -> None:
     table = _table("class", "clips", "recall", "precision", "taken for", numbers=("clips", "recall", "precision"))
     for row in report["classes"]:
         precision = "" if row["precision"] is None else f"{row['precision']:.2f}"
-        table.add_row(
-            escape(row["label"]), str(row["clips"]), f"{row['recall']:.2f}", precision, row["mistaken_for"] or ""
-        )
+        label, mistaken_for = (escape(printable(row[name] or "")) for name in ("label", "mistaken_for"))
+        table.add_row(label, str(row["clips"]), f"{row['recall']:.2f}", precision, mistaken_for)
     _console().print(table)
     print(
         f"accuracy {report['accuracy']:.3f} on {report['clips']} clips of fold {report['fold']} "

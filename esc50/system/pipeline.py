@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,8 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Out = TypeVar("Out")
+# This process may use fewer cores than the machine has.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 AHEAD = 1024  # items that may be begun or done before the one whose turn it is
 
 

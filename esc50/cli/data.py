@@ -1,8 +1,9 @@
-"""The commands that turn recordings into features and pictures; `app` registers them."""
+"""The commands that make datasets, and those that turn recordings into features and pictures."""
 
 from __future__ import annotations
 
 import functools
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,37 @@ from ...kernels.config import PRESETS, FeatureConfig
 from ..system import CORES
 from . import show
 from .options import INPUTS_HELP, AsJson, Device, Inputs, Workers, feature_options
+
+
+def synth(
+    root: Annotated[Path, typer.Argument(help="Folder of the new dataset.")],
+    classes: Annotated[int, typer.Option(help="1 to 50.")] = 50,
+    clips_per_class: Annotated[int, typer.Option(help="Spread over five folds.")] = 8,
+    seconds: Annotated[float, typer.Option(help="Of each clip.")] = 5.0,
+    sr: Annotated[int, typer.Option(help="Hz.")] = 44100,
+    seed: int = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a small dataset of 50 kinds of synthetic sound in ESC-50's layout."""
+    from ..datasets import synthesize
+
+    synthesize(root, classes=classes, clips_per_class=clips_per_class, seconds=seconds, sr=sr, seed=seed)
+    show.facts({"root": str(root), "classes": classes, "clips": classes * clips_per_class}, as_json)
+
+
+def download(
+    root: Annotated[Path, typer.Argument(help="Folder of the dataset.")],
+    url: Annotated[str | None, typer.Option(help="Another place that holds the archive.")] = None,
+    sha256: Annotated[
+        str | None, typer.Option(help="Checksum that the archive must have; none: its content alone is checked.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch ESC-50 (646 MB), check it, unpack it. What fails on the way is tried again, from the first byte."""
+    from ..datasets import ESC50_URL, LICENSE_NOTICE, download as fetch
+
+    print(LICENSE_NOTICE, file=sys.stderr)
+    show.facts({"root": str(fetch(root, url or ESC50_URL, sha256)), "license": LICENSE_NOTICE}, as_json)
 
 
 @feature_options("esc50")
@@ -77,6 +109,19 @@ def extract(
     )
     show.extraction(report, as_json, quiet)
     raise typer.Exit(1 if report["failed"] or report["failed_before"] else 0)
+
+
+def convert(
+    store: Annotated[Path, typer.Argument(help="Folder of the store, as `cumel extract` wrote it.")],
+    to: Annotated[str, typer.Option(help="npy, webdataset, zarr, hdf5 or hf (Hugging Face).")],
+    out: Annotated[Path, typer.Option(help="A new folder; for hdf5 a new file.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write extracted features in another format."""
+    from ..store import convert as run
+
+    show.facts(run(store, out, to, quiet=quiet), as_json)
 
 
 @feature_options("esc50")
