@@ -53,11 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not fit the terminal's encoding
-    given = sys.argv[1:] if arguments is None else arguments
-    code, error = _run(given)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    code, error = _run(arguments)
     if error:
         print(f"cumel: {error}", file=sys.stderr)
-        if "--json" in given:
+        if "--json" in arguments:
             show.as_json({"error": error, "exit_code": code})
     return code
 
@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str]) -> tuple[int, str]:
     """Run a command; returns the exit code and, where it ended early, why."""
     if "" in arguments:
-        return 2, "an argument is empty; check the variables in the call"  # as a path it would mean this folder
+        return 2, "an argument is empty; check the variables in the call"  # an empty path would mean this folder
     try:
         code = app(arguments, standalone_mode=False)
     except SystemExit as error:
@@ -86,9 +86,9 @@ def _run(arguments: list[str]) -> tuple[int, str]:
         remedy = REMEDIES.get(error.errno or 0, "check the place and its free space")
         return 2, f"{error.filename or 'a file'}: {error.strerror or error}; {remedy}"
     except Exception as error:
-        found = device_fault(error)  # first: CuPy's out of memory is a MemoryError, of another memory
-        if found is not None:
-            return found.exit_code, " ".join(str(found).split())
+        fault = device_fault(error)  # CuPy's out of memory is a MemoryError too, of another memory
+        if fault is not None:
+            return fault.exit_code, " ".join(str(fault).split())
         if isinstance(error, MemoryError):
             return 2, NO_MEMORY
         raise

@@ -18,7 +18,7 @@ TOPICS = ("accuracy", "features", "scaling", "extract", "memory", "inference", "
 
 def bench(
     topic: Annotated[str, typer.Argument(help=f"{', '.join(TOPICS)}.")] = "features",
-    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to the benchmark, after --.")] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(help="Arguments of the benchmark, after --.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure the project against what one would use instead, in a checkout of it."""

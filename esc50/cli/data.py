@@ -18,10 +18,10 @@ from .options import INPUTS_HELP, AsJson, Device, Inputs, Workers, feature_optio
 
 def synth(
     root: Annotated[Path, typer.Argument(help="Folder of the new dataset.")],
-    classes: Annotated[int, typer.Option(help="1 to 50.")] = 50,
-    clips_per_class: Annotated[int, typer.Option(help="Spread over five folds.")] = 8,
-    seconds: Annotated[float, typer.Option(help="Of each clip.")] = 5.0,
-    sr: Annotated[int, typer.Option(help="Hz.")] = 44100,
+    classes: Annotated[int, typer.Option(help="Number of classes, 1 to 50.")] = 50,
+    clips_per_class: Annotated[int, typer.Option(help="Clips of each class, spread over five folds.")] = 8,
+    seconds: Annotated[float, typer.Option(help="Length of each clip.")] = 5.0,
+    sr: Annotated[int, typer.Option(help="Sample rate, Hz.")] = 44100,
     seed: int = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -57,11 +57,13 @@ def extract(
     shard: Annotated[str | None, typer.Option(help="i/n: only every n-th file, from the i-th on.")] = None,
     workers: Workers = CORES,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
-    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Also what failed before.")] = False,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Also take what failed before.")] = False,
     drop_errors: Annotated[bool, typer.Option("--drop-errors", help="Keep no rows of what failed.")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="Also what is damaged in the store.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Also make anew what is damaged.")] = False,
     engine: Annotated[str, typer.Option(help="local, or ray for a cluster (pip install 'cumel\\[ray]').")] = "local",
-    address: Annotated[str | None, typer.Option(help="Of the Ray cluster; without it, one on this machine.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of the Ray cluster; without it, one on this machine.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print failures only.")] = False,
     as_json: AsJson = False,
     *,
@@ -77,14 +79,14 @@ def extract(
     from ..inputs import check, resolve
     from ..system import choose
 
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was freed: 250 bytes for each of many names
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool keeps freed memory: 250 bytes a name
     if engine not in ("local", "ray"):
         raise CumelError(f"--engine {engine}: must be local or ray")
     if address is not None and engine != "ray":
         raise CumelError(f"--address {address}: only --engine ray has one")
-    found = resolve(inputs)
-    check(found)
-    paths = my_share(found, shard)
+    listing = resolve(inputs)
+    check(listing)
+    paths = my_share(listing, shard)
     if not paths:
         show.facts({"files": 0, "note": f"no file falls into share {shard}"}, as_json)
         return
@@ -143,18 +145,18 @@ def verify(
     from ..system import choose
     from ..verify import verify as run
 
-    stores = [given for given in inputs if holds_store(Path(given))]
+    stores = [name for name in inputs if holds_store(Path(name))]
     if stores:
         if len(inputs) > 1:
             raise CumelError(f"{stores[0]}: is a store, which is verified alone; name it in a call of its own")
         if cfg != PRESETS["esc50"]:
             raise CumelError(f"{stores[0]}: is a store, which has its own config; leave the options of features away")
-        found = check(Path(stores[0]), quiet=as_json)
-        show.integrity(found, as_json)
-        raise typer.Exit(0 if found["passed"] else 1)
-    found = resolve(inputs)
-    show.left_out(found)
-    report = run(found, cfg, choose(device), workers)
+        report = check(Path(stores[0]), quiet=as_json)
+        show.integrity(report, as_json)
+        raise typer.Exit(0 if report["passed"] else 1)
+    listing = resolve(inputs)
+    show.left_out(listing)
+    report = run(listing, cfg, choose(device), workers)
     show.verification(report, as_json)
     raise typer.Exit(0 if report["passed"] else 1)
 
@@ -171,8 +173,8 @@ def plot(
     from ..inputs import resolve
     from ..reports import draw_files
 
-    found = resolve(inputs)
-    show.left_out(found)
-    report = draw_files(found, cfg, out)
+    listing = resolve(inputs)
+    show.left_out(listing)
+    report = draw_files(listing, cfg, out)
     show.plotted(report, as_json)
     raise typer.Exit(1 if report["failures"] else 0)

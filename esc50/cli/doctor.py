@@ -39,9 +39,9 @@ def examine() -> dict[str, Any]:
     """
     installed = {name: _version(name) for name in PACKAGES}
     checks = [_check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
-    for name, found in installed.items():
-        if found is not None:
-            checks.append(_check(name, "ok", found))
+    for name, number in installed.items():
+        if number is not None:
+            checks.append(_check(name, "ok", number))
         elif name not in OPTIONAL:
             checks.append(_check(name, "bad", "not installed; run `pip install cumel`"))
     checks.append(_runtime(installed))
@@ -92,4 +92,4 @@ def _sound() -> list[dict[str, str]]:
 def _gpu() -> list[dict[str, str]]:
     from .doctor_gpu import examine_gpu
 
-    return [_check(*found) for found in examine_gpu()]
+    return [_check(*check) for check in examine_gpu()]

@@ -15,7 +15,7 @@ def export(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     out: Annotated[Path | None, typer.Option(help="The .onnx file; with --triton it may be left out.")] = None,
     input: Annotated[str, typer.Option(help="What the model takes: waveform or image.")] = "waveform",  # noqa: A002
-    precision: Annotated[str, typer.Option(help="Of the network: fp32, fp16 (GPU) or int8 (CPU, web).")] = "fp32",
+    precision: Annotated[str, typer.Option(help="The network's: fp32, fp16 (GPU) or int8 (CPU, web).")] = "fp32",
     calibration: Annotated[
         list[str] | None, typer.Option(help=f"For int8, one or more: {INPUTS_HELP}", show_default=False)
     ] = None,
@@ -44,9 +44,9 @@ def predict(
         Path | None, typer.Option(help="Picture: recordings with their labels; with --hop-seconds a timeline.")
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Read raw samples from stdin (-) until it ends.")] = False,
-    sr: Annotated[int | None, typer.Option(help="Hz: of --raw samples; else what the model must have.")] = None,
-    channels: Annotated[int | None, typer.Option(help="Of --raw samples, interleaved; 1.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="Of --raw samples: int16 or float32; int16.")] = None,
+    sr: Annotated[int | None, typer.Option(help="Hz; the rate of --raw samples, else the model's.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Channels of --raw samples, interleaved; 1 when absent.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Type of --raw samples: int16 (when absent) or float32.")] = None,
     provider: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     require_gpu: Annotated[
         bool, typer.Option("--require-gpu", help="Fail (exit code 3) rather than use the CPU.")

@@ -1,4 +1,4 @@
-"""The commands that train and test networks; `cli` registers them."""
+"""The commands that train and test networks."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     recipe: Annotated[str, typer.Option(help="baseline, quick or best.")] = "quick",
     fold: Annotated[int, typer.Option(help="The fold held out for testing.")] = 5,
-    model: Annotated[str | None, typer.Option(help="Instead of the recipe's; list shows what there is.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
+    model: Annotated[str | None, typer.Option(help="Network, instead of the recipe's; list shows all.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Clips of a batch, instead of the recipe's.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate, instead of the recipe's.")] = None,
     precision: Precision = None,
     seed: int = 0,
     features: Annotated[Path | None, typer.Option(help="A store of extracted features; computed when absent.")] = None,
     device: Device = "auto",
-    parallel: Annotated[str, typer.Option(help="Under torchrun: ddp, or ring for our own all-reduce.")] = "ddp",
+    parallel: Annotated[str, typer.Option(help="All-reduce under torchrun: ddp, or ring for our own.")] = "ddp",
     workers: Workers = CORES,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     as_json: AsJson = False,
@@ -94,11 +94,11 @@ def evaluate(
 def cross_validate(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the runs, one per seed and fold.")],
-    folds: Annotated[str | None, typer.Option(help="As in 1,2,3; all that the data has when absent.")] = None,
+    folds: Annotated[str | None, typer.Option(help="Folds, as in 1,2,3; all of the data's when absent.")] = None,
     seeds: Annotated[str, typer.Option(help="Each trains every fold once; together they are the ensemble.")] = "0,1",
     recipe: Annotated[str, typer.Option(help="baseline, quick or best.")] = "quick",
-    model: Annotated[str | None, typer.Option(help="Instead of the recipe's.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    model: Annotated[str | None, typer.Option(help="Network, instead of the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
     precision: Precision = None,
     features: Annotated[Path | None, typer.Option(help="A store of extracted features; computed when absent.")] = None,
     device: Device = "auto",

@@ -1,4 +1,4 @@
-"""The machine under it all: files, devices, threads, progress; what its parts raise, as one line."""
+"""The machine: files, devices, threads, progress; errors of its parts as one line each."""
 
 from typing import TYPE_CHECKING
 
