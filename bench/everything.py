@@ -49,7 +49,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
         script("train", "--recipe", "best", "--device", "cuda"),
         script("extract", "--device", "cuda"),
         script("routes", "--device", "cuda", "--no-compile"),
-        script("train", "--recipe", "document", "--device", "cuda"),
+        script("train", "--recipe", "baseline", "--device", "cuda"),
     ),
 }
 

@@ -22,8 +22,8 @@ from cumel.esc50.audio.reading import read
 from cumel.esc50.datasets.synth.dataset import synthesize
 from cumel.esc50.extraction.local import extract
 from cumel.esc50.store import Store
-from cumel.esc50.system.cores import CORES
 from cumel.esc50.system.device import choose
+from cumel.esc50.system.pipeline import CORES
 from cumel.esc50.verify import MAX_DB, librosa_log_mel
 from cumel.kernels import PRESETS, log_mel
 

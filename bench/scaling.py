@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cumel.esc50.system.cores import CORES
+from cumel.esc50.system.pipeline import CORES
 from cumel.kernels import PRESETS, FeatureConfig, log_mel
 
 from peers import LogMel, in_parts, librosas_log_mel, packages, torchaudio_log_mel, true_log_mel, without_tf32

@@ -14,7 +14,7 @@ from cupy_backends.cuda.libs import nvrtc
 from rich.console import Console
 from rich.table import Table
 
-from cumel.esc50.system.cores import CORES
+from cumel.esc50.system.pipeline import CORES
 from cumel.kernels import PRESETS, FeatureConfig
 
 from counts import KINDS, PHASES, SECONDS, Count, count

@@ -1,4 +1,8 @@
-"""The student report's two functions, under its names and signatures, so that its code runs unchanged."""
+"""The baseline: the student report that the project grew out of, a CNN on images of ESC-50's mel spectrograms.
+
+Its two functions stand here and its network, `ESC50Model`, in ``training/models.py``, under its names and signatures,
+so that its code runs unchanged; ``--recipe baseline`` trains as it did.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +57,7 @@ def get_melspectrogram_db(
     y, sr = load(file_path, sr)
     cfg = FeatureConfig(sr=sr, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels, fmin=fmin, fmax=fmax, top_db=top_db)
     n_samples = CLIP_SECONDS * sr
-    gap = max(0, n_samples - len(y))  # an odd one makes the clip a sample longer than 5 s, as in the document
+    gap = max(0, n_samples - len(y))  # an odd gap makes the clip a sample longer than 5 s, as the report does
     return log_mel(np.pad(y, -(-gap // 2), mode="reflect") if gap else y[:n_samples], cfg)
 
 

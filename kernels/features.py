@@ -123,7 +123,7 @@ def mfcc(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Devic
 
 
 def mel_image(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None) -> Array:
-    """Stretch each clip's log-mel spectrogram over 0..255 and truncate, as the document's `spec_to_image` does.
+    """Stretch each clip's log-mel spectrogram over 0..255 and truncate, as the baseline's `spec_to_image` does.
 
     Parameters as for `log_mel`; a clip with NaN or infinity in it is an `InputError` everywhere.
 

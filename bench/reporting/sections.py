@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from cumel.esc50.reports.page import page, picture, table
+from markupsafe import Markup
+
+from cumel.esc50.reports.html import page, picture, table
 from cumel.esc50.reports.plots import save
 
 from reporting.ahead import REASONS, Ahead, ahead, pairs
@@ -38,7 +40,7 @@ def write_page(results: Path, out: Path, reasons: Mapping[tuple[str, str, str], 
     body = "".join(f'<h2 id="{_anchor(name)}">{html.escape(titles[name])}</h2>{part}' for name, part in parts.items())
     path = out / "index.html"
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(page("Benchmarks", f"<ul>{contents}</ul>{body}"), encoding="utf-8")
+    path.write_text(page("Benchmarks", Markup(f"<ul>{contents}</ul>{body}")), encoding="utf-8")
     return path
 
 

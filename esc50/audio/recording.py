@@ -134,7 +134,7 @@ def resample(y: Samples, sr: int, target: int) -> Samples:
 
 
 def fit_length(y: Samples, n_samples: int) -> Samples:
-    """Cut a long clip at its end; mirror a short one at both ends, as the document does, to exactly `n_samples`."""
+    """Cut a long clip at its end; mirror a short one at both ends, as the baseline does, to exactly `n_samples`."""
     if len(y) < n_samples:
         y = np.pad(y, -(-(n_samples - len(y)) // 2), mode="reflect")
     return y[:n_samples]

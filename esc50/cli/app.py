@@ -14,13 +14,12 @@ import typer
 from ...kernels import CumelError
 from ..system import NO_MEMORY, device_fault
 from . import show
-from .convert import convert
-from .datasets import download, synth
-from .models import export, predict
-from .options import AsJson, ManyValues
-from .recordings import extract, plot, verify
+from .bench import bench
+from .data import convert, download, extract, plot, synth, verify
+from .doctor import doctor
+from .models import export, predict, web
+from .options import ManyValues
 from .training import cross_validate, evaluate, train
-from .web import web
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,31 +41,11 @@ def options(
     """Take the options that stand before a command."""
 
 
-for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate, predict, web, plot):
+for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate):
     app.command()(command)
 app.command(cls=ManyValues)(export)
-
-
-@app.command()
-def bench(
-    topic: Annotated[str, typer.Argument(help="features, extract, train, inference or routes.")] = "features",
-    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to the benchmark, after --.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Measure the project against what one would use instead, in a checkout of it."""
-    from .bench import run
-
-    show.facts(run(topic, arguments or [], quiet=as_json), as_json)
-
-
-@app.command()
-def doctor(as_json: AsJson = False, require_gpu: Annotated[bool, typer.Option("--require-gpu")] = False) -> None:
-    """Say what this machine has, what it lacks, and what to do about it."""
-    from .doctor import examine
-
-    report = examine()
-    show.diagnosis(report, as_json)
-    raise typer.Exit(3 if not report["healthy"] or (require_gpu and not report["gpu"]) else 0)
+for command in (predict, web, plot, bench, doctor):
+    app.command()(command)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,11 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not fit the terminal's encoding
-    given = sys.argv[1:] if arguments is None else arguments
-    code, error = _run(given)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    code, error = _run(arguments)
     if error:
         print(f"cumel: {error}", file=sys.stderr)
-        if "--json" in given:
+        if "--json" in arguments:
             show.as_json({"error": error, "exit_code": code})
     return code
 
@@ -86,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str]) -> tuple[int, str]:
     """Run a command; returns the exit code and, where it ended early, why."""
     if "" in arguments:
-        return 2, "an argument is empty; check the variables in the call"  # as a path it would mean this folder
+        return 2, "an argument is empty; check the variables in the call"  # an empty path would mean this folder
     try:
         code = app(arguments, standalone_mode=False)
     except SystemExit as error:
@@ -107,9 +86,9 @@ def _run(arguments: list[str]) -> tuple[int, str]:
         remedy = REMEDIES.get(error.errno or 0, "check the place and its free space")
         return 2, f"{error.filename or 'a file'}: {error.strerror or error}; {remedy}"
     except Exception as error:
-        found = device_fault(error)  # first: CuPy's out of memory is a MemoryError, of another memory
-        if found is not None:
-            return found.exit_code, " ".join(str(found).split())
+        fault = device_fault(error)  # CuPy's out of memory is a MemoryError too, of another memory
+        if fault is not None:
+            return fault.exit_code, " ".join(str(fault).split())
         if isinstance(error, MemoryError):
             return 2, NO_MEMORY
         raise

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from . import main
 
-FOLD = 1  # held out: two clips of each class
+FOLD = 1  # the held-out fold: two clips of each class
 EPOCHS = 30
-FILES = 3  # of the held-out fold, to predict
+FILES = 3  # number of held-out recordings to classify
 
 
 def demo(folder: Path) -> int:

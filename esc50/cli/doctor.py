@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from ..system import CORES
+from . import show
+from .options import AsJson
 
 PACKAGES = (
     "cumel", "torch", "torchaudio", "cupy-cuda13x", "cupy-cuda12x", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy",
     "librosa", "soundfile", "soxr", "pyarrow",
 )  # fmt: skip
 OPTIONAL = ("cupy-cuda13x", "cupy-cuda12x", "onnxruntime-gpu", "onnxruntime")
+
+
+def doctor(
+    as_json: AsJson = False,
+    require_gpu: Annotated[bool, typer.Option("--require-gpu", help="Exit with code 3 when no GPU is ready.")] = False,
+) -> None:
+    """Say what this machine has, what it lacks, and what to do about it."""
+    report = examine()
+    show.diagnosis(report, as_json)
+    raise typer.Exit(3 if not report["healthy"] or (require_gpu and not report["gpu"]) else 0)
 
 
 def examine() -> dict[str, Any]:
@@ -25,9 +39,9 @@ def examine() -> dict[str, Any]:
     """
     installed = {name: _version(name) for name in PACKAGES}
     checks = [_check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
-    for name, found in installed.items():
-        if found is not None:
-            checks.append(_check(name, "ok", found))
+    for name, number in installed.items():
+        if number is not None:
+            checks.append(_check(name, "ok", number))
         elif name not in OPTIONAL:
             checks.append(_check(name, "bad", "not installed; run `pip install cumel`"))
     checks.append(_runtime(installed))
@@ -78,4 +92,4 @@ def _sound() -> list[dict[str, str]]:
 def _gpu() -> list[dict[str, str]]:
     from .doctor_gpu import examine_gpu
 
-    return [_check(*found) for found in examine_gpu()]
+    return [_check(*check) for check in examine_gpu()]

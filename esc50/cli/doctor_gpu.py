@@ -1,4 +1,4 @@
-"""What `cumel doctor` says of NVIDIA's part: driver, packages, each GPU, and whether one of our kernels runs on it."""
+"""NVIDIA's part of `cumel doctor`: driver, packages, each GPU, and whether one of our kernels runs on it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import torch
 from ...kernels import CumelError, FeatureConfig, log_mel, reference
 from ..system import FIRST, MISSING, NO_DEVICE, device_fault, driver_fault, no_extension, starts, supported_cuda
 
-SMALLEST = FeatureConfig(sr=16000, n_fft=256, hop_length=80, n_mels=20)  # of the kernels that are compiled
-OLDEST = (7, 5)  # Turing, whose blocks may have the shared memory that ours take
-CLOSE_DB = 1e-2  # as `cumel verify`
+SMALLEST = FeatureConfig(
+    sr=16000, n_fft=256, hop_length=80, n_mels=20
+)  # config of the smallest kernel that is compiled
+OLDEST = (7, 5)  # Turing, the first with as much shared memory as our blocks take
+CLOSE_DB = 1e-2  # tolerance of `cumel verify`
 PACKAGES = {12: "gpu12", 13: "gpu"}  # extras, by CUDA version
 
 Check = tuple[str, str, str]  # name, state (ok, note or bad), text
@@ -25,16 +27,16 @@ Compute = Callable[[np.ndarray, str], np.ndarray]
 def examine_gpu() -> list[Check]:
     """Look at the driver, the packages that use it and every GPU; each that could work has to compute something."""
     checks = [check_driver()]
-    with warnings.catch_warnings():  # torch warns of what is said here
+    with warnings.catch_warnings():  # torch warns of the same things
         warnings.simplefilter("ignore")
         if checks[0][1] != "bad" and torch.cuda.is_available():
             for number in range(torch.cuda.device_count()):
                 checks += check_device(number)
             lacking = no_extension()
-            found = (
+            text = (
                 "a C compiler and Python.h, which it needs" if lacking is None else f"{lacking}; training goes without"
             )
-            checks.append(("torch.compile", "ok" if lacking is None else "note", found))
+            checks.append(("torch.compile", "ok" if lacking is None else "note", text))
         else:
             reason = "this torch is built without CUDA" if torch.version.cuda is None else "torch sees no device"
             checks.append(("cuda", "note", f"{reason}; the CPU path is used"))
@@ -50,7 +52,7 @@ def check_driver() -> Check:
     if fault is None:
         return "nvidia driver", "ok", f"supports CUDA {supported[0]}.{supported[1]}"
     major = int(needed.split(".")[0]) if needed else 0
-    if supported[0] >= major:  # new enough, and does not start
+    if supported[0] >= major:  # the driver is new enough, but does not start
         return "nvidia driver", "note" if starts()[0] == NO_DEVICE else "bad", fault
     wanted = f"driver {FIRST[major]} or newer" if major in FIRST else "a newer driver"
     extra = PACKAGES.get(supported[0])
@@ -70,17 +72,18 @@ def check_device(number: int, architectures: list[str] | None = None, compute: C
         Computes a log-mel spectrogram of a clip on a device; ours when absent.
     """
     properties = torch.cuda.get_device_properties(number)
-    own = properties.major, properties.minor
-    name, text = f"cuda:{number}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, sm_{own[0]}{own[1]}"
-    if own < OLDEST:
+    capability = properties.major, properties.minor
+    memory, code = f"{properties.total_memory / 2**30:.0f} GiB", f"sm_{properties.major}{properties.minor}"
+    name, text = f"cuda:{number}", f"{properties.name}, {memory}, {code}"
+    if capability < OLDEST:
         return [(name, "bad", f"{text}: our kernels, and packages for CUDA 13, need sm_75 or later; use --device cpu")]
-    lacking = no_code(own, torch.cuda.get_arch_list() if architectures is None else architectures)
+    lacking = no_code(capability, torch.cuda.get_arch_list() if architectures is None else architectures)
     if lacking is not None:
         return [(name, "bad", f"{text}: torch {torch.__version__} has {lacking}")]
     if importlib.util.find_spec("cupy") is None and compute is None:
         return [(name, "bad", f"{text}: without CuPy nothing runs there; pip install 'cumel[gpu]'")]
-    state, found = try_kernel(name, compute or on_device)
-    return [(name, state, text), (f"{name} kernel", state, found)]
+    state, verdict = try_kernel(name, compute or on_device)
+    return [(name, state, text), (f"{name} kernel", state, verdict)]
 
 
 def no_code(capability: tuple[int, int], architectures: list[str]) -> str | None:
@@ -88,14 +91,14 @@ def no_code(capability: tuple[int, int], architectures: list[str]) -> str | None
 
     Machine code (sm_) runs on the same major version from its minor version on, PTX (compute_) on everything later.
     """
-    found = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", name) for name in architectures]
-    known = [(match[1], (int(match[2]), int(match[3]))) for match in found if match]
-    if not known or any(
-        own <= capability and (kind == "compute" or own[0] == capability[0]) for kind, own in known
-    ):  # a torch that does not say has to try
+    matches = [re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", name) for name in architectures]
+    built = [(match[1], (int(match[2]), int(match[3]))) for match in matches if match]
+    if not built or any(
+        target <= capability and (kind == "compute" or target[0] == capability[0]) for kind, target in built
+    ):  # a torch that names no architecture has to be tried
         return None
-    machine = sorted({own for _, own in known})
-    oldest, newest = (f"sm_{major}{minor}" for major, minor in (machine[0], machine[-1]))
+    targets = sorted({target for _, target in built})
+    oldest, newest = (f"sm_{major}{minor}" for major, minor in (targets[0], targets[-1]))
     return f"no code for it, only for {oldest} to {newest}; take another torch, or use --device cpu"
 
 
@@ -104,9 +107,9 @@ def try_kernel(device: str, compute: Compute) -> tuple[str, str]:
     y = (0.1 * np.random.default_rng(0).standard_normal(SMALLEST.sr)).astype(np.float32)
     try:
         error = float(np.abs(compute(y, device) - reference.log_mel(y, SMALLEST)).max())
-    except Exception as found:
-        fault = found if isinstance(found, CumelError) else device_fault(found, device)
-        return "bad", " ".join(str(fault or f"{type(found).__name__}: {found}").split())
+    except Exception as raised:
+        fault = raised if isinstance(raised, CumelError) else device_fault(raised, device)
+        return "bad", " ".join(str(fault or f"{type(raised).__name__}: {raised}").split())
     if not error <= CLOSE_DB:
         return "bad", f"a kernel ran, and its result is {error:.1e} dB from the reference: do not use this GPU"
     return "ok", f"a kernel compiled, ran, and is within {error:.1e} dB of the reference"
@@ -123,10 +126,12 @@ def check_cupy() -> list[Check]:
         return [("cupy", "note", "not installed; `pip install cumel[gpu]` on a GPU machine")]
     from importlib.metadata import packages_distributions
 
-    mine = [name for name in packages_distributions().get("cupy", []) if name.startswith("cupy-cuda")]
-    majors = sorted({int(match[1]) for name in mine if (match := re.match(r"cupy-cuda(\d+)x", name))})
+    packages = [name for name in packages_distributions().get("cupy", []) if name.startswith("cupy-cuda")]
+    majors = sorted({int(match[1]) for name in packages if (match := re.match(r"cupy-cuda(\d+)x", name))})
     if len(majors) > 1:
-        return [("cupy", "bad", f"{' and '.join(sorted(mine))} overwrite each other; uninstall both, then install one")]
+        return [
+            ("cupy", "bad", f"{' and '.join(sorted(packages))} overwrite each other; uninstall both, then install one")
+        ]
     wanted = int((torch.version.cuda or "0").split(".")[0])
     if wanted and majors and majors[0] != wanted:
         remedy = f"pip install 'cumel[{PACKAGES[wanted]}]'" if wanted in PACKAGES else f"install cupy-cuda{wanted}x"

@@ -1,4 +1,4 @@
-"""The commands that export and run models; `app` registers them."""
+"""The commands that export models, run them, and write them as a page for the browser."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def export(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     out: Annotated[Path | None, typer.Option(help="The .onnx file; with --triton it may be left out.")] = None,
     input: Annotated[str, typer.Option(help="What the model takes: waveform or image.")] = "waveform",  # noqa: A002
-    precision: Annotated[str, typer.Option(help="Of the network: fp32, fp16 (GPU) or int8 (CPU, web).")] = "fp32",
+    precision: Annotated[str, typer.Option(help="The network's: fp32, fp16 (GPU) or int8 (CPU, web).")] = "fp32",
     calibration: Annotated[
-        list[str] | None, typer.Option(help=f"For int8, once or more: {INPUTS_HELP}", show_default=False)
+        list[str] | None, typer.Option(help=f"For int8, one or more: {INPUTS_HELP}", show_default=False)
     ] = None,
     triton: Annotated[Path | None, typer.Option(help="Folder of a Triton model repository, to put it into.")] = None,
     as_json: AsJson = False,
@@ -44,9 +44,9 @@ def predict(
         Path | None, typer.Option(help="Picture: recordings with their labels; with --hop-seconds a timeline.")
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Read raw samples from stdin (-) until it ends.")] = False,
-    sr: Annotated[int | None, typer.Option(help="Hz: of --raw samples; else what the model must have.")] = None,
-    channels: Annotated[int | None, typer.Option(help="Of --raw samples, interleaved; 1.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="Of --raw samples: int16 or float32; int16.")] = None,
+    sr: Annotated[int | None, typer.Option(help="Hz; the rate of --raw samples, else the model's.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Channels of --raw samples, interleaved; 1 when absent.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Type of --raw samples: int16 (when absent) or float32.")] = None,
     provider: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     require_gpu: Annotated[
         bool, typer.Option("--require-gpu", help="Fail (exit code 3) rather than use the CPU.")
@@ -67,3 +67,20 @@ def predict(
     loaded = load_model(model, provider=provider, require_gpu=require_gpu, route=route)
     expected = cfg(loaded.recipe.features)
     raise typer.Exit(run(loaded, source, target, top, expected if raw or sr is None else expected.replace(sr=sr)))
+
+
+def web(
+    model: Annotated[Path, typer.Argument(help="The .onnx file of a waveform model.")],
+    out: Annotated[Path, typer.Option(help="Folder of the site.")],
+    runtime: Annotated[
+        Path | None, typer.Option(help="The unpacked npm package onnxruntime-web, where npm cannot fetch it.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write into a folder that holds other things.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a static page that classifies recordings in the browser, with nothing sent anywhere."""
+    from ...export.web import write_site
+
+    show.site(write_site(model, out, runtime=runtime, overwrite=overwrite), as_json)

@@ -28,15 +28,15 @@ HELP = {
     "n_fft": "Samples of a frame.",
     "hop_length": "Samples from frame to frame.",
     "win_length": "Samples of the window, or none for n_fft.",
-    "window": f"{', '.join(WINDOWS)}.",
+    "window": f"One of {', '.join(WINDOWS)}.",
     "center": "Centre frame t on sample t * hop_length.",
-    "pad_mode": "constant (zeros, as librosa today) or reflect (as librosa before 0.10).",
+    "pad_mode": "Padding: constant (zeros, as librosa today) or reflect (as librosa before 0.10).",
     "power": "1 for magnitude, 2 for power.",
     "n_mels": "Mel bands.",
-    "fmin": "Hz.",
-    "fmax": "Hz, or none for sr / 2.",
+    "fmin": "Lower edge of the lowest band, Hz.",
+    "fmax": "Upper edge of the highest band, Hz, or none for sr / 2.",
     "htk": "HTK's mel scale instead of Slaney's.",
-    "norm": "slaney, none, inf or a number.",
+    "norm": "Norm of each band: slaney, none, inf or a number.",
     "ref": "The power that reads 0 dB.",
     "amin": "The smallest power.",
     "top_db": "dB kept below each clip's maximum, or none.",
@@ -56,8 +56,8 @@ class ManyValues(TyperCommand):
         missing = sum(not isinstance(p, TyperOption) and p.required for p in self.params)
         spread: list[str] = []
         taker: str | None = None  # the list option whose values are being read
-        last: list[int] = []  # where the values of the last one stand
-        idle = False  # it has none yet
+        last: list[int] = []  # positions of that option's values in `spread`
+        idle = False  # whether that option has no value yet
         rest = iter(args)
         for token in rest:
             if token == "--":
@@ -65,12 +65,12 @@ class ManyValues(TyperCommand):
                 missing = 0
             elif token.startswith("-") and token != "-":
                 spread += [taker] if taker and idle else []  # the parser says what is wrong
-                name, given, _ = token.partition("=")
-                taker = name if name in many and not given else None
+                name, equals, _ = token.partition("=")
+                taker = name if name in many and not equals else None
                 idle = taker is not None
                 last = [] if taker else last
                 if taker is None:
-                    spread += [token, *(islice(rest, 1) if name in valued and not given else ())]
+                    spread += [token, *(islice(rest, 1) if name in valued and not equals else ())]
             elif taker is not None:
                 last.append(len(spread))
                 idle = False
@@ -93,17 +93,17 @@ def feature_options(default_preset: str | None) -> Callable[[Callable[..., None]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
-        own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()]
-        taken = {p.name for p in own}
+        parameters = [p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()]
+        taken = {p.name for p in parameters}
         options = [_preset(default_preset), *(_option(f) for f in fields(FeatureConfig) if f.name not in taken)]
 
         @functools.wraps(command)
-        def run(**given: Any) -> None:
-            changes = {name: given.pop(name) for name in HELP if name not in taken}
-            preset = given.pop("preset")
-            command(**given, cfg=_config(preset, default_preset, changes))
+        def run(**values: Any) -> None:
+            changes = {name: values.pop(name) for name in HELP if name not in taken}
+            preset = values.pop("preset")
+            command(**values, cfg=_config(preset, default_preset, changes))
 
-        parameters = [p for p in own if p.name != "cfg"] + options
+        parameters = [p for p in parameters if p.name != "cfg"] + options
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         del run.__wrapped__
@@ -130,14 +130,14 @@ def _option(field: Field) -> inspect.Parameter:
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-Expectation = Callable[[FeatureConfig], FeatureConfig]  # a model's own config to the one that the user named
+Expectation = Callable[[FeatureConfig], FeatureConfig]  # turns a model's own config into the one that the user named
 
 
-def _config(preset: str | None, default: str | None, given: dict[str, Any]) -> FeatureConfig | Expectation:
-    changes = {name: _parse(name, value) for name, value in given.items() if value is not None}
+def _config(preset: str | None, default: str | None, values: dict[str, Any]) -> FeatureConfig | Expectation:
+    changes = {name: _parse(name, value) for name, value in values.items() if value is not None}
     name = preset or default
     if name is None:
-        return lambda own: own.replace(**changes)
+        return lambda cfg: cfg.replace(**changes)
     if name not in PRESETS:
         raise CumelError(f"--preset {name}: must be one of {', '.join(PRESETS)}")
     named = PRESETS[name].replace(**changes)

@@ -15,7 +15,7 @@ from ..system import printable
 if TYPE_CHECKING:
     from ..inputs import Listing
 
-MOST_ROWS = 20  # of a list on the screen; --json has them all
+MOST_ROWS = 20  # most rows of a list on the screen; --json has them all
 
 
 def as_json(report: dict[str, Any]) -> None:
@@ -93,12 +93,12 @@ def _say_extracted(report: dict[str, Any]) -> None:
         print(f"dropped: {_count(report['dropped'], 'row')} of failures")
 
 
-def left_out(found: Listing) -> None:
+def left_out(listing: Listing) -> None:
     """Say what searched folders had besides recordings."""
     from ..inputs import shown
 
-    if found.left_out:
-        print(f"left out: {shown(found.left_out)}", file=sys.stderr)
+    if listing.left_out:
+        print(f"left out: {shown(listing.left_out)}", file=sys.stderr)
 
 
 def verification(report: dict[str, Any], json_only: bool) -> None:
@@ -152,9 +152,8 @@ def evaluation(report: dict[str, Any], json_only: bool) -> None:
     table = _table("class", "clips", "recall", "precision", "taken for", numbers=("clips", "recall", "precision"))
     for row in report["classes"]:
         precision = "" if row["precision"] is None else f"{row['precision']:.2f}"
-        table.add_row(
-            escape(row["label"]), str(row["clips"]), f"{row['recall']:.2f}", precision, row["mistaken_for"] or ""
-        )
+        label, mistaken_for = (escape(printable(row[name] or "")) for name in ("label", "mistaken_for"))
+        table.add_row(label, str(row["clips"]), f"{row['recall']:.2f}", precision, mistaken_for)
     _console().print(table)
     print(
         f"accuracy {report['accuracy']:.3f} on {report['clips']} clips of fold {report['fold']} "
@@ -211,10 +210,10 @@ class Predictions:
         if not self.windowed:
             if row["silent"]:
                 print("  silence")
-            for one in row["top"]:
-                print(f"  {one['probability']:6.1%}  {one['label']}")
+            for guess in row["top"]:
+                print(f"  {guess['probability']:6.1%}  {guess['label']}")
             return
-        best = "   ".join(f"{one['label']} {one['probability']:.1%}" for one in row["top"])
+        best = "   ".join(f"{guess['label']} {guess['probability']:.1%}" for guess in row["top"])
         print(f"  {clock(row['start'])} - {clock(row['end'])}   {best or 'silence'}", flush=True)
 
 

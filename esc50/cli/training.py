@@ -1,4 +1,4 @@
-"""The commands that train and test networks; `cli` registers them."""
+"""The commands that train and test networks."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Precision = Annotated[str | None, typer.Option(help="fp32 or bf16, instead of th
 def train(
     data: Annotated[Path | None, typer.Option(help="Dataset in ESC-50's layout: audio/ and meta/esc50.csv.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
-    recipe: Annotated[str, typer.Option(help="document, quick or best.")] = "quick",
+    recipe: Annotated[str, typer.Option(help="baseline, quick or best.")] = "quick",
     fold: Annotated[int, typer.Option(help="The fold held out for testing.")] = 5,
-    model: Annotated[str | None, typer.Option(help="Instead of the recipe's; list shows what there is.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Instead of the recipe's.")] = None,
+    model: Annotated[str | None, typer.Option(help="Network, instead of the recipe's; list shows all.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Clips of a batch, instead of the recipe's.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate, instead of the recipe's.")] = None,
     precision: Precision = None,
     seed: int = 0,
     features: Annotated[Path | None, typer.Option(help="A store of extracted features; computed when absent.")] = None,
     device: Device = "auto",
-    parallel: Annotated[str, typer.Option(help="Under torchrun: ddp, or ring for our own all-reduce.")] = "ddp",
+    parallel: Annotated[str, typer.Option(help="All-reduce under torchrun: ddp, or ring for our own.")] = "ddp",
     workers: Workers = CORES,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     as_json: AsJson = False,
@@ -94,11 +94,11 @@ def evaluate(
 def cross_validate(
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the runs, one per seed and fold.")],
-    folds: Annotated[str | None, typer.Option(help="As in 1,2,3; all that the data has when absent.")] = None,
+    folds: Annotated[str | None, typer.Option(help="Folds, as in 1,2,3; all of the data's when absent.")] = None,
     seeds: Annotated[str, typer.Option(help="Each trains every fold once; together they are the ensemble.")] = "0,1",
-    recipe: Annotated[str, typer.Option(help="document, quick or best.")] = "quick",
-    model: Annotated[str | None, typer.Option(help="Instead of the recipe's.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    recipe: Annotated[str, typer.Option(help="baseline, quick or best.")] = "quick",
+    model: Annotated[str | None, typer.Option(help="Network, instead of the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, instead of the recipe's.")] = None,
     precision: Precision = None,
     features: Annotated[Path | None, typer.Option(help="A store of extracted features; computed when absent.")] = None,
     device: Device = "auto",
@@ -138,8 +138,9 @@ def cross_validate(
 
 
 def _recipe(name: str, **changes: Any) -> Recipe:
-    from ..training import RECIPES
+    from ..training import ALIASES, RECIPES
 
+    name = ALIASES.get(name, name)
     if name not in RECIPES:
         raise CumelError(f"--recipe {name}: must be one of {', '.join(RECIPES)}")
     return RECIPES[name].replace(**{key: value for key, value in changes.items() if value is not None})

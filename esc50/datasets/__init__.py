@@ -1,4 +1,4 @@
-"""Datasets: ESC-50 and its layout, its archive, and a made one to try everything with."""
+"""Datasets: ESC-50 and its layout, its archive, and a synthetic one to try everything with."""
 
 from typing import TYPE_CHECKING
 

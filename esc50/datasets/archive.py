@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 import errno
 import filecmp
-import hashlib
 import logging
 import re
 import shutil
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pooch
+import requests
 
 from ...kernels import CumelError
 from ..system import bar
-from .transfer import fetch
-from .unpack import ArchiveError, unpack
 
 ESC50_URL = "https://github.com/karolpiczak/ESC-50/archive/33c8ce9eb2cf0b1c2f8bcf322eb349b6be34dbb6.zip"
 # Published by several projects that fetch this commit. GitHub packs on demand, and may one day pack other bytes.
@@ -31,20 +35,27 @@ LICENSE_NOTICE = (
 
 TABLE = "meta/esc50.csv"
 ARCHIVE = "esc50.zip"
-STAGING = ".cumel-unpacking-"  # how folders begin in which an archive is unpacked
+STAGING = ".cumel-download-"  # prefix of a run's own folder; a later run removes those of runs that were killed
 KEPT = ("audio", "meta", "LICENSE", "README.md")
+MAX_UNPACKED_BYTES = 4 << 30  # ESC-50 is 0.9 GB of 16-bit audio
+TIMEOUT_SECONDS = 30.0  # longest silence of a server
+CHUNK_BYTES = 1 << 16
+TRANSIENT_CLIENT_ERRORS = (408, 425, 429)  # request timeout, too early, too many requests
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, UnicodeDecodeError)  # what zipfile raises
 
 log = logging.getLogger(__name__)
 
 
+class _ArchiveError(Exception):
+    """An archive with the wrong content: it has to go."""
+
+
+class _RefusedError(Exception):
+    """An answer of the server that another try would not change."""
+
+
 def download(
-    root: Path,
-    url: str = ESC50_URL,
-    sha256: str | None = None,
-    retries: int = 5,
-    *,
-    n_clips: int = ESC50_CLIPS,
-    backoff: float = 1.0,
+    root: Path, url: str = ESC50_URL, sha256: str | None = None, retries: int = 5, *, n_clips: int = ESC50_CLIPS
 ) -> Path:
     """Put ESC-50 into `root`, or do nothing if it is there; return `root`.
 
@@ -52,26 +63,24 @@ def download(
     ----------
     root : Path
         Gets ``meta/esc50.csv``, ``audio/`` and the archive, ``esc50.zip``. An archive already there is not fetched, and
-        never removed. A clip or document there that differs from the archive's is kept beside it, as ``NAME.kept``.
+        never removed. A clip there that differs from the archive's is kept beside it, as ``NAME.kept``.
     url : str
         Where the archive is. A redirect from https to anything else is refused.
     sha256 : str, optional
         The archive's checksum, 64 hexadecimal digits; "none" leaves it unchecked. At the default address it is known,
         at others unchecked. The content is checked in any case: every clip's CRC, and that none is missing.
     retries : int
-        How many tries in a row may fail without a new byte before it gives up.
+        How often a failed download is tried again, each time from its first byte.
     n_clips : int
         How many clips the table must name.
-    backoff : float
-        Seconds before the first retry, doubled before each further one.
 
     Raises
     ------
     CumelError
-        If the archive cannot be had, is not what it should be, or does not fit on the disk; if `root` holds another
+        If the archive cannot be fetched, has the wrong content, or does not fit on the disk; if `root` holds another
         dataset's ``meta/esc50.csv``.
     """
-    if not url.startswith(("http://", "https://")):
+    if not re.match("https?://[^/]", url):
         raise CumelError(f"url={url} is not a web address; use one that starts with https://")
     if sha256 is None and url == ESC50_URL:
         sha256 = ESC50_SHA256
@@ -87,11 +96,15 @@ def download(
         if (root / TABLE).is_file() and len(_named(root)) != n_clips:
             raise _another_table(root)
         root.mkdir(parents=True, exist_ok=True)
-        if not archive.exists():
-            fetch(url, archive, retries=retries, backoff=backoff)
-            fetched = True
-        _install(archive, None if sha256 == NO_CHECKSUM else sha256, n_clips)
-    except ArchiveError as error:
+        for remains in root.glob(f"{STAGING}*"):
+            shutil.rmtree(remains, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=STAGING, dir=root, ignore_cleanup_errors=True) as staging:
+            if not archive.exists():
+                _fetch(url, Path(staging), retries).replace(archive)
+                fetched = True
+            _check_sum(archive, None if sha256 == NO_CHECKSUM else sha256)
+            _move(_unpack(archive, Path(staging) / "unpacked", n_clips), root)
+    except _ArchiveError as error:
         if fetched:
             archive.unlink()
             remedy = "it was removed, run the same command again to start afresh"
@@ -131,25 +144,71 @@ def _another_table(root: Path) -> CumelError:
     return CumelError(f"{root / TABLE}: is not ESC-50's table, and stays; choose another ROOT, or move it away")
 
 
-def _install(archive: Path, sha256: str | None, n_clips: int) -> None:
-    """Check the archive, unpack it beside the dataset, check that too, and move it into place."""
-    with archive.open("rb") as file:
-        if sha256 and (actual := hashlib.file_digest(file, "sha256").hexdigest()) != sha256.lower():
-            known = sha256.lower() == ESC50_SHA256
-            hint = " (if it was packed anew, --sha256 none checks its content alone)" if known else ""
-            raise ArchiveError(f"its SHA-256 is {actual} where {sha256.lower()} is expected{hint}")
-    for old in archive.parent.glob(f"{STAGING}*"):
-        shutil.rmtree(old, ignore_errors=True)  # a run that was killed could not clean up
-    staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=archive.parent))
+def _fetch(url: str, folder: Path, retries: int) -> Path:
+    """Fetch the archive into a folder. pooch tries again, and leaves no part of a file behind."""
+    unchecked: Any = {ARCHIVE: None}  # after a wrong checksum pooch would fetch all of it again
+    source = pooch.Pooch(folder, base_url="", registry=unchecked, urls={ARCHIVE: url}, retry_if_failed=retries)
     try:
-        unpack(archive, staging)
-        tops = list(staging.glob("*"))
-        source = tops[0] if len(tops) == 1 else staging  # GitHub wraps all of it in ESC-50-master/
-        if fault := _fault(source, n_clips):
-            raise ArchiveError(fault)
-        _move(source, archive.parent)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        return Path(source.fetch(ARCHIVE, downloader=_transfer))  # pyright: ignore[reportArgumentType]
+    except _RefusedError as error:
+        raise CumelError(f"{url}: {error}; check the address") from error
+    except requests.RequestException as error:
+        raise CumelError(f"{url}: {error}, tried {retries + 1} times; run again later") from error
+
+
+def _transfer(url: str, path: str, _: pooch.Pooch) -> None:
+    """Write what a server sends into a file, under our own progress bar."""
+    hooks = {"response": _check_answer}
+    with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS, hooks=hooks) as response:
+        response.raise_for_status()
+        total = response.headers.get("Content-Length")
+        with Path(path).open("wb") as file, bar("downloading", int(total) if total else None, unit="B") as advance:
+            for chunk in response.iter_content(CHUNK_BYTES):
+                file.write(chunk)
+                advance(len(chunk))
+
+
+def _check_answer(response: requests.Response, **_: Any) -> None:
+    """Refuse to follow a server that proved its identity to one that did not, and to repeat a question in vain."""
+    target = urljoin(response.url, response.headers.get("Location", ""))
+    if response.is_redirect and urlsplit(response.url).scheme == "https" != urlsplit(target).scheme:
+        raise _RefusedError(f"redirects from https to {target}, which is not followed")
+    if 400 <= response.status_code < 500 and response.status_code not in TRANSIENT_CLIENT_ERRORS:
+        raise _RefusedError(f"HTTP {response.status_code} {response.reason}")
+
+
+def _check_sum(archive: Path, sha256: str | None) -> None:
+    if sha256 and (actual := pooch.file_hash(archive, alg="sha256")) != sha256.lower():
+        known = sha256.lower() == ESC50_SHA256
+        hint = " (if it was packed anew, --sha256 none checks its content alone)" if known else ""
+        raise _ArchiveError(f"its SHA-256 is {actual} where {sha256.lower()} is expected{hint}")
+
+
+def _unpack(archive: Path, folder: Path, n_clips: int) -> Path:
+    """Unpack every member, which checks its CRC, and return the folder of the dataset in it.
+
+    zipfile keeps every member inside `folder`, makes no links, and reads no more of a member than its stated size.
+    """
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            total = sum(member.file_size for member in zipped.infolist())
+            if total > MAX_UNPACKED_BYTES:
+                raise _ArchiveError(f"it would unpack to {total} bytes where {MAX_UNPACKED_BYTES} are the limit")
+            if total > (free := shutil.disk_usage(archive.parent).free):
+                raise CumelError(f"{archive}: unpacks to {total} bytes, {free} are free; free some space and run again")
+            with bar("unpacking", total, unit="B") as advance:
+                for member in zipped.infolist():
+                    zipped.extract(member, folder)
+                    advance(member.file_size)
+    except (*DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # zipfile seeks to a wrong offset all the same
+            raise
+        raise _ArchiveError(f"it is damaged ({str(error) or type(error).__name__})") from error
+    tops = list(folder.glob("*"))
+    source = tops[0] if len(tops) == 1 else folder  # GitHub puts everything into a folder ESC-50-master/
+    if fault := _fault(source, n_clips):
+        raise _ArchiveError(fault)
+    return source
 
 
 def _move(source: Path, root: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ...kernels import CumelError, log_mel, mel_image
 
 COLUMNS = ("filename", "fold", "target", "category")
-FEATURES: dict[str, Callable] = {"image": mel_image, "logmel": log_mel}  # what a network can be trained on
+FEATURES: dict[str, Callable] = {"image": mel_image, "logmel": log_mel}  # features that a network can be trained on
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Esc50:
 
     root: Path
     clips: tuple[Clip, ...]
-    labels: tuple[str, ...]  # name of each target
+    labels: tuple[str, ...]  # names by target
 
     @classmethod
     def read(cls, root: Path | str) -> Esc50:

@@ -6,8 +6,8 @@ from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from .clips import draw_files, draw_results
+    from .html import page, picture, table, write_cross_validation, write_report
     from .plots import MAX_CLIPS, check_picture, plot_confusion, plot_learning
-    from .report import write_cross_validation, write_report
     from .timeline import MOST_TRACKS, Track, plot_timelines
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

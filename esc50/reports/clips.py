@@ -1,4 +1,4 @@
-"""From recordings to a picture: what `cumel plot` and `cumel predict --plot` draw."""
+"""From recordings to a picture: `cumel plot` and `cumel predict --plot`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw_files(paths: Sequence[Path], cfg: FeatureConfig, out: Path) -> dict[str
 def draw_results(results: list[dict[str, Any]], cfg: FeatureConfig, n_samples: int, out: Path) -> Path | None:
     """Draw the first classified recordings as the network saw them, each with its labels; None when there are none."""
     clips = []
-    for result in [one for one in results if one["error"] is None][:MAX_CLIPS]:
+    for result in [result for result in results if result["error"] is None][:MAX_CLIPS]:
         y = fit_length(beginning(Path(result["file"]), cfg.sr, n_samples)[0], n_samples)
         clips.append({"name": Path(result["file"]).name, "y": y, "log_mel": log_mel(y, cfg), "top": result["top"]})
     return plot_clips(clips, cfg, out) if clips else None

@@ -18,7 +18,7 @@ from ...kernels import CumelError, FeatureConfig
 from ..system import caption, label, replacing
 
 INK, ACCENT = "#1f2933", "#d1495b"
-MAX_CLIPS = 12  # rows of one picture
+MAX_CLIPS = 12  # most rows of one picture
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from ..system import caption, label
 from .plots import ACCENT, INK, literally, save
 
-MOST_TRACKS = 6  # recordings in one picture
-MOST_LABELS = 12  # of each
-LEAST_PROBABILITY = 0.1  # that a label must reach somewhere, to be shown
+MOST_TRACKS = 6  # most recordings in one picture
+MOST_LABELS = 12  # most labels of one recording
+LEAST_PROBABILITY = 0.1  # smallest peak of a label that is shown
 FLOOR_DB = -70.0
-# s between ticks
+# Seconds between two ticks; the first that gives no more than MOST_TICKS is taken.
 STEPS = (0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 MOST_TICKS = 12
 MOST_COLUMNS = 400
@@ -35,12 +35,12 @@ class Track:
         self.start: list[float] = []  # s
         self.end: list[float] = []  # s
         self.level: list[float] = []  # dB of full scale
-        self.probabilities: list[NDArray[np.float32] | None] = []  # [n_classes]; None of silence
+        self.probabilities: list[NDArray[np.float32] | None] = []  # [n_classes]; None for silence
 
     def add(
         self, start: float, end: float, y: NDArray[np.float32] | None, probabilities: NDArray[np.float32] | None
     ) -> None:
-        """Take a window."""
+        """Add a window."""
         power = 0.0 if y is None else float(np.mean(np.square(y, dtype=np.float64)))
         self.start.append(start)
         self.end.append(end)
@@ -56,19 +56,19 @@ def plot_timelines(tracks: Sequence[Track], labels: Sequence[str], out: Path) ->
     ----------
     tracks : sequence of Track
     labels : sequence of str
-        Of the classes.
+        The classes' names.
     out : Path
         A .png, .svg or .pdf file.
     """
     columns = [_columns(track, len(labels)) for track in tracks]
-    shown = [_chosen(one.scores) for one in columns]
+    shown = [_chosen(drawn.scores) for drawn in columns]
     heights = [height for rows in shown for height in (0.9, 0.55 + 0.3 * len(rows))]
     figure = Figure(figsize=(13, 1.0 + sum(heights)), layout="constrained", facecolor="white")
     axes = figure.subplots(2 * len(tracks), 1, squeeze=False, height_ratios=heights)[:, 0]
     image = None
-    for i, (track, one, rows) in enumerate(zip(tracks, columns, shown, strict=True)):
-        _level(axes[2 * i], track.name, one)
-        image = _heat(axes[2 * i + 1], one, rows, labels)
+    for i, (track, drawn, rows) in enumerate(zip(tracks, columns, shown, strict=True)):
+        _level(axes[2 * i], track.name, drawn)
+        image = _heat(axes[2 * i + 1], drawn, rows, labels)
     assert image is not None
     bar = figure.colorbar(image, ax=list(axes), label="probability", pad=0.01, aspect=40, fraction=0.03)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
@@ -76,11 +76,11 @@ def plot_timelines(tracks: Sequence[Track], labels: Sequence[str], out: Path) ->
 
 
 class _Columns(NamedTuple):
-    """What is drawn of a recording: a column per window, or of so many windows that each has a few pixels."""
+    """The picture of a recording: a column per window, or per group of windows where there are many."""
 
-    edges: NDArray[np.float64]  # [n + 1], s: halfway between the middles of neighbours
+    edges: NDArray[np.float64]  # [n + 1], s: points halfway between the middles of neighbours
     level: NDArray[np.float64]  # [n], dB: the loudest window's
-    scores: NDArray[np.float32]  # [n, n_classes]: of each label, the most probable window's
+    scores: NDArray[np.float32]  # [n, n_classes]: each label's highest probability
 
 
 def _columns(track: Track, n_classes: int) -> _Columns:

@@ -1,4 +1,4 @@
-"""The machine under it all: files, devices, threads, progress; what its parts raise, as one line."""
+"""The machine: files, devices, threads, progress; errors of its parts as one line each."""
 
 from typing import TYPE_CHECKING
 
@@ -7,14 +7,12 @@ from ...kernels.lazy import lazily
 if TYPE_CHECKING:
     from .buffers import Buffers, give_back_memory, keep_freed_memory, pinned
     from .compiling import no_extension, why_eager
-    from .cores import CORES
     from .device import autocast, choose, describe, fast_bf16, place
     from .driver import FIRST, MISSING, NO_DEVICE, Load, driver_fault, starts, supported_cuda
-    from .extras import need
-    from .faults import NO_MEMORY, device_fault
+    from .faults import NO_MEMORY, device_fault, need
     from .files import REMEDIES, EarlyFlush, commit, part_of, replacing, synced, unwritable, write_all
     from .lock import LOCK, locked
-    from .pipeline import Hold, ahead, flat, ordered
+    from .pipeline import CORES, Hold, ahead, flat, ordered
     from .progress import bar, say, track
     from .stopping import Stop, StoppedError, stoppable
     from .texts import caption, label, printable

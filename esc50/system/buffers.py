@@ -11,16 +11,18 @@ import pyarrow as pa
 import torch
 from numpy.typing import DTypeLike, NDArray
 
-MOST_BYTES = 64 << 20  # that lie ready
-GLIBC_MOST = 32 << 20  # DEFAULT_MMAP_THRESHOLD_MAX; see mallopt(3)
-LEAST_BYTES = 1 << 14  # of one array; less is not worth it
+MOST_BYTES = 64 << 20  # most memory of the arrays that lie ready
+GLIBC_MOST = 32 << 20  # glibc's DEFAULT_MMAP_THRESHOLD_MAX; see mallopt(3)
+LEAST_BYTES = 1 << 14  # smallest array that is kept
 
 
 class Buffers:
-    """Arrays to take and give back, from any thread. One that is not given back is freed like any other."""
+    """Arrays to take and give back, from any thread. An array that is not given back is freed like any other."""
 
     def __init__(self) -> None:
-        self._ready: defaultdict[int, list[NDArray]] = defaultdict(list)  # by size in bytes, last used last
+        self._ready: defaultdict[int, list[NDArray]] = defaultdict(
+            list
+        )  # arrays by size in bytes, the last used one last
         self._n_bytes = 0
         self._lock = Lock()
 
@@ -41,7 +43,7 @@ class Buffers:
         """Give back an array that `take` returned, and that nobody reads any more."""
         memory = array.base
         if memory is None or memory.ndim != 1 or memory.size != _rounded(array.nbytes):
-            return  # not from here
+            return  # the array is not from `take`
         with self._lock:
             if memory.size >= LEAST_BYTES and self._n_bytes + memory.size <= MOST_BYTES:
                 self._ready[memory.size].append(memory)
@@ -49,7 +51,7 @@ class Buffers:
 
 
 def pinned(n: int, dtype: DTypeLike) -> NDArray:
-    """Return an array of any content that a device copies from by itself; torch keeps such memory for the next one."""
+    """Return a page-locked array of any content, from which a device copies by itself; torch keeps freed ones."""
     return torch.empty(n, dtype=getattr(torch, np.dtype(dtype).name), pin_memory=True).numpy()
 
 
@@ -59,13 +61,15 @@ def keep_freed_memory() -> None:
     Its allocator gives blocks back to the kernel from a size on that grows to the largest block freed so far, up to
     32 MB; without this, a chunk's temporaries would come and go as 700 fresh pages a recording.
     """
-    np.empty(GLIBC_MOST - (1 << 16), np.uint8)  # freed at once
+    np.empty(
+        GLIBC_MOST - (1 << 16), np.uint8
+    )  # the array is freed at once, and from then on glibc keeps blocks of its size
 
 
 def give_back_memory() -> None:
-    """Give the kernel what is free: after millions of names, hundreds of megabytes that glibc and Arrow would keep."""
+    """Return freed memory to the kernel: after millions of names, glibc and Arrow would keep hundreds of megabytes."""
     pa.default_memory_pool().release_unused()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # malloc_trim is glibc's alone
     if trim is not None:
         trim(0)
 

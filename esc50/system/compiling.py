@@ -16,9 +16,9 @@ from torch import Tensor
 
 from .faults import device_fault
 
-# What torch.compile has Triton build for a GPU: an extension module of this Python.
+# For torch.compile on a GPU, Triton builds an extension module of this Python; this source needs the same things.
 SOURCE = "#include <Python.h>\nint works(void) { return PY_MAJOR_VERSION; }\n"
-SECONDS = 60.0  # for that
+SECONDS = 60.0  # time limit of the C compiler
 
 
 def why_eager(device: torch.device) -> str | None:
@@ -40,10 +40,10 @@ def no_extension() -> str | None:
     include = sysconfig.get_paths(scheme="posix_prefix")["include"]
     if not (Path(include) / "Python.h").is_file():
         return f"Python.h is not in {include} (apt-get install python3-dev)"
-    with tempfile.TemporaryDirectory() as place:
-        source = Path(place) / "works.c"
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "works.c"
         source.write_text(SOURCE)
-        call = [*command, str(source), "-shared", "-fPIC", f"-I{include}", "-o", f"{place}/works.so"]
+        call = [*command, str(source), "-shared", "-fPIC", f"-I{include}", "-o", f"{folder}/works.so"]
         try:
             done = subprocess.run(call, capture_output=True, text=True, timeout=SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -9,8 +9,8 @@ from typing import Any
 Load = Callable[[str], Any]
 
 MISSING = "there is no NVIDIA driver (libcuda.so.1 cannot be loaded)"
-NO_DEVICE = 100  # cuInit's answer where a driver has nothing to drive
-FIRST = {11: "450", 12: "525", 13: "580"}  # driver of a CUDA version, by NVIDIA's list, "CUDA compatibility"
+NO_DEVICE = 100  # cuInit's result where there is a driver, but no GPU
+FIRST = {11: "450", 12: "525", 13: "580"}  # first driver of each CUDA version, from NVIDIA's table "CUDA compatibility"
 
 
 def supported_cuda(load: Load = ctypes.CDLL) -> tuple[int, int] | None:
@@ -25,14 +25,14 @@ def supported_cuda(load: Load = ctypes.CDLL) -> tuple[int, int] | None:
 
 
 def driver_fault(needed: str, by: str, load: Load = ctypes.CDLL) -> str | None:
-    """Say what is wrong with the driver, in its own words where it has some; None when it is as it should be.
+    """Say what is wrong with the driver, in its own words where it has some; None when nothing is.
 
     Parameters
     ----------
     needed : str
         The CUDA version that is needed, as ``13.0``; empty when nobody knows.
     by : str
-        Who needs it.
+        The package that needs it.
     load : callable
         Loads a shared library by name, or raises OSError.
     """

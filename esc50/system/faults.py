@@ -1,12 +1,14 @@
-"""What devices, their libraries and compilers raise, as one line of ours: the one place that knows all of it.
+"""Errors of devices, of their libraries and compilers, and of missing packages, as one line of ours.
 
-Classes are told by the package that defines them, so that nothing is imported for it; what is a bare RuntimeError, by
-its words.
+An error is recognised by the package that defines its class, so that nothing is imported for it; a bare RuntimeError is
+recognised by its words.
 """
 
 from __future__ import annotations
 
+import importlib
 import re
+from typing import Any
 
 from ...kernels import CumelError, UnavailableError
 
@@ -15,7 +17,7 @@ CUPY = ("cupy", "cupy_backends")
 COMPILERS = ("triton", "torch._dynamo", "torch._inductor")
 TORCH = ("torch.OutOfMemoryError", "torch.AcceleratorError", "torch.cuda.DeferredCudaCallError")
 ONNX_RUNTIME = "onnxruntime"
-# How torch's bare errors, and ONNX Runtime's, speak of a device.
+# Words with which bare errors of torch and ONNX Runtime speak of a device.
 DEVICE = re.compile(
     r"CUDA (driver|error|failure|initialization|out of memory|runtime|unknown)|cudaError|Triton Error|"
     r"cu(BLAS|FFT|DNN|SPARSE|SOLVER)[ _](error|failure|status)|(The|Found no) NVIDIA driver|"
@@ -36,15 +38,15 @@ def device_fault(error: BaseException, device: object = None) -> CumelError | No
     Parameters
     ----------
     error : BaseException
-        Of torch, CuPy, NVRTC, Triton or ONNX Runtime.
+        An error of torch, CuPy, NVRTC, Triton or ONNX Runtime.
     device : optional
-        To be named; ``the GPU`` when absent.
+        The device's name in the message; ``the GPU`` when absent.
 
     Returns
     -------
     CumelError or None
-        For too little memory, the exit code of a wrong call: smaller values do. For anything else an
-        `UnavailableError`, since a working device is missing.
+        A plain `CumelError` for too little memory, since smaller values help; an `UnavailableError` for anything else,
+        since a working device is missing.
     """
     names = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
     said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
@@ -56,7 +58,7 @@ def device_fault(error: BaseException, device: object = None) -> CumelError | No
     if not ours and not (speaks and DEVICE.search(str(error))):
         return None
     reason = next((line for line in said if compiles and "error" in line.lower()), said[0])
-    reason = reason.partition(" Of the allocated memory")[0]  # torch goes on about its pool
+    reason = reason.partition(" Of the allocated memory")[0]  # torch adds a paragraph about its memory pool
     where = "the GPU" if device is None else str(device)
     if MEMORY.search(f"{names[0]} {reason}") or names[0].endswith("OutOfMemoryError"):
         return CumelError(f"{where}: {reason}; end what else uses its memory, or use smaller values")
@@ -73,3 +75,17 @@ def device_fault(error: BaseException, device: object = None) -> CumelError | No
 
 def _within(name: str, packages: tuple[str, ...]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def need(module: str, extra: str) -> Any:
+    """Import a module of an extra of this package.
+
+    Raises
+    ------
+    UnavailableError
+        When it is not installed; says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UnavailableError(f"{module} cannot be imported ({error}); pip install 'cumel[{extra}]'") from None

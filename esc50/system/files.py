@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ...kernels import CumelError
 
-IOV_MAX = 1024  # buffers of one call; see writev(2)
-NAME_MAX = 255  # bytes of a file's name, on nearly every disk
+IOV_MAX = 1024  # most buffers of one call; see writev(2)
+NAME_MAX = 255  # most bytes of a file's name, on nearly every disk
 REMEDIES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise unwritable(path, error) from None
     finally:
-        with suppress(OSError):  # already gone, or never there
+        with suppress(OSError):  # the part is gone already, or never was
             part.unlink()
 
 
@@ -81,7 +81,7 @@ def write_all(handle: int, arrays: Iterable[NDArray]) -> None:
     for start in range(0, len(views), IOV_MAX):
         left = views[start : start + IOV_MAX]
         while left:
-            n_bytes = os.writev(handle, left)  # fewer than all where the disk fills up: the next call says so
+            n_bytes = os.writev(handle, left)  # a disk that fills up takes fewer, and the next call raises
             while left and n_bytes >= len(left[0]):
                 n_bytes -= len(left.pop(0))
             if n_bytes:
@@ -98,7 +98,7 @@ class EarlyFlush:
         self._sent = 0
 
     def grown(self, handle: int, n_bytes: int) -> None:
-        """Say that an open file has `n_bytes` now; an `OSError` when what was sent before did not arrive."""
+        """Say that an open file has `n_bytes` now; an `OSError` when an earlier part did not reach the disk."""
         if n_bytes - self._sent < self.every or (self._last is not None and not self._last.done()):
             return
         self.wait()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from ...kernels import CumelError
 from .files import unwritable
@@ -25,22 +25,19 @@ def locked(folder: Path) -> Iterator[None]:
     CumelError
         When another process holds it, or the folder cannot be written.
     """
+    path = folder / LOCK
+    lock = FileLock(path, blocking=False, fallback_to_soft=False)  # a soft lock would outlive a process that is killed
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock.acquire()
+    except Timeout:
+        holder = path.read_text(errors="replace")[:200] or "another process"
+        raise CumelError(f"{folder}: {holder} is writing there; wait for it, or choose another --out") from None
     except OSError as error:
         raise unwritable(folder, error) from None
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise CumelError(f"{folder}: cannot be locked ({error.strerror}); choose a place on a disk") from None
-            holder = os.pread(handle, 200, 0).decode(errors="replace") or "another process"
-            raise CumelError(f"{folder}: {holder} is writing there; wait for it, or choose another --out") from None
-        with suppress(OSError):  # only for the message above; a full disk must not matter
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        with suppress(OSError):  # the text is only for the message above; a full disk must not matter
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
-        os.close(handle)
+        lock.release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,8 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Out = TypeVar("Out")
+# This process may use fewer cores than the machine has.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 AHEAD = 1024  # items that may be begun or done before the one whose turn it is
 
 
@@ -39,7 +42,9 @@ class Budget:
             more = n_bytes - self._held.get(turn, 0)
             if more > 0:
                 self._changed.wait_for(
-                    lambda: self._closed or turn == self._turn or self.used + more <= self.most  # its turn may come
+                    lambda: (
+                        self._closed or turn == self._turn or self.used + more <= self.most
+                    )  # its turn may come while it waits
                 )
             if self._closed:
                 raise Cancelled
@@ -62,7 +67,7 @@ class Budget:
             self._changed.notify_all()
 
 
-Hold = Callable[[int], None]  # of one item: `Budget.hold` at its turn
+Hold = Callable[[int], None]  # `Budget.hold` for one item
 
 
 def ordered(
@@ -120,10 +125,10 @@ def ahead(items: Generator[Out], size: Callable[[Out], int], most_bytes: int) ->
 
     results = ordered(count(), step, 1, most_bytes)
     try:
-        for found in results:
-            if not found:
+        for group in results:
+            if not group:
                 return
-            yield found[0]
+            yield group[0]
     finally:
         results.close()
         items.close()

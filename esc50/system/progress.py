@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 T = TypeVar("T")
-PLAIN_SECONDS = 5.0  # between two plain lines
+PLAIN_SECONDS = 5.0  # time between two plain lines
 
 
 @contextmanager

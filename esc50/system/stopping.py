@@ -15,7 +15,7 @@ from ...kernels import CumelError
 class StoppedError(CumelError):
     """The user stopped it; the message says how to go on."""
 
-    exit_code = 130  # as a shell says of Ctrl-C
+    exit_code = 130  # a shell's code for Ctrl-C
 
 
 class Stop:

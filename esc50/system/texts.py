@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-LONGEST = 64  # characters of a name in a picture
-LABEL = 32  # of a label there
+LONGEST = 64  # most characters of a name in a picture
+LABEL = 32  # most characters of a label in a picture
 
 
 def printable(text: str) -> str:

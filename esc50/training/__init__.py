@@ -12,6 +12,6 @@ if TYPE_CHECKING:
     from .loop import train
     from .material import stored
     from .models import MODELS, ESC50Model, count_macs, count_parameters
-    from .recipes import RECIPES, Recipe
+    from .recipes import ALIASES, RECIPES, Recipe
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

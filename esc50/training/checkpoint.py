@@ -236,10 +236,12 @@ def to_continue(out: Path, resume: bool, identity: dict[str, Any]) -> Checkpoint
         raise CumelError(f"{out / NAME}: not a usable checkpoint (its scheduler is not the recipe's); train again")
     differing = previous.recipe.differences(identity["recipe"])
     for name in ("fold", "seed", "processes"):
-        was = getattr(previous, name)
-        differing += [f"{name}={was}, not {identity[name]}"] * (was != identity[name])
-    differing += ["other labels"] * (previous.labels != identity["labels"])
-    differing += ["other clips"] * (previous.data != identity["data"])
+        if getattr(previous, name) != identity[name]:
+            differing.append(f"{name}={getattr(previous, name)}, not {identity[name]}")
+    if previous.labels != identity["labels"]:
+        differing.append("other labels")
+    if previous.data != identity["data"]:
+        differing.append("other clips")
     if differing:
         raise CumelError(f"{out}: cannot resume, its run has {'; '.join(differing)}")
     return previous

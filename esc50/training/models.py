@@ -24,7 +24,7 @@ def _pair(n_in: int, n_out: int) -> nn.Sequential:
 
 
 class ESC50Model(nn.Module):
-    """The document's network: four pairs of 3x3 convolutions, then everything flattened into a dense layer.
+    """The baseline's network: four pairs of 3x3 convolutions, then everything flattened into a dense layer.
 
     109.7 M parameters, 108.5 M of them in the flatten layer, and 2.8 G multiply-adds for a 128 x 431 image. With
     ``pool`` the dense layer sees the mean over the image instead: 1.3 M parameters, as many multiply-adds.
@@ -34,7 +34,7 @@ class ESC50Model(nn.Module):
     input_shape : sequence of 3 int
         Channels, mel bands and frames of the image; a float tensor ``[batch, *input_shape]`` of values 0..255.
     batch_size : int
-        Unused, as in the document, whose code passes it.
+        Unused. The student report's code passes it.
     num_cats : int
         Classes.
     pool : bool
@@ -196,14 +196,14 @@ class Model:
 
 MODELS: dict[str, Model] = {
     "esc50": Model(
-        "the document's, with its flatten layer",
-        "document",
+        "the baseline's, with its flatten layer",
+        "baseline",
         lambda shape, n_classes, _mean, _std: ESC50Model(shape, num_cats=n_classes),
         any_length=False,
     ),
     "esc50-pool": Model(
-        "the document's, with global pooling",
-        "document",
+        "the baseline's, with global pooling",
+        "baseline",
         lambda shape, n_classes, _mean, _std: ESC50Model(shape, num_cats=n_classes, pool=True),
     ),
     "compact": Model(

@@ -90,7 +90,9 @@ class Recipe:
         known = {field.name for field in fields(cls)}
         if set(values) != known:
             raise CumelError(f"recipe: fields {sorted(set(values) ^ known)} are missing or unknown to this version")
-        return cls(**{**values, "features": FeatureConfig.from_dict(values["features"])})
+        name = values["name"]
+        name = ALIASES.get(name, name) if isinstance(name, str) else name
+        return cls(**{**values, "name": name, "features": FeatureConfig.from_dict(values["features"])})
 
     def differences(self, other: Recipe) -> list[str]:
         """Name each field that differs, as ``name=mine, not theirs``."""
@@ -110,7 +112,7 @@ class Recipe:
 
     @property
     def crops(self) -> bool:
-        """Whether augmented batches are shorter than a clip: the document's flatten layer fits one length only."""
+        """Whether augmented batches are shorter than a clip: the baseline's flatten layer fits one length only."""
         return MODELS[self.model].any_length
 
     @defaults()
@@ -148,11 +150,13 @@ _QUICK = Recipe(
     precision="bf16",
 )
 
+ALIASES = {"document": "baseline"}  # earlier names; checkpoints and models of then have them
+
 RECIPES: dict[str, Recipe] = {
     # The student report: min-max images, cross-entropy, Adam at a constant rate, 20 epochs. It does not give the rate:
     # its flatten layer sums 217,000 inputs, and at 2e-4 one step throws them about.
-    "document": Recipe(
-        name="document", features=PRESETS["esc50"], kind="image", model="esc50", epochs=20, batch_size=16, lr=2e-5
+    "baseline": Recipe(
+        name="baseline", features=PRESETS["esc50"], kind="image", model="esc50", epochs=20, batch_size=16, lr=2e-5
     ),
     "quick": _QUICK,
     # For a GPU: samples are mixed and changed before each step computes fresh features of the whole audible range.

@@ -36,7 +36,7 @@ class Bounds:
 
 # Worst of trained and of untrained networks:
 BOUNDS = {
-    "fp32": Bounds(1e-3, 1e-5, 1.0),  # 1.3e-6; 3.6e-5 for the document's, its last layer scaled to logits of +-30
+    "fp32": Bounds(1e-3, 1e-5, 1.0),  # 1.3e-6; 3.6e-5 for the baseline's, its last layer scaled to logits of +-30
     "fp16": Bounds(3e-2, 1e-2, 1.0),  # 3.1e-3
     "int8": Bounds(0.5, 1e-5, 0.9),  # 0.29, untrained; of 100 held-out recordings 100 % agree
 }

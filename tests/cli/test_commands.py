@@ -1,6 +1,7 @@
 """The command line as a user meets it: outputs, files, one clear line for what is wrong, and the exit code."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -8,30 +9,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
+from rich.text import Text
 
-from cumel.esc50.cli import main
+from cumel.esc50.cli import main, show
+from cumel.esc50.cli.app import app
 from cumel.esc50.cli.bench import TOPICS
 from cumel.esc50.cli.demo import demo
-from cumel.esc50.store import Store
+from cumel.esc50.extraction.job import KINDS
+from cumel.esc50.store import Store, conversion
 from cumel.esc50.training.checkpoint import NAME
+from cumel.esc50.training.distributed import ENGINES
+from cumel.esc50.training.recipes import CHOICES, RECIPES
+from cumel.export.graph.metadata import INPUTS, PRECISIONS
+from cumel.export.prediction import raw_stream, rows
+from cumel.export.runtime.providers import PROVIDERS
+from cumel.kernels import PRESETS
 
 from support.recordings import tiny_checkpoint, tiny_recipe, tone, write, write_dataset
 
 FEATURES = ["--sr", "8000", "--n-fft", "256", "--hop-length", "128", "--n-mels", "16", "--fmin", "0", "--fmax", "none"]
-COMMANDS = [
-    "synth",
-    "download",
-    "extract",
-    "verify",
-    "train",
-    "evaluate",
-    "cross-validate",
-    "export",
-    "predict",
-    "plot",
-    "bench",
-    "doctor",
-]
+COMMANDS = typer.main.get_command(app).commands
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +58,7 @@ def python(*arguments: str) -> str:
 
 def test_the_installed_command() -> None:
     shown = python("-m", "cumel", "--help")
+    assert len(COMMANDS) == 14
     assert all(command in shown for command in COMMANDS)
     loaded = python(
         "-c", "import sys, cumel.esc50.cli; print({'torch', 'librosa', 'onnx', 'matplotlib'} & {*sys.modules})"
@@ -84,11 +83,55 @@ def test_extract_says_what_is_silent(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert f"{path}: mixed to one channel, every sample is zero: silence\n" in err
 
 
+def helps(command: str) -> dict[str, str]:
+    """Return the texts of a command's help: its own, and one for each parameter."""
+    texts = {param.name: param.help for param in COMMANDS[command].params} | {command: COMMANDS[command].help}
+    return {str(name): str(text) for name, text in texts.items()}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_bracket_of_a_help_is_taken_for_markup(command: str) -> None:
+    for text in helps(command).values():
+        assert Text.from_markup(text).plain == text.replace(r"\[", "[")
+
+
 def test_the_help_names_the_extra_of_the_engine(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")  # the sentence on one line
     assert "pip install 'cumel[ray]'" in ask(capsys, "extract", "--help")[1]
+
+
+LISTS = {  # what an option can name; most of these lists come with torch, for which --help does not wait
+    ("bench", "topic"): TOPICS,
+    ("convert", "to"): conversion.FORMATS,
+    ("cross-validate", "recipe"): RECIPES,
+    ("export", "input"): INPUTS,
+    ("export", "precision"): PRECISIONS,
+    ("extract", "features"): KINDS,
+    ("predict", "dtype"): raw_stream.DTYPES,
+    ("predict", "format"): rows.FORMATS,
+    ("predict", "preset"): PRESETS,
+    ("predict", "provider"): PROVIDERS,
+    ("train", "parallel"): ENGINES,
+    ("train", "precision"): CHOICES["precision"],
+    ("train", "recipe"): RECIPES,
+}
+
+
+@pytest.mark.parametrize(("command", "option"), LISTS)
+def test_a_help_names_all_that_can_be_given(command: str, option: str) -> None:
+    words = re.findall(r"[\w-]+", helps(command)[option])
+    assert set(LISTS[command, option]) - set(words) == set()
+
+
+def test_a_label_in_brackets_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"label": "[red]dog[/red]", "clips": 1, "recall": 0.0, "precision": None, "mistaken_for": "[bold]cat"}
+    report = dict.fromkeys(("fold", "recipe", "device", "confusion", "report"), "") | {"clips": 1, "classes": [row]}
+    show.evaluation(report | {"accuracy": 0.0, "chance": 0.5}, json_only=False)
+    shown = capsys.readouterr().out
+    assert "[red]dog[/red]" in shown
+    assert "[bold]cat" in shown
 
 
 def test_extract_verify_and_plot(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,7 +224,7 @@ def _wrong_calls(tmp: Path, data: Path, model: Path) -> dict[str, tuple[list[obj
         "missing folder": (["train", "--data", tmp / "gone", "--out", tmp / "o"], 2, "no such folder"),
         "empty folder": (["train", "--data", empty, "--out", tmp / "o"], 2, "meta/esc50.csv is missing"),
         "folder without audio": (["extract", empty, "--out", tmp / "o"], 2, "no recordings in this folder"),
-        "recipe": (["train", "--data", data, "--out", tmp / "o", "--recipe", "slow"], 2, "document, quick, best"),
+        "recipe": (["train", "--data", data, "--out", tmp / "o", "--recipe", "slow"], 2, "baseline, quick, best"),
         "preset": (["extract", clip, "--out", tmp / "o", "--preset", "mp3"], 2, "esc50, compact, librosa"),
         "feature value": (["extract", clip, "--out", tmp / "o", "--n-fft", "0"], 2, "n_fft=0: must be"),
         "feature text": (["extract", clip, "--out", tmp / "o", "--hop-length", "x"], 2, "--hop-length x: must be"),

@@ -3,49 +3,25 @@
 import errno
 import hashlib
 import shutil
+import stat
 import zipfile
 from collections import namedtuple
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from cumel.esc50.datasets import transfer
-from cumel.esc50.datasets.archive import ESC50_SHA256, LICENSE_NOTICE, STAGING, download, is_complete
+from cumel.esc50.datasets import archive
+from cumel.esc50.datasets.archive import ESC50_SHA256, LICENSE_NOTICE, STAGING, is_complete
 from cumel.kernels.errors import CumelError
 
-from support.archive_server import CLIPS, N_CLIPS, TOP, Exchange, Reply, dataset, flip, pack, serve
-
-BREAK = 100_000  # bytes of the archive, after which the server hangs up
-PART = "esc50.zip.cumel-part"
-
-fetch = partial(download, n_clips=N_CLIPS, backoff=0.001)
-
-
-@pytest.fixture
-def site():
-    with serve(pack(dataset())) as site:
-        yield site
-
-
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "data" / "esc50"
-
-
-def assert_whole(root):
-    assert is_complete(root, N_CLIPS)
-    for name, content in dataset().items():
-        path = root / Path(name).relative_to(TOP)
-        assert "tests" in name or path.read_bytes() == content
-    assert {path.name for path in root.iterdir()} == {"audio", "meta", "LICENSE", "README.md", "esc50.zip"}
+from support.archive_server import BREAK, CLIPS, N_CLIPS, TOP, assert_whole, dataset, fetch, flip, pack
 
 
 def test_a_first_run_leaves_the_whole_dataset(root, site):
     assert fetch(root, site.url) == root
     assert_whole(root)
     assert (root / "esc50.zip").read_bytes() == site.content
-    assert site.log == [Exchange(None, None, 200, len(site.content))]
+    assert site.n_requests == 1
 
 
 def test_a_second_run_does_nothing_and_says_so(root, site, capsys):
@@ -56,7 +32,7 @@ def test_a_second_run_does_nothing_and_says_so(root, site, capsys):
     assert fetch(root, site.url) == root
     assert "complete already, nothing to do" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
-    assert len(site.log) == 1
+    assert site.n_requests == 1
 
 
 def test_a_lost_clip_comes_back_from_the_archive(root, site):
@@ -67,26 +43,7 @@ def test_a_lost_clip_comes_back_from_the_archive(root, site):
     fetch(root, site.url)
     assert (root / "audio" / f"{CLIPS[1]}.kept").read_bytes() == b"cut off"
     assert_whole(root)
-    assert len(site.log) == 1
-
-
-def test_a_broken_run_resumes_in_the_next_one(root, site, monkeypatch):
-    waits = []
-    monkeypatch.setattr(transfer.time, "sleep", waits.append)
-    site.replies = [Reply(break_after=BREAK), Reply(vanish=True)]
-    with pytest.raises(CumelError, match="tried 2 times; run again later, it resumes"):
-        fetch(root, site.url, retries=1, backoff=0.25)
-    assert waits == [0.25]
-    assert (root / PART).stat().st_size == BREAK
-    assert not is_complete(root, N_CLIPS)
-    fetch(root, site.url)
-    assert_whole(root)
-    assert site.log[2:] == [Exchange(f"bytes={BREAK}-", '"first"', 206, len(site.content) - BREAK)]
-
-
-def test_only_web_addresses(root):
-    with pytest.raises(CumelError, match="url=file:///etc/passwd is not a web address"):
-        fetch(root, "file:///etc/passwd")
+    assert site.n_requests == 1
 
 
 def test_the_right_checksum_passes(root, site):
@@ -106,7 +63,7 @@ def test_the_wrong_checksum_names_both_and_removes_the_archive(root, site):
 def test_a_mistyped_checksum_costs_nothing(root, site):
     with pytest.raises(CumelError, match="sha256=abc is not a SHA-256 checksum"):
         fetch(root, site.url, sha256="abc")
-    assert site.log == []
+    assert site.n_requests == 0
 
 
 def without(name):
@@ -117,10 +74,16 @@ def with_table(content):
     return pack(dataset() | {TOP + "meta/esc50.csv": content})
 
 
+def misplace_directory(content):
+    """Claim that the central directory starts 2 GB in: zipfile then seeks to before the file's start."""
+    return content[:-6] + b"\xff\xff\xff\x7f" + content[-2:]
+
+
 BAD_ARCHIVES = {
     "flipped bit": (flip(pack(dataset())), r"it is damaged \(Bad CRC-32 for file"),
     "web page": (b"<html>sign in</html>", "File is not a zip file"),
-    "unsafe": (pack(dataset() | {"../evil.txt": b""}), r"'\.\./evil.txt' is unsafe"),
+    "cut off": (pack(dataset())[:BREAK], "File is not a zip file"),
+    "wrong offset": (misplace_directory(pack(dataset())), "it is damaged"),
     "empty": (pack({}), "meta/esc50.csv is missing"),
     "no table": (without("meta/esc50.csv"), "meta/esc50.csv is missing"),
     "no clip": (without(f"audio/{CLIPS[3]}"), f"1 of {N_CLIPS} clips are missing, audio/{CLIPS[3]} first"),
@@ -150,7 +113,7 @@ def test_too_little_room_keeps_the_archive(root, site, monkeypatch):
     assert [path.name for path in root.iterdir()] == ["esc50.zip"]
     fetch(root, site.url)
     assert_whole(root)
-    assert len(site.log) == 1
+    assert site.n_requests == 1
 
 
 def test_a_disk_that_fills_up_while_unpacking(root, site, monkeypatch):
@@ -166,13 +129,38 @@ def test_a_disk_that_fills_up_while_unpacking(root, site, monkeypatch):
     assert_whole(root)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the disk that is always full is Linux's")
-def test_a_disk_that_fills_up_in_the_transfer_is_not_retried(root, site):
-    root.mkdir(parents=True)
-    (root / PART).symlink_to("/dev/full")
-    with pytest.raises(CumelError, match=r"No space left on device; free some space and run again$"):
+@pytest.mark.parametrize(
+    "name", ["../evil.txt", "/evil.txt", "../../evil.txt", f"{TOP}audio/../../../evil.txt", f"{TOP}../evil.txt"]
+)
+def test_no_member_leaves_the_folder(root, site, name):
+    site.content = pack({name: b"evil"} | dataset())
+    if name.startswith(TOP):  # zipfile leaves the dots out: an ordinary file of the dataset's folder
         fetch(root, site.url)
-    assert len(site.log) == 1
+    else:
+        with pytest.raises(CumelError, match=r"meta/esc50\.csv is missing; it was removed"):
+            fetch(root, site.url)
+    places = {path.relative_to(root).parent.as_posix() for path in root.parents[1].rglob("evil*")}
+    assert places <= {"audio"}
+    assert not Path("/evil.txt").exists()
+
+
+def test_a_link_is_not_made(root, site):
+    link = zipfile.ZipInfo(f"{TOP}audio/{CLIPS[0]}")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    members = {name: content for name, content in dataset().items() if name != link.filename}
+    site.content = pack(members | {link: b"/etc/passwd"})
+    fetch(root, site.url)
+    assert not (root / "audio" / CLIPS[0]).is_symlink()
+    assert (root / "audio" / CLIPS[0]).read_bytes() == b"/etc/passwd"
+
+
+def test_a_zip_bomb_is_not_unpacked(root, site, monkeypatch):
+    site.content = pack({"one": bytes(500_000), "two": bytes(500_001)}, zipfile.ZIP_DEFLATED)
+    assert len(site.content) < 10_000
+    monkeypatch.setattr(archive, "MAX_UNPACKED_BYTES", 1_000_000)
+    with pytest.raises(CumelError, match="would unpack to 1000001 bytes where 1000000 are the limit; it was removed"):
+        fetch(root, site.url)
+    assert list(root.iterdir()) == []
 
 
 def test_a_root_that_is_a_file(root, site):
@@ -182,7 +170,7 @@ def test_a_root_that_is_a_file(root, site):
         fetch(root, site.url)
 
 
-@pytest.mark.parametrize("n_done", [0, 3, N_CLIPS + 2])  # the last: all moved but the table
+@pytest.mark.parametrize("n_done", [0, 3, N_CLIPS + 2])  # in the last case all files but the table are moved
 @pytest.mark.parametrize(("owner", "step"), [(zipfile.ZipFile, "extract"), (Path, "replace")])
 def test_an_interrupted_run_never_looks_whole(root, site, monkeypatch, owner, step, n_done):
     root.mkdir(parents=True)
@@ -205,7 +193,7 @@ def test_an_interrupted_run_never_looks_whole(root, site, monkeypatch, owner, st
     assert n_moved == (n_done if step == "replace" else 0)
     fetch(root, site.url)
     assert_whole(root)
-    assert site.log == []
+    assert site.n_requests == 0
 
 
 def test_the_remains_of_a_killed_run_are_cleared(root, site):
@@ -252,7 +240,7 @@ def test_another_datasets_table_stays(root, site, n_named):
         fetch(root, site.url)
     assert (root / "meta" / "esc50.csv").read_text() == table
     assert not (root / "audio").exists()
-    assert len(site.log) == (n_named == N_CLIPS), "a table of another size is seen before anything is fetched"
+    assert site.n_requests == (n_named == N_CLIPS), "a table of another size is seen before anything is fetched"
 
 
 @pytest.mark.parametrize("content", [b"<html>sign in</html>", flip(pack(dataset())), pack({})])
@@ -265,7 +253,7 @@ def test_an_archive_that_was_there_before_is_never_removed(root, site, content):
         fetch(root, site.url)
     assert "\n" not in str(caught.value)
     assert (root / "esc50.zip").read_bytes() == content
-    assert site.log == []
+    assert site.n_requests == 0
 
 
 def test_the_default_archive_has_a_pinned_checksum(root, site, monkeypatch):

@@ -23,7 +23,7 @@ def expected(recipe: Recipe, path: Path) -> np.ndarray:
     return probabilities(recipe, FEATURES[recipe.kind](fit_length(y, recipe.n_samples), recipe.features))
 
 
-@pytest.fixture(scope="module", params=["quick", "document"])
+@pytest.fixture(scope="module", params=["quick", "baseline"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
     recipe = tiny_recipe(request.param)
     return load_model(save(tmp_path_factory.mktemp("model") / "model.onnx", recipe), provider="cpu")
@@ -227,7 +227,7 @@ def test_another_feature_config_is_refused_by_field(model: Model, tmp_path: Path
 def test_a_model_carries_its_configuration(model: Model) -> None:
     assert model.labels == LABELS
     assert model.recipe.features == TINY
-    assert model.recipe in (tiny_recipe(), tiny_recipe("document"))
+    assert model.recipe in (tiny_recipe(), tiny_recipe("baseline"))
 
 
 def test_the_report_names_model_and_provider(model: Model) -> None:

@@ -59,7 +59,7 @@ def probabilities(net: torch.nn.Module, batch: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(
-    scope="module", params=[(name, taken) for name in ("quick", "document") for taken in ("waveform", "image")], ids=str
+    scope="module", params=[(name, taken) for name in ("quick", "baseline") for taken in ("waveform", "image")], ids=str
 )
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     name, taken = request.param

@@ -68,7 +68,7 @@ def test_decibels_are_librosas(name: str, kind: str, length: str) -> None:
 
 @pytest.mark.parametrize("name", ["esc50", "compact", "whisper", "magnitude", "prime", "hop441", "uncentred"])
 @pytest.mark.parametrize("kind", ["noise", "quiet", "chirp", "silence"])
-def test_images_are_the_documents(name: str, kind: str) -> None:
+def test_images_are_the_baselines(name: str, kind: str) -> None:
     oracle = oracle_of(name, kind, "odd")
     image = run(oracle.y, oracle.cfg, kind="image")[0]
     assert (image == np.floor(image)).all()
@@ -152,7 +152,7 @@ def damaged(model: ir.Model, **factors: Any) -> ir.Model:
     return model
 
 
-@pytest.mark.parametrize("kind", ["quick", "document"])
+@pytest.mark.parametrize("kind", ["quick", "baseline"])
 def test_an_exports_check_sees_a_wrong_front_end(kind: str) -> None:
     recipe = tiny_recipe(kind)
     model = standalone(recipe.features, recipe.n_samples, recipe.kind)
@@ -165,7 +165,7 @@ def test_an_exports_check_sees_a_wrong_front_end(kind: str) -> None:
 
 
 def test_an_exports_check_sees_a_wrong_stretch() -> None:
-    recipe = tiny_recipe("document")
+    recipe = tiny_recipe("baseline")
     model = standalone(recipe.features, recipe.n_samples, "image")
     for value in model.graph.initializers.values():
         if value.const_value.numpy().shape == () and value.const_value.numpy() == 255:

@@ -15,7 +15,7 @@ from support.recordings import TINY, tiny_recipe
 RECIPE = tiny_recipe().to_dict()
 
 
-@pytest.mark.parametrize("recipe", [tiny_recipe(), tiny_recipe("document", features=TINY.replace(norm="inf"))])
+@pytest.mark.parametrize("recipe", [tiny_recipe(), tiny_recipe("baseline", features=TINY.replace(norm="inf"))])
 def test_metadata_round_trips(recipe: Recipe) -> None:
     for labels in (LABELS, ("naïve 猫", 'a "quoted" one')):
         before = metadata(recipe, labels)
@@ -27,6 +27,12 @@ def test_readers_that_know_no_recipe_find_what_they_need() -> None:
     assert json.loads(props["labels"]) == list(LABELS)
     assert json.loads(props["features"]) == TINY.to_dict()
     assert (props["kind"], props["sample_rate"], props["seconds"]) == ("logmel", "8000", "1.0")
+
+
+def test_a_model_of_the_earlier_recipe_name_is_read() -> None:
+    props = metadata(tiny_recipe("baseline")).to_props()
+    props["recipe"] = json.dumps(json.loads(props["recipe"]) | {"name": "document"})
+    assert Metadata.from_props(props) == metadata(tiny_recipe("baseline"))
 
 
 def changed(**changes: Any) -> str:

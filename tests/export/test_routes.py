@@ -25,7 +25,7 @@ from support.recordings import tiny_recipe
 AGREEMENT = {"logmel": 1e-6, "image": 1e-3}
 
 
-@pytest.fixture(scope="module", params=["quick", "document"])
+@pytest.fixture(scope="module", params=["quick", "baseline"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_waveform(tmp_path_factory.mktemp(request.param) / "model.onnx", tiny_recipe(request.param))
 

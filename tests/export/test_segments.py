@@ -9,7 +9,7 @@ import pytest
 
 from cumel.esc50.audio import fit_length, load, reading
 from cumel.esc50.datasets.esc50 import FEATURES
-from cumel.esc50.system.cores import CORES
+from cumel.esc50.system.pipeline import CORES
 from cumel.esc50.training.recipes import Recipe
 from cumel.export.prediction import segments
 from cumel.export.prediction.classifier import Model, load_model, predict

@@ -67,7 +67,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Made]
 
 
 Make = Callable[[str, str], Made]
-EVERY = [(name, precision) for name in ("quick", "document") for precision in ("fp32", "fp16", "int8")]
+EVERY = [(name, precision) for name in ("quick", "baseline") for precision in ("fp32", "fp16", "int8")]
 
 
 @pytest.mark.parametrize(("name", "precision"), EVERY)
@@ -93,7 +93,7 @@ def test_trap_3_the_front_end_stays_float32(make: Make, name: str, precision: st
     assert largest == {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "int8": TensorProto.INT8}[precision]
 
 
-@pytest.mark.parametrize("name", ["quick", "document"])
+@pytest.mark.parametrize("name", ["quick", "baseline"])
 def test_trap_4_int8_leaves_the_front_end_alone_and_says_where_it_runs(make: Make, name: str) -> None:
     """Quantised, the front end would lose whatever is 48 dB below the loudest; CUDA has no integer convolutions."""
     made = make(name, "int8")

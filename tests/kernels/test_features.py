@@ -101,7 +101,7 @@ def test_real_recordings_equal_librosa(real_data: Path) -> None:
         assert error.mean() <= MEAN_DB, path.name  # 7.4e-6: 4-111671-A-42
 
 
-def test_the_documents_image() -> None:
+def test_the_baselines_image() -> None:
     """128 bands by 431 frames of uint8 that reach from 0 to 255, for five seconds at 44.1 kHz."""
     cfg = PRESETS["esc50"]
     image = mel_image(signal("chirp", 5 * cfg.sr, cfg.sr), cfg)

@@ -71,7 +71,7 @@ def test_sparse_rows_rebuild_the_matrix(cfg: FeatureConfig) -> None:
     assert (rows.weights > 0).all()
 
 
-def test_the_document_needs_759_weights() -> None:
+def test_the_baseline_needs_759_weights() -> None:
     assert mel_rows(CONFIGS["esc50"]).weights.size == 759
     assert mel_matrix(CONFIGS["esc50"]).size == 131200
 

@@ -41,7 +41,7 @@ def answers(path: Path, y: np.ndarray) -> np.ndarray:
     return session.run(["probabilities"], {"waveform": y})[0]
 
 
-@pytest.mark.parametrize("name", ["quick", "document"])
+@pytest.mark.parametrize("name", ["quick", "baseline"])
 def test_float16_answers_as_torchs_float16_and_is_half_as_large(tmp_path: Path, name: str) -> None:
     recipe = tiny_recipe(name)
     run = lively_run(tmp_path / "run", recipe)
@@ -65,7 +65,7 @@ def test_the_statistics_of_decibels_stay_float32() -> None:
 
 
 @pytest.mark.usefixtures("lenient")
-@pytest.mark.parametrize("name", ["quick", "document"])
+@pytest.mark.parametrize("name", ["quick", "baseline"])
 def test_int8_is_judged_by_recordings_that_it_was_not_measured_on(tmp_path: Path, name: str) -> None:
     recipe = tiny_recipe(name)
     run, files = lively_run(tmp_path / "run", recipe), recordings(tmp_path / "clips", recipe)
@@ -113,7 +113,7 @@ def described(recipe: Recipe, **changes: object) -> str:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-@pytest.mark.parametrize("name", ["quick", "document"])
+@pytest.mark.parametrize("name", ["quick", "baseline"])
 def test_the_card_says_what_a_user_needs(name: str, precision: str) -> None:
     text = described(tiny_recipe(name), input="waveform", precision=precision, accuracy=0.8125)
     for part in ("# dogs\n", "CC BY-NC 3.0", "81.2 %", "97.0 % of 64", "1.4e-05 dB", "at 8000 Hz", "naïve 猫", "n_fft"):
@@ -137,7 +137,7 @@ def test_the_cards_call_works_as_it_stands(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_an_image_models_card_has_no_waveform() -> None:
-    text = described(tiny_recipe("document", features=TINY.replace(fmax=3000.0)))
+    text = described(tiny_recipe("baseline", features=TINY.replace(fmax=3000.0)))
     assert "waveform" not in text
     assert "`image` [batch, 1, 16, 63]" in text
     assert "above 3000 Hz" in text

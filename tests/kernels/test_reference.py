@@ -83,7 +83,7 @@ def test_int16_counts_in_steps_of_a_32768th() -> None:
     np.testing.assert_array_equal(reference.log_mel(pcm, SMALL), reference.log_mel(pcm / 32768.0, SMALL))
 
 
-def test_image_is_the_documents() -> None:
+def test_image_is_the_baselines() -> None:
     """Its `spec_to_image`: z-score, stretched over 0..255, truncated. The z-score cancels but for its rounding."""
     for kind in ("noise", "chirp"):
         y = signal(kind, 40000, 16000)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cumel.esc50.cli import show
-from cumel.esc50.reports.page import page, table
+from cumel.esc50.reports.html import page, table
 from cumel.esc50.reports.plots import plot_clips, plot_confusion, plot_learning
 from cumel.esc50.reports.timeline import Track, plot_timelines
 from cumel.esc50.system.texts import LABEL, LONGEST, caption, label
@@ -53,7 +53,8 @@ def test_every_picture_takes_any_name(tmp_path: Path, name: str) -> None:
 def test_pages_and_tables_show_any_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "<b>" not in table(("class",), [(name,)])
     assert "[31m" not in caption(name) or "\\x1b" in caption(name)
-    assert page(name, "").startswith("<!doctype html>")
+    assert page(name).startswith("<!doctype html>")
+    assert "<b>" not in page(name, name, figure=name, note=name, sections=[(name, name)])
     show.facts({"name": name}, json_only=False)
     shown = capsys.readouterr().out
     assert "\x1b[31mred" not in shown

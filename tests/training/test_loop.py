@@ -27,13 +27,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Esc50:
     return Esc50.read(write_dataset(tmp_path_factory.mktemp("data"), per_fold=4))
 
 
-@pytest.mark.parametrize("name", ["quick", "document", "best"])
+@pytest.mark.parametrize("name", ["quick", "baseline", "best"])
 def test_a_run_learns_logs_and_evaluates(tmp_path: Path, data: Esc50, name: str) -> None:
-    changes = {"epochs": 3, "lr": 1e-3} if name == "document" else {"epochs": 16, "test_every": 5}
+    changes = {"epochs": 3, "lr": 1e-3} if name == "baseline" else {"epochs": 16, "test_every": 5}
     report = train(data, tmp_path, tiny_recipe(name, **changes), 3, CPU)
     rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert len(rows) == report["epochs"] == changes["epochs"]
-    if name != "document":
+    if name != "baseline":
         assert [row["epoch"] for row in rows if row["accuracy"] is not None] == [5, 10, 15, 16]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert (tmp_path / PICTURE).read_bytes()[:4] == b"\x89PNG"
@@ -44,7 +44,7 @@ def test_a_run_learns_logs_and_evaluates(tmp_path: Path, data: Esc50, name: str)
     assert confusion.sum() == tested["clips"] == report["test_clips"] == 12
 
 
-@pytest.mark.parametrize("name", ["quick", "document", "best"])
+@pytest.mark.parametrize("name", ["quick", "baseline", "best"])
 def test_a_resumed_run_ends_with_the_same_bits(
     tmp_path: Path, data: Esc50, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,7 +85,7 @@ def test_what_a_run_refuses(tmp_path: Path, data: Esc50) -> None:
     with pytest.raises(CumelError, match="was trained on fold 2; only fold 1 was held out"):
         evaluate(Checkpoint.load(tmp_path), data, CPU, fold=2)
     with pytest.raises(CumelError, match="use a lower --lr"):
-        train(data, tmp_path / "hot", tiny_recipe("document", lr=1e30), 1, CPU)
+        train(data, tmp_path / "hot", tiny_recipe("baseline", lr=1e30), 1, CPU)
 
 
 def test_a_finished_run_resumes_to_its_own_report(tmp_path: Path, data: Esc50) -> None:
@@ -220,7 +220,7 @@ def test_a_recipe_is_checked(changes: dict[str, object], message: str) -> None:
         tiny_recipe(**changes)
 
 
-def test_the_documents_network_takes_the_augmented_recipe(tmp_path: Path, data: Esc50) -> None:
+def test_the_baselines_network_takes_the_augmented_recipe(tmp_path: Path, data: Esc50) -> None:
     assert train(data, tmp_path, tiny_recipe(model="esc50", epochs=1), 1, CPU)["epochs"] == 1
 
 

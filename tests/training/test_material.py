@@ -44,7 +44,7 @@ def test_stored_features_are_the_computed_ones(tmp_path: Path) -> None:
     with pytest.raises(CumelError, match=r"n_mels=16, not 20"):
         stored(store, data, recipe.replace(features=TINY.replace(n_mels=20)))
     with pytest.raises(CumelError, match="features=logmel, not image"):
-        stored(store, data, tiny_recipe("document"))
+        stored(store, data, tiny_recipe("baseline"))
     with pytest.raises(CumelError, match="has 8000 samples, recipe quick needs 16000"):
         stored(store, data, recipe.replace(seconds=2.0))
     with pytest.raises(CumelError, match="computes fresh features each step; leave it away"):
@@ -66,17 +66,17 @@ def test_samples_are_kept_as_int16(tmp_path: Path) -> None:
 
 
 def test_the_real_recordings(real_data: Path) -> None:
-    """1,600 clips at 16 kHz, resampled to 44.1 kHz: the image is the document's own, from librosa end to end."""
+    """1,600 clips at 16 kHz, resampled to 44.1 kHz: the image is the baseline's own, from librosa end to end."""
     data = Esc50.read(real_data / "esc50")
     assert (len(data.clips), len(data.labels), data.folds) == (1600, 50, [1, 2, 3, 4])
     with pytest.raises(CumelError, match=r"fold 5 is not in .*; it has 1, 2, 3, 4$"):
         data.split(5)
     few = Esc50(data.root, data.clips[::400], data.labels)
-    images = prepare(few, RECIPES["document"], workers=2).features
+    images = prepare(few, RECIPES["baseline"], workers=2).features
     assert images.shape == (4, 1, 128, 431)
     for clip, image in zip(few.clips, images[:, 0], strict=True):
         y, _ = librosa.load(clip.path, sr=44100)
-        mel = librosa.feature.melspectrogram(y=y[:220500], **RECIPES["document"].features.librosa_mel())
-        documents = spec_to_image(librosa.power_to_db(mel, top_db=80))
-        assert np.abs(image.astype(int) - documents).max() <= 1
-        assert (image == documents).mean() >= 0.999
+        mel = librosa.feature.melspectrogram(y=y[:220500], **RECIPES["baseline"].features.librosa_mel())
+        baselines = spec_to_image(librosa.power_to_db(mel, top_db=80))
+        assert np.abs(image.astype(int) - baselines).max() <= 1
+        assert (image == baselines).mean() >= 0.999

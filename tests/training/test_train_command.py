@@ -6,6 +6,7 @@ import torch
 
 from cumel.esc50.cli import main
 from cumel.esc50.training import recipes
+from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.models import MODELS, ESC50Model, count_macs, count_parameters
 from cumel.esc50.training.recipes import RECIPES
 
@@ -68,6 +69,20 @@ def test_a_recipe_for_a_gpu_is_not_begun_on_a_cpu_by_itself(tmp_path: Path, caps
     assert ask(capsys, "train", *best, "--device", "cuda")[0] == 3
     assert not (tmp_path / "run").exists()
     assert ask(capsys, "train", *best, "--device", "cpu")[0] == 0
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_baselines_earlier_name_is_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was `document`, on the command line and in checkpoints, which go on."""
+    data, run = write_dataset(tmp_path / "data"), tmp_path / "run"
+    command = ("train", "--data", data, "--out", run, "--fold", 1, "--recipe", "document", "--device", "cpu")
+    assert ask(capsys, *command, "--epochs", 1)[0] == 0
+    values = torch.load(run / "checkpoint.pt")
+    assert values["recipe"]["name"] == "baseline"
+    values["recipe"]["name"] = "document"
+    torch.save(values, run / "checkpoint.pt")
+    assert Checkpoint.load(run).recipe.name == "baseline"
+    assert ask(capsys, *command, "--epochs", 1, "--resume")[0] == 0
 
 
 @pytest.mark.usefixtures("tiny")

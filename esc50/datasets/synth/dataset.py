@@ -1,4 +1,4 @@
-"""A small made dataset in ESC-50's layout, to try everything without a download."""
+"""A small synthetic dataset in ESC-50's layout, to try everything without a download."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ...system import bar, replacing
 from .sounds import HIGHEST_HZ, SOUNDS
 from .synthesizer import make_sound
 
-VERSION = 1  # of the sounds: the same parameters and version make the same clips
+VERSION = 1  # version of the sounds: the same parameters and version make the same clips
 FOLDS = 5
-MIN_SR, MAX_SR = 8000, 192_000  # Hz; twice HIGHEST_HZ and a little more
+MIN_SR, MAX_SR = 8000, 192_000  # Hz; MIN_SR is a little more than twice HIGHEST_HZ
 MIN_SECONDS, MAX_SECONDS = 0.1, 60.0
 COLUMNS: tuple[str, ...] = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
-ESC10 = frozenset({0, 1, 10, 11, 12, 20, 21, 38, 40, 41})  # the targets that ESC-50 marks; here they mean nothing more
+ESC10 = frozenset({0, 1, 10, 11, 12, 20, 21, 38, 40, 41})  # targets that ESC-50 marks; the mark means nothing here
 
 
 def synthesize(
@@ -87,7 +87,10 @@ def synthesize(
             y = make_sound(clip["category"], np.random.default_rng([seed, target, number]), n, sr)
             sf.write(audio / clip["filename"], np.round(y * 32767).astype(np.int16), sr, subtype="PCM_16")
             advance()
-    with replacing(table) as part, part.open("w", newline="", encoding="utf-8") as file:  # last: now it is whole
+    with (
+        replacing(table) as part,
+        part.open("w", newline="", encoding="utf-8") as file,
+    ):  # with its table a dataset is whole
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(sorted(clips, key=lambda clip: clip["filename"]))
@@ -133,10 +136,12 @@ def _claim(root: Path, parameters: dict[str, Any]) -> None:
     if root.exists() and not root.is_dir():
         raise CumelError(f"root={root} is a file; name a folder")
     audio, table, note = root / "audio", root / "meta" / "esc50.csv", root / "meta" / "synth.json"
-    held = _read(note)
-    if held != parameters and (table.exists() or any(audio.glob("*"))):
-        differing = [f"{name}={held.get(name)}, not {new}" for name, new in parameters.items() if held.get(name) != new]
-        made = f"made with {', '.join(differing)}" if held and differing else "that `cumel synth` did not make"
+    noted = _read(note)
+    if noted != parameters and (table.exists() or any(audio.glob("*"))):
+        differing = [
+            f"{name}={noted.get(name)}, not {new}" for name, new in parameters.items() if noted.get(name) != new
+        ]
+        made = f"made with {', '.join(differing)}" if noted and differing else "that `cumel synth` did not make"
         raise CumelError(f"root={root} already holds a dataset {made}; choose another folder or remove this one")
     audio.mkdir(parents=True, exist_ok=True)
     note.parent.mkdir(exist_ok=True)
@@ -147,7 +152,7 @@ def _claim(root: Path, parameters: dict[str, Any]) -> None:
 def _read(note: Path) -> dict[str, Any]:
     """Return the parameters noted there, or none."""
     try:
-        held = json.loads(note.read_text(encoding="utf-8"))
+        noted = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return held if isinstance(held, dict) else {}
+    return noted if isinstance(noted, dict) else {}

@@ -1,4 +1,4 @@
-"""Fifty made sound classes. Every class is one or two layers of tone and noise events; see `SOUNDS`."""
+"""Fifty synthetic sound classes. Every class is one or two layers of tone and noise events; see `SOUNDS`."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ class Layer:
     jitter: float = 0.08  # 0: regular, 1: a Poisson process
     group: tuple[int, int] | None = None  # events in a group, both ends included
     rest: Span = (0.4, 1.0)  # s between groups
-    speedup: float = 1.0  # each gap of a group by the one before
-    fade: float = 1.0  # each level of a group by the one before
+    speedup: float = 1.0  # ratio of each gap in a group to the one before
+    fade: float = 1.0  # ratio of each level in a group to the one before
     dashes: bool = False  # Morse: events last one unit of 1/rate or three
     seconds: Span | None = None  # length of an event; None: until the next one
     shape: Literal["decay", "hold", "arch"] = "hold"
     accent: float = 0.15  # spread of the events' levels, in nepers
     level: float = 1.0  # peak of the layer
-    # its tone
+    # The tone.
     hz: Span | None = None  # None: no tone
     spread: float = 1.0  # largest factor between an event's pitch and the clip's
     chords: tuple[Notes, ...] = ((1.0,),)  # ratios to the pitch; an event sounds one chord
-    in_turn: bool = False  # chords one after the other, or else at random
-    harmonics: int = 1  # of each note
+    in_turn: bool = False  # whether chords follow each other in order, not at random
+    harmonics: int = 1  # harmonics of each note
     tilt: float = 1.0  # harmonic k has the amplitude k**-tilt
-    formants: tuple[Notes, ...] = ()  # Hz; an event has one set of resonances
-    glide: Span | None = None  # pitch at the end by pitch at the start
-    there_and_back: bool = False  # the glide turns round in the middle
+    formants: tuple[Notes, ...] = ()  # resonances in Hz; an event has one set
+    glide: Span | None = None  # ratio of the pitch at the end to that at the start
+    there_and_back: bool = False  # whether the glide turns round in the middle
     vibrato: Span | None = None  # Hz
-    depth: float = 0.0  # of the vibrato, in octaves
+    depth: float = 0.0  # depth of the vibrato, in octaves
     wander: float = 0.0  # slow random pitch, in octaves
-    # its noise
+    # The noise.
     band: Span | None = None  # lowest and highest Hz (not drawn: both ends vary a little); None: no noise
     slope: float = 0.0  # dB per octave
     breath: float = 0.5  # level of the noise where there is a tone too
-    # its loudness
+    # The loudness.
     tremolo: Span | None = None  # Hz
     tremolo_depth: float = 0.9
     swell: Span | None = None  # Hz of the quickest wave in a slow random loudness

@@ -13,15 +13,15 @@ from .sounds import SOUNDS, Layer, Span
 
 Signal = NDArray[np.float32]
 TABLE = 8192  # samples in one period of a harmonic tone
-LOOP = 65536  # samples after which noise repeats itself; not heard, and far quicker to make
+LOOP = 65536  # samples after which noise repeats itself, which nobody hears and which is far quicker
 EDGE = 0.008  # s, fade of a held event, so that it does not click
-SETTLED = ("rate", "seconds", "rest", "glide", "vibrato", "tremolo", "swell")  # drawn once for a clip
-WITHIN = 0.06  # how far the events of one clip stray from what the clip settled on
+SETTLED = ("rate", "seconds", "rest", "glide", "vibrato", "tremolo", "swell")  # fields that are drawn once for a clip
+WITHIN = 0.06  # largest relative deviation of an event from its clip's values
 COLOUR = 4.0  # dB per octave, largest tilt of a whole recording either way
 SNR = (-2.0, 40.0)  # dB above the background noise
 INTRUDED, INTRUDER = 0.3, (-24.0, -6.0)  # share of the clips with a second sound, and its level in dB
 PADDED = 0.4  # share of the clips that end in digital silence, as ESC-50 pads what is shorter than 5 s
-PEAK = (0.12, 0.95)  # of full scale
+PEAK = (0.12, 0.95)  # peak of a clip, full scale being 1
 
 
 def make_sound(name: str, rng: Generator, n: int, sr: int) -> Signal:
@@ -32,7 +32,7 @@ def make_sound(name: str, rng: Generator, n: int, sr: int) -> Signal:
     name : str
         A key of `SOUNDS`.
     rng : numpy.random.Generator
-        All the variation there is.
+        The source of all variation.
     n, sr : int
         Samples, and samples per second.
 
@@ -72,12 +72,14 @@ def _play(layer: Layer, rng: Generator, n: int, sr: int, colour: float) -> Signa
     layer = replace(layer, **settled, tilt=layer.tilt - colour / 6, slope=layer.slope + colour)
     pitch = _draw(rng, layer.hz) if layer.hz else 1.0
     edges = np.array(layer.band or (0.0, 0.0)) * rng.uniform(0.85, 1.18, size=2)  # Hz
-    beds: dict[float, Signal] = {}  # noise by its shift; each event takes a piece of it
+    beds: dict[float, Signal] = {}  # noise by its shift; an event takes a piece
     y = np.zeros(n, np.float32)
     for index, (start, seconds, gain) in enumerate(_events(layer, rng, n / sr)):
         first = min(int(start * sr), n - 1)
         length = max(int(seconds * sr), 16)
-        u = np.arange(min(length, n - first), dtype=np.float32) / np.float32(length)  # from 0 to 1
+        u = np.arange(min(length, n - first), dtype=np.float32) / np.float32(
+            length
+        )  # time within the event, from 0 to 1
         chord = layer.chords[index % len(layer.chords) if layer.in_turn else rng.integers(len(layer.chords))]
         event = np.zeros_like(u)
         if layer.hz:
@@ -147,7 +149,7 @@ def _tone(
             continue
         amplitudes = (k * note / chord[0]) ** -layer.tilt
         if formants.size:
-            off = ((k * note * pitch)[:, None] - formants) / (60 + 0.06 * formants)  # in half bandwidths
+            off = ((k * note * pitch)[:, None] - formants) / (60 + 0.06 * formants)  # distances in half bandwidths
             amplitudes *= 0.03 + (1 / (1 + off**2)).sum(axis=1)
         turns = cycles * note + rng.random()
         turns -= np.floor(turns)
@@ -174,7 +176,7 @@ def _noise(rng: Generator, n: int, sr: int, band: Span, slope: float) -> Signal:
     f *= np.float32(sr / n)
     f[0] = f[1]
     gain, above = band[0] / f, f / band[1]
-    for edge in (gain, above):  # both of 4th order, as Butterworth's
+    for edge in (gain, above):  # both edges are Butterworth's, of 4th order
         for _ in range(3):
             edge *= edge
         edge += 1

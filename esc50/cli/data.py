@@ -1,8 +1,9 @@
-"""The commands that turn recordings into features and pictures; `app` registers them."""
+"""The commands that make datasets, and those that turn recordings into features and pictures."""
 
 from __future__ import annotations
 
 import functools
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,37 @@ from . import show
 from .options import INPUTS_HELP, AsJson, Device, Inputs, Workers, feature_options
 
 
+def synth(
+    root: Annotated[Path, typer.Argument(help="Folder of the new dataset.")],
+    classes: Annotated[int, typer.Option(help="Number of classes, 1 to 50.")] = 50,
+    clips_per_class: Annotated[int, typer.Option(help="Clips of each class, spread over five folds.")] = 8,
+    seconds: Annotated[float, typer.Option(help="Length of each clip.")] = 5.0,
+    sr: Annotated[int, typer.Option(help="Sample rate, Hz.")] = 44100,
+    seed: int = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make a small dataset of 50 kinds of synthetic sound in ESC-50's layout."""
+    from ..datasets import synthesize
+
+    synthesize(root, classes=classes, clips_per_class=clips_per_class, seconds=seconds, sr=sr, seed=seed)
+    show.facts({"root": str(root), "classes": classes, "clips": classes * clips_per_class}, as_json)
+
+
+def download(
+    root: Annotated[Path, typer.Argument(help="Folder of the dataset.")],
+    url: Annotated[str | None, typer.Option(help="Another place that holds the archive.")] = None,
+    sha256: Annotated[
+        str | None, typer.Option(help="Checksum that the archive must have; none: its content alone is checked.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch ESC-50 (646 MB), check it, unpack it. What fails on the way is tried again, from the first byte."""
+    from ..datasets import ESC50_URL, LICENSE_NOTICE, download as fetch
+
+    print(LICENSE_NOTICE, file=sys.stderr)
+    show.facts({"root": str(fetch(root, url or ESC50_URL, sha256)), "license": LICENSE_NOTICE}, as_json)
+
+
 @feature_options("esc50")
 def extract(
     inputs: Inputs,
@@ -25,11 +57,13 @@ def extract(
     shard: Annotated[str | None, typer.Option(help="i/n: only every n-th file, from the i-th on.")] = None,
     workers: Workers = CORES,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
-    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Also what failed before.")] = False,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Also take what failed before.")] = False,
     drop_errors: Annotated[bool, typer.Option("--drop-errors", help="Keep no rows of what failed.")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="Also what is damaged in the store.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Also make anew what is damaged.")] = False,
     engine: Annotated[str, typer.Option(help="local, or ray for a cluster (pip install 'cumel\\[ray]').")] = "local",
-    address: Annotated[str | None, typer.Option(help="Of the Ray cluster; without it, one on this machine.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of the Ray cluster; without it, one on this machine.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print failures only.")] = False,
     as_json: AsJson = False,
     *,
@@ -45,14 +79,14 @@ def extract(
     from ..inputs import check, resolve
     from ..system import choose
 
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps what was freed: 250 bytes for each of many names
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool keeps freed memory: 250 bytes a name
     if engine not in ("local", "ray"):
         raise CumelError(f"--engine {engine}: must be local or ray")
     if address is not None and engine != "ray":
         raise CumelError(f"--address {address}: only --engine ray has one")
-    found = resolve(inputs)
-    check(found)
-    paths = my_share(found, shard)
+    listing = resolve(inputs)
+    check(listing)
+    paths = my_share(listing, shard)
     if not paths:
         show.facts({"files": 0, "note": f"no file falls into share {shard}"}, as_json)
         return
@@ -79,6 +113,19 @@ def extract(
     raise typer.Exit(1 if report["failed"] or report["failed_before"] else 0)
 
 
+def convert(
+    store: Annotated[Path, typer.Argument(help="Folder of the store, as `cumel extract` wrote it.")],
+    to: Annotated[str, typer.Option(help="npy, webdataset, zarr, hdf5 or hf (Hugging Face).")],
+    out: Annotated[Path, typer.Option(help="A new folder; for hdf5 a new file.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write extracted features in another format."""
+    from ..store import convert as run
+
+    show.facts(run(store, out, to, quiet=quiet), as_json)
+
+
 @feature_options("esc50")
 def verify(
     inputs: Annotated[list[str], typer.Argument(help=f"A store, alone. Or: {INPUTS_HELP}", show_default=False)],
@@ -98,18 +145,18 @@ def verify(
     from ..system import choose
     from ..verify import verify as run
 
-    stores = [given for given in inputs if holds_store(Path(given))]
+    stores = [name for name in inputs if holds_store(Path(name))]
     if stores:
         if len(inputs) > 1:
             raise CumelError(f"{stores[0]}: is a store, which is verified alone; name it in a call of its own")
         if cfg != PRESETS["esc50"]:
             raise CumelError(f"{stores[0]}: is a store, which has its own config; leave the options of features away")
-        found = check(Path(stores[0]), quiet=as_json)
-        show.integrity(found, as_json)
-        raise typer.Exit(0 if found["passed"] else 1)
-    found = resolve(inputs)
-    show.left_out(found)
-    report = run(found, cfg, choose(device), workers)
+        report = check(Path(stores[0]), quiet=as_json)
+        show.integrity(report, as_json)
+        raise typer.Exit(0 if report["passed"] else 1)
+    listing = resolve(inputs)
+    show.left_out(listing)
+    report = run(listing, cfg, choose(device), workers)
     show.verification(report, as_json)
     raise typer.Exit(0 if report["passed"] else 1)
 
@@ -126,8 +173,8 @@ def plot(
     from ..inputs import resolve
     from ..reports import draw_files
 
-    found = resolve(inputs)
-    show.left_out(found)
-    report = draw_files(found, cfg, out)
+    listing = resolve(inputs)
+    show.left_out(listing)
+    report = draw_files(listing, cfg, out)
     show.plotted(report, as_json)
     raise typer.Exit(1 if report["failures"] else 0)

@@ -2,13 +2,64 @@
 
 from __future__ import annotations
 
-import html
+import base64
 import json
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
 from ..system import replacing
-from .page import page, picture, table
+
+LONG = 60  # characters of a cell that may be broken where a wide table is shown
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)
+_ENVIRONMENT.globals["LONG"] = LONG
+_TEMPLATE = _ENVIRONMENT.get_template("page.html")
+
+
+def page(
+    title: str,
+    body: Markup | str = "",
+    *,
+    figure: str = "",
+    note: str = "",
+    sections: Iterable[tuple[str, Markup | str]] = (),
+) -> str:
+    """Return a whole page. Texts are escaped, `Markup` is taken as it is.
+
+    Parameters
+    ----------
+    title : str
+    body : Markup or str
+        The page's content after its sections.
+    figure : str
+        One number in large type, below the title.
+    note : str
+        The figure's explanation.
+    sections : iterable of (heading, content)
+    """
+    return _TEMPLATE.render(title=title, body=body, figure=figure, note=note, sections=sections)
+
+
+def table(
+    names: Iterable[str], rows: Iterable[Iterable[str]], words: Collection[int] = (0,), own: Collection[int] = ()
+) -> Markup:
+    """Return an HTML table; columns other than those of `words` are numbers, rows of `own` are set in bold."""
+    return _macro("table", list(names), [list(row) for row in rows], words, own)
+
+
+def picture(caption: str, path: Path) -> Markup:
+    """Return a PNG file as an image inside the page."""
+    return _macro("picture", caption, base64.b64encode(path.read_bytes()).decode())
+
+
+def _macro(name: str, *arguments: Any) -> Markup:
+    return getattr(_TEMPLATE.module, name)(*arguments)
 
 
 def write_report(report: dict[str, Any], recipe: dict[str, Any], pictures: dict[str, Path], out: Path) -> Path:
@@ -17,7 +68,7 @@ def write_report(report: dict[str, Any], recipe: dict[str, Any], pictures: dict[
     Parameters
     ----------
     report : dict
-        What `evaluate` returned.
+        The result of `evaluate`.
     recipe : dict
         The checkpoint's recipe, as JSON types.
     pictures : dict of str to Path
@@ -29,7 +80,7 @@ def write_report(report: dict[str, Any], recipe: dict[str, Any], pictures: dict[
         f"views each, on {report['device']}"
     )
     title = f"Recipe {report['recipe']}, tested on fold {report['fold']}"
-    return _write(out, title, report["accuracy"], note, "", pictures, report["classes"], recipe)
+    return _write(out, title, report["accuracy"], note, [], pictures, report["classes"], recipe)
 
 
 def write_cross_validation(
@@ -50,7 +101,7 @@ def write_cross_validation(
         f"{report['views']} views of each clip, on {report['device']}"
     )
     title = f"Recipe {report['recipe']}, cross-validated"
-    folds = f"<h2>Folds</h2>{table(names, rows)}"
+    folds = [("Folds", table(names, rows))]
     return _write(out, title, report["mean"], note, folds, pictures, report["classes"], recipe)
 
 
@@ -61,24 +112,24 @@ def _share(value: float | None) -> str:
 def _write(
     out: Path,
     title: str,
-    figure: float,
+    accuracy: float,
     note: str,
-    tables: str,
+    tables: list[tuple[str, Markup]],
     pictures: dict[str, Path],
     classes: list[dict[str, Any]],
     recipe: dict[str, Any],
 ) -> Path:
-    images = "".join(f"<h2>{html.escape(caption)}</h2>{picture(caption, path)}" for caption, path in pictures.items())
     rows = [
         (row["label"], str(row["clips"]), _share(row["recall"]), _share(row["precision"]), row["mistaken_for"] or "")
         for row in sorted(classes, key=lambda row: row["recall"])
     ]
-    per_class = table(("class", "clips", "recall", "precision", "most often taken for"), rows, words=(0, 4))
-    body = (
-        f'<div class="big">{figure:.3f}</div><p class="note">{html.escape(note)}</p>{tables}{images}'
-        f"<h2>Per class, weakest first</h2>{per_class}"
-        f"<h2>Recipe</h2><pre>{html.escape(json.dumps(recipe, indent=2))}</pre>"
-    )
+    names = ("class", "clips", "recall", "precision", "most often taken for")
+    sections = [
+        *tables,
+        *((caption, picture(caption, path)) for caption, path in pictures.items()),
+        ("Per class, weakest first", table(names, rows, words=(0, 4))),
+        ("Recipe", Markup("<pre>{}</pre>").format(json.dumps(recipe, indent=2))),
+    ]
     with replacing(out) as part:
-        part.write_text(page(title, body), encoding="utf-8")
+        part.write_text(page(title, figure=_share(accuracy), note=note, sections=sections), encoding="utf-8")
     return out
