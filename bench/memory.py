@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import soundfile
 
-from cumel.esc50.extraction.resume.looks import fingerprint
+from cumel.esc50.extraction.resume.fingerprint import fingerprint
 from cumel.esc50.store.seals import write_sealed
 from cumel.esc50.store.shards import INDEX, SCHEMA, SHARD_ROWS, sidecar_path
 from cumel.kernels import PRESETS

@@ -36,13 +36,13 @@ from ..system import (
     ordered,
     stoppable,
 )
+from .counts import Counts
 from .gpu import on_device
 from .job import KINDS, Job, Result
 from .long import Helpers
 from .resume.folder import Plan, check_place, plan
-from .resume.known import Known
+from .resume.row_arrays import RowArrays
 from .short import failed, groups, take_group
-from .tally import Tally
 
 HELD_BYTES = 256 << 20  # of recordings and features on their way, besides one recording
 PACKAGES = ("cumel", "numpy", "soundfile", "soxr", "torch", "torchaudio")
@@ -113,23 +113,23 @@ def extract(
     with locked(out):
         todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
         give_back_memory()
-        tally, n_files = Tally(cfg.sr), len(todo.new) + len(todo.again)
-        tally.refuse(todo.unusable)
+        counts, n_files = Counts(cfg.sr), len(todo.new) + len(todo.again)
+        counts.refuse(todo.unusable)
         if n_files and not todo.overwrites:
             (out / INDEX).unlink(missing_ok=True)  # an index says that the store is finished
         job = Job(kind, config.dtype, cfg, device, out)
         with stoppable() as stop, bar("extracting", n_files, "files", quiet=quiet or not n_files) as advance:
-            run = _Run(job, config, todo, tally, stop, advance)
+            run = _Run(job, config, todo, counts, stop, advance)
             writer = partial(
                 ShardWriter, out, job.n_rows, job.stored, shard_bytes=shard_bytes, written=job.buffers.give
             )
             run.extract(todo.new, workers, writer(todo.number))
-            run.extract(todo.again, workers, writer(todo.number + tally.shards, again=True))
+            run.extract(todo.again, workers, writer(todo.number + counts.shards, again=True))
             if drop_errors:
-                run.drop(writer(todo.number + tally.shards, again=True))
+                run.drop(writer(todo.number + counts.shards, again=True))
         if not (out / INDEX).exists():
             run.commit(lambda: write_index(out))
-    return tally.report(todo, config, out)
+    return counts.report(todo, config, out)
 
 
 def config_of(cfg: FeatureConfig, kind: str, dtype: str, device: torch.device) -> StoreConfig:
@@ -160,7 +160,7 @@ class _Run:
     job: Job
     config: StoreConfig
     plan: Plan
-    tally: Tally
+    counts: Counts
     stop: Stop
     advance: Callable[..., None]
 
@@ -182,7 +182,7 @@ class _Run:
                 self._finish(writer)
         except KeyboardInterrupt:
             raise StoppedError(
-                f"interrupted: {self.job.spill} keeps {self.plan.kept + self.tally.written} files; "
+                f"interrupted: {self.job.spill} keeps {self.plan.kept + self.counts.written} files; "
                 f"the same call{' without --overwrite' if self.plan.overwrites else ''} goes on"
             ) from None
         except OSError as error:
@@ -201,12 +201,12 @@ class _Run:
     def drop(self, writer: ShardWriter) -> None:
         """Take back the rows of what failed."""
         rows = rows_of(sidecars(self.job.spill))
-        known = Known(rows)
+        known = RowArrays(rows)
         for _, row in known.rows(np.flatnonzero(known.failed), SCHEMA.names):
-            if not self.tally.dropped:
+            if not self.counts.dropped:
                 (self.job.spill / INDEX).unlink(missing_ok=True)
             writer.add(row | {"status": DROPPED, "error": None}, ())
-            self.tally.dropped += 1
+            self.counts.dropped += 1
             if writer.is_full:
                 self.commit(writer.finish)
         if writer.rows:
@@ -228,16 +228,16 @@ class _Run:
                 result = failed(result, error)
         if result.error is not None:
             writer.add(result.facts(self.job.cfg.sr), ())
-        self.tally.add(result)
-        self.advance(note=self.tally)
+        self.counts.add(result)
+        self.advance(note=self.counts)
 
     def _finish(self, writer: ShardWriter) -> None:
-        if self.plan.overwrites and not self.tally.shards:
+        if self.plan.overwrites and not self.counts.shards:
             self.commit(lambda: take_over(self.job.spill, self.config, writer.finish))
         else:
             self.commit(writer.finish)
-        self.tally.shards += 1
-        self.tally.written = self.tally.files - len(self.plan.unusable)
+        self.counts.shards += 1
+        self.counts.written = self.counts.files - len(self.plan.unusable)
 
     def commit(self, write: Callable[[], None]) -> None:
         """Write what makes finished work count; a full disk says what is kept."""

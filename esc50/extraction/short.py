@@ -15,7 +15,7 @@ from ..inputs import Keys, Listing, Recording, absolute, escaped, name_of
 from ..system import Hold, pinned
 from .job import KINDS, PIECE_BYTES, Job, Result
 from .long import Helpers, of_stream
-from .resume.looks import fingerprint, look
+from .resume.fingerprint import fingerprint, look
 
 WHOLE_BYTES = 64 << 20  # of samples and features; a recording that needs more is taken piece by piece
 GROUP_BYTES, GROUP_FILES = 2 << 20, 64  # of neighbouring files that a thread takes at a time

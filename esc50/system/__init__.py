@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from .buffers import Buffers, give_back_memory, keep_freed_memory, pinned
     from .compiling import no_extension, why_eager
     from .cores import CORES
-    from .device import autocast, choose, describe, fast_bf16, place
+    from .device import autocast, choose, describe, fast_bf16, to_device
     from .driver import FIRST, MISSING, NO_DEVICE, Load, driver_fault, starts, supported_cuda
     from .extras import need
     from .faults import NO_MEMORY, device_fault

@@ -38,7 +38,7 @@ class World:
     engine: Literal["ddp", "ring"] = "ddp"
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process tests, logs, saves and reports."""
         return self.rank == 0
 
@@ -123,7 +123,7 @@ class RingReplica(Replica):
 
 
 @contextmanager
-def joined(engine: str) -> Iterator[World]:
+def process_group(engine: str) -> Iterator[World]:
     """Meet the processes that `torchrun` started, for the length of the block; alone when it did not.
 
     Raises

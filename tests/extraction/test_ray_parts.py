@@ -10,7 +10,7 @@ import torch
 
 from cumel.esc50.extraction.local import config_of, extract
 from cumel.esc50.extraction.ray import parts as module
-from cumel.esc50.extraction.ray.attempts import Tries
+from cumel.esc50.extraction.ray.attempts import Attempts
 from cumel.esc50.extraction.ray.engine import _batch, _Extractor
 from cumel.esc50.extraction.ray.parts import FACTS, Plan, part_path, parts_of, plan, write_part_index
 from cumel.esc50.store import Store, StoreConfig
@@ -89,7 +89,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, paths: list[Path]) -> No
     assert (todo.paths, todo.run, todo.kept) == (paths[:4], 0, 0)
     work(out, todo)
     (out / "data" / ".part-0000-000000004-1.tmp").touch()  # of a worker that was killed
-    (out / "data" / ".part-0000-000000004.tries").touch()
+    (out / "data" / ".part-0000-000000004.attempts").touch()
     todo = begin(out, paths)
     assert (todo.paths, todo.run, todo.kept, todo.failed_before) == (paths[4:], 1, 4, 1)
     assert [path.name for path in (out / "data").iterdir()] == ["part-0000-000000000.parquet"]
@@ -157,26 +157,26 @@ def test_a_full_disk_stops_the_run(tmp_path: Path, paths: list[Path], monkeypatc
 
 def test_only_a_recording_that_killed_twice_is_blamed(tmp_path: Path) -> None:
     path = tmp_path / "record"
-    first = Tries(path)
+    first = Attempts(path)
     first.taking(7)
-    second = Tries(path)  # the first one died, of whatever
+    second = Attempts(path)  # the first one died, of whatever
     assert (first.careful, second.careful, second.blamed) == (False, True, set())
     for number in (5, 6, 7):
         second.taking(number)
-    third = Tries(path)
+    third = Attempts(path)
     third.taking(8)
-    fourth = Tries(path)
+    fourth = Attempts(path)
     assert (third.blamed, fourth.blamed) == ({7}, {7, 8})
     fourth.done()
-    assert not Tries(path).careful
+    assert not Attempts(path).careful
 
 
 def test_a_recording_that_is_blamed_is_not_read(tmp_path: Path, paths: list[Path]) -> None:
     out = tmp_path / "out"
     todo = begin(out, paths)
-    record = out / "data" / ".part-0000-000000000.tries"
+    record = out / "data" / ".part-0000-000000000.attempts"
     for _ in range(2):
-        Tries(record).taking(1)
+        Attempts(record).taking(1)
     rows = work(out, todo)
     assert rows[1]["error"] == f"{paths[1]}: kills the worker that reads it; leave it out"
     assert [row["number"] for row in rows if row["error"] is None] == [0, 3, 4, 5]

@@ -10,7 +10,7 @@ from pathlib import Path
 WORKER = "worker:"  # begins the word of each; the others are numbers of recordings
 
 
-class Tries:
+class Attempts:
     """The record of one batch. The first worker leaves its name, those after it also which recording they are at.
 
     So an accident costs nobody; a recording that kills the decoder costs two workers, and the third knows it.

@@ -19,13 +19,13 @@ from ....kernels import CumelError, FeatureConfig, UnavailableError
 from ...audio import resampler_on
 from ...inputs import Keys, Listing, Recording
 from ...system import Hold, bar, device_fault, give_back_memory, locked, need, ordered
+from ..counts import Counts
 from ..gpu import on_device
 from ..job import Job, Result
 from ..local import HELD_BYTES, config_of
 from ..long import Helpers
 from ..short import begin, failed, take
-from ..tally import Tally
-from .attempts import Tries
+from .attempts import Attempts
 from .parts import Plan, drop, part_path, plan, write_part, write_part_index
 
 BATCH_FILES = 128  # of a batch, and so of a Parquet file
@@ -118,17 +118,17 @@ def extract_on_ray(
         with locked(out):
             todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
             give_back_memory()
-            tally = Tally(cfg.sr)
-            tally.refuse(todo.unusable)
+            counts = Counts(cfg.sr)
+            counts.refuse(todo.unusable)
             job = Job(kind, config.dtype, cfg, place, out)
             with bar("extracting", len(todo.paths), "files", quiet=quiet or not todo.paths) as advance:
                 for result in _results(ray, todo, job, n_actors, workers if on_gpu else 1, batch_files):
-                    tally.add(result)
-                    advance(note=tally)
+                    counts.add(result)
+                    advance(note=counts)
             if drop_errors:
-                tally.dropped = drop(out, job)
+                counts.dropped = drop(out, job)
             write_part_index(out)
-    return tally.report(todo, config, out)
+    return counts.report(todo, config, out)
 
 
 class _Cluster(NamedTuple):
@@ -254,10 +254,10 @@ class _Extractor:
         ]
         part = part_path(self.job.spill, self.run, numbers[0])
         try:
-            tries = Tries(part.with_name(f".{part.stem}.tries"))
-            with closing(self._results(list(zip(numbers, found, strict=True)), tries)) as results:
+            attempts = Attempts(part.with_name(f".{part.stem}.tries"))
+            with closing(self._results(list(zip(numbers, found, strict=True)), attempts)) as results:
                 done = write_part(part, results, self.job)
-            tries.done()
+            attempts.done()
         except Exception as error:  # a full disk or device: the others need not try
             reason = error if isinstance(error, CumelError | OSError) else device_fault(error, self.job.device)
             if reason is None:
@@ -269,17 +269,17 @@ class _Extractor:
             [{"number": number} | row for number, row in zip(numbers, rows, strict=True)], schema=RETURNED
         )
 
-    def _results(self, items: list[tuple[int, Recording]], tries: Tries) -> Generator[Result]:
+    def _results(self, items: list[tuple[int, Recording]], attempts: Attempts) -> Generator[Result]:
         def take_one(item: tuple[int, Recording], hold: Hold) -> Result:
             number, one = item
             begun = begin(one, self.key_of)
-            if number in tries.blamed:
+            if number in attempts.blamed:
                 return failed(begun, CumelError("kills the worker that reads it; leave it out"))
-            tries.taking(number)
+            attempts.taking(number)
             result = take(begun, hold, self.job, self.helpers)
             hold(result.n_bytes)
             return result
 
-        threads = 1 if tries.careful else self.threads
+        threads = 1 if attempts.careful else self.threads
         read = ordered(items, take_one, threads, HELD_BYTES, self.start)
         return on_device(read, self.job) if self.job.device.type == "cuda" else read

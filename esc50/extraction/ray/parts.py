@@ -26,7 +26,7 @@ from ...system import LOCK, commit, replacing, unwritable
 from ..job import Job, Result
 from ..resume.compare import compare
 from ..resume.folder import lost, not_both, places_that_fit, refuse_nothing, taken_again
-from ..resume.known import Known
+from ..resume.row_arrays import RowArrays
 from ..resume.todo import Todo
 from ..short import failed
 from .part_files import DATA, FACTS, INDEX_SCHEMA, facts_of, mend, parts_of
@@ -170,7 +170,7 @@ def sweep(out: Path) -> None:
 
 def drop(out: Path, job: Job) -> int:
     """Take back the rows of what failed; returns how many there were."""
-    known = Known(rows_of(out))
+    known = RowArrays(rows_of(out))
     failing = [row for _, row in known.rows(np.flatnonzero(known.failed), list(FACTS))]
     nothing = np.empty((0, job.n_rows), job.stored)
     clips = [Clip(row | {"status": DROPPED, "error": None}, nothing) for row in failing]

@@ -25,9 +25,9 @@ from ...inputs import LINKED, Digests, Keys, Listing, digest, digests_of, escape
 from ...store.places import BLOCK, EVERY, SCHEMA, Places
 from ...store.rows import Tables, with_places
 from ...system import give_back_memory
-from .known import Known, Numbers
-from .looks import fingerprint, look
+from .fingerprint import fingerprint, look
 from .moves import Gone
+from .row_arrays import Numbers, RowArrays
 
 MOST_NAMED = 10_000  # rows that a report names
 
@@ -56,7 +56,7 @@ def compare(
 
     `harmed` says by their keys where they were: the folder from which they were given, and the name in it.
     """
-    known = Known(tables)
+    known = RowArrays(tables)
     give_back_memory()
     one = _Comparing(found.with_paths(filter(_is_there, harmed.values())), known)
     one.by_path()
@@ -69,7 +69,7 @@ def compare(
 @dataclass
 class _Comparing:
     found: Listing
-    known: Known
+    known: RowArrays
     gone_names: list[str] = field(default_factory=list)
     n_moved: int = 0
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...inputs import DIGEST, Digests, digest, escaped
-from .looks import fingerprint, look
+from .fingerprint import fingerprint, look
 
 MOST_TRIED = 64  # rows of the same look of which the name chooses
 

@@ -14,7 +14,7 @@ from .resume.todo import Todo, copies_noted
 MOST_NAMED = 10_000  # failures, and silent recordings, that a report names; the index has all
 
 
-class Tally:
+class Counts:
     """Counts of one run."""
 
     def __init__(self, sr: int) -> None:

@@ -19,7 +19,7 @@ SCHEMA_OF_ROWS = pa.schema([ROW.field(name) for name in ("path", "real", "status
 Numbers = NDArray[np.int64]
 
 
-class Known:
+class RowArrays:
     """The rows that there are, as arrays, for there may be millions: of each recording the last one."""
 
     def __init__(self, tables: Tables) -> None:
