@@ -19,7 +19,7 @@ from ..audio import resampler_on
 from ..inputs import Listing
 from ..store import StoreConfig
 from ..store.rows import DROPPED
-from ..store.shards import INDEX, SCHEMA, SHARD_BYTES, ShardWriter, rows_of, sidecars, write_index
+from ..store.shards import INDEX, ROW_SCHEMA, SHARD_BYTES, ShardWriter, rows_of, sidecars, write_index
 from ..store.takeover import take_over
 from ..system import (
     Stop,
@@ -40,7 +40,7 @@ from .counts import Counts
 from .gpu import on_device
 from .job import KINDS, Job, Result
 from .long import Helpers
-from .resume.folder import Plan, check_place, plan
+from .resume.folder import StoreTodo, check_place, plan_store
 from .resume.row_arrays import RowArrays
 from .short import failed, groups, take_group
 
@@ -111,7 +111,7 @@ def extract(
         raise CumelError("no recordings given; name files or folders")
     check_place(out, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
     with locked(out):
-        todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
+        todo = plan_store(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
         give_back_memory()
         counts, n_files = Counts(cfg.sr), len(todo.new) + len(todo.again)
         counts.refuse(todo.unusable)
@@ -159,7 +159,7 @@ class _Run:
 
     job: Job
     config: StoreConfig
-    plan: Plan
+    todo: StoreTodo
     counts: Counts
     stop: Stop
     advance: Callable[..., None]
@@ -182,8 +182,8 @@ class _Run:
                 self._finish(writer)
         except KeyboardInterrupt:
             raise StoppedError(
-                f"interrupted: {self.job.spill} keeps {self.plan.kept + self.counts.written} files; "
-                f"the same call{' without --overwrite' if self.plan.overwrites else ''} goes on"
+                f"interrupted: {self.job.spill} keeps {self.todo.kept + self.counts.written} files; "
+                f"the same call{' without --overwrite' if self.todo.overwrites else ''} goes on"
             ) from None
         except OSError as error:
             self._stop(writer.explain(error))
@@ -202,7 +202,7 @@ class _Run:
         """Take back the rows of what failed."""
         rows = rows_of(sidecars(self.job.spill))
         known = RowArrays(rows)
-        for _, row in known.rows(np.flatnonzero(known.failed), SCHEMA.names):
+        for _, row in known.rows(np.flatnonzero(known.failed), ROW_SCHEMA.names):
             if not self.counts.dropped:
                 (self.job.spill / INDEX).unlink(missing_ok=True)
             writer.add(row | {"status": DROPPED, "error": None}, ())
@@ -232,12 +232,12 @@ class _Run:
         self.advance(note=self.counts)
 
     def _finish(self, writer: ShardWriter) -> None:
-        if self.plan.overwrites and not self.counts.shards:
+        if self.todo.overwrites and not self.counts.shards:
             self.commit(lambda: take_over(self.job.spill, self.config, writer.finish))
         else:
             self.commit(writer.finish)
         self.counts.shards += 1
-        self.counts.written = self.counts.files - len(self.plan.unusable)
+        self.counts.written = self.counts.files - len(self.todo.unusable)
 
     def commit(self, write: Callable[[], None]) -> None:
         """Write what makes finished work count; a full disk says what is kept."""

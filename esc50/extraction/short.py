@@ -11,7 +11,7 @@ import torch
 
 from ...kernels import CumelError, UnavailableError, cpu
 from ..audio import BLOCK_BYTES, Header, Pcm, read
-from ..inputs import Keys, Listing, Recording, absolute, escaped, name_of
+from ..inputs import Entry, Keys, Listing, absolute, escaped, name_of
 from ..system import Hold, pinned
 from .job import KINDS, PIECE_BYTES, Job, Result
 from .long import Helpers, of_stream
@@ -24,9 +24,9 @@ STREAM_BYTES = 2 * BLOCK_BYTES + 4 * PIECE_BYTES  # that such a recording takes
 INTO = {"logmel": cpu.log_mel, "mel": cpu.melspectrogram}  # kinds that the CPU path writes where they are wanted
 
 
-def begin(found: Recording | Path, key_of: Keys) -> Result:
+def begin(found: Entry | Path, key_of: Keys) -> Result:
     """Return what is known of a recording before it is read."""
-    one = found if isinstance(found, Recording) else Recording(found, name_of(found))
+    one = found if isinstance(found, Entry) else Entry(found, name_of(found))
     size, mtime_ns, is_link = look(one.path)
     path, real = escaped(absolute(os.fspath(one.path))), key_of(one.path, is_link)
     name, real = escaped(one.name), None if real == path else real
@@ -127,7 +127,7 @@ def groups(paths: Sequence[Path], workers: int) -> Iterator[list[Result]]:
     most = min(GROUP_FILES, max(1, len(paths) // (4 * workers)))
     group: list[Result] = []
     n_bytes, key_of = 0, Keys()
-    for one in paths.recordings() if isinstance(paths, Listing) else paths:
+    for one in paths.entries() if isinstance(paths, Listing) else paths:
         group.append(begin(one, key_of))
         n_bytes += max(0, group[-1].size)
         if n_bytes >= GROUP_BYTES or len(group) >= most:

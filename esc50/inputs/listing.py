@@ -27,7 +27,7 @@ def shown(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {what}" for what, n in sorted(counts.items(), key=lambda one: (-one[1], one[0])))
 
 
-class Recording(NamedTuple):
+class Entry(NamedTuple):
     """A recording as it was found."""
 
     path: Path
@@ -127,19 +127,19 @@ class Listing(Sequence[Path]):
         """Return a path from the root on."""
         return absolute(self.text(number))
 
-    def recording(self, number: int) -> Recording:
+    def entry(self, number: int) -> Entry:
         """Return an entry with its name, and its other names."""
         also = self._also.get(int(self._nodes[number]), ())
         others = [escaped(absolute(os.path.join(*self._names.parts(other)))) for other in also]
-        return Recording(self[number], self.name(number), tuple(others))
+        return Entry(self[number], self.name(number), tuple(others))
 
     def name(self, number: int) -> str:
         """Return the path of an entry below the folder, or in the list, that was given."""
         return os.path.normpath(os.path.join(*self._names.parts(self._nodes[number])[1:]))
 
-    def recordings(self) -> Iterator[Recording]:
+    def entries(self) -> Iterator[Entry]:
         """Yield the entries."""
-        return map(self.recording, range(len(self)))
+        return map(self.entry, range(len(self)))
 
     @property
     def linked(self) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from ...kernels import CumelError
 
-COLUMNS = ("path", "file", "filename")  # of a manifest; the first that it has
+PATH_COLUMNS = ("path", "file", "filename")  # of a manifest; the first that it has
 
 
 def from_manifest(manifest: Path) -> Iterator[str]:
@@ -85,9 +85,8 @@ MANIFESTS: dict[str, Callable[[Path], Iterator[str | None]]] = {
 
 
 def _column(manifest: Path, names: Sequence[str]) -> str:
-    for name in COLUMNS:
+    for name in PATH_COLUMNS:
         if name in names:
             return name
-    raise CumelError(
-        f"{manifest}: has no column {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; its columns: {', '.join(names)}"
-    )
+    *most, last = PATH_COLUMNS
+    raise CumelError(f"{manifest}: has no column {', '.join(most)} or {last}; its columns: {', '.join(names)}")

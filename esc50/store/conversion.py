@@ -11,15 +11,14 @@ from typing import Any, NamedTuple
 
 from ...kernels import CumelError
 from ..system import bar, part_of, unwritable
-from .clips import Clip, clips_of, extracted
 from .formats import write_hdf5, write_hf, write_npy, write_webdataset, write_zarr
-from .reader import Store
+from .reader import Store, StoredClip, clips_of, extracted
 
 
 class Format(NamedTuple):
     """One way to write a store."""
 
-    write: Callable[[Store, Iterator[Clip], Path], int | None]  # returns how many names it had to shorten
+    write: Callable[[Store, Iterator[StoredClip], Path], int | None]  # returns how many names it had to shorten
     is_file: bool = False
 
 
@@ -84,7 +83,7 @@ def convert(folder: Path, out: Path, to: str, *, quiet: bool = False) -> dict[st
     }
 
 
-def _counted(clips: Iterator[Clip], advance: Callable[..., None]) -> Iterator[Clip]:
+def _counted(clips: Iterator[StoredClip], advance: Callable[..., None]) -> Iterator[StoredClip]:
     for clip in clips:
         yield clip
         advance()

@@ -20,7 +20,7 @@ from .places import NO_PLACES, PLACES, Places, keys_of
 from .reader import check_frames
 from .rows import DROPPED, IDENTITY
 from .seals import CHECKSUM, write_sealed
-from .shards import INDEX, SCHEMA, Row, Sidecar, merged, read_rows, shard_path, sidecar_path, sidecars
+from .shards import INDEX, ROW_SCHEMA, Row, Sidecar, merged, read_rows, shard_path, sidecar_path, sidecars
 
 
 @dataclass
@@ -168,7 +168,7 @@ def restore_sidecars(
             if not damaged:
                 raise
             broken.append(one)
-    index = _index(folder) if broken or missing else SCHEMA.empty_table()
+    index = _index(folder) if broken or missing else ROW_SCHEMA.empty_table()
     gone = []
     for number in sorted(missing):
         rows = index.filter(pc.field("shard") == number).to_pylist()
@@ -185,7 +185,7 @@ def restore_sidecars(
         index = index.filter(~without_frames)
         if len(rows):
             with replacing(one.path) as part:
-                write_sealed(part, SCHEMA, [places.written(rows, one.number)])
+                write_sealed(part, ROW_SCHEMA, [places.written(rows, one.number)])
         else:
             one.path.unlink()
     return broken, lost
@@ -204,4 +204,4 @@ def _index(folder: Path, columns: list[str] | None = None) -> pa.Table:
     try:
         return read_rows(folder / INDEX, columns)
     except CumelError:
-        return SCHEMA.empty_table()
+        return ROW_SCHEMA.empty_table()

@@ -17,7 +17,7 @@ from .arrays import REPAIR
 from .seals import read_sealed, write_sealed
 
 PLACES = "places.parquet"
-SCHEMA = pa.schema(
+PLACES_SCHEMA = pa.schema(
     [
         ("key", pa.string()),  # that a row has; the other columns take the place of its own, but for null
         ("path", pa.string()),
@@ -31,7 +31,7 @@ SCHEMA = pa.schema(
     ]
 )
 EVERY = -1  # number of rows of which all that is said counts
-NO_PLACES = SCHEMA.empty_table()
+NO_PLACES = PLACES_SCHEMA.empty_table()
 BLOCK = 1 << 16  # keys that are Python objects at a time
 
 
@@ -65,7 +65,7 @@ class Places:
         if not path.exists():
             return cls(NO_PLACES)
         try:
-            table = read_sealed(path, must=True).cast(SCHEMA)
+            table = read_sealed(path, must=True).cast(PLACES_SCHEMA)
             pa.default_memory_pool().release_unused()  # half as much again, of millions of names
             return cls(table)
         except (CumelError, pa.ArrowException, ValueError) as error:
@@ -74,7 +74,7 @@ class Places:
     def save(self, folder: Path) -> None:
         """Write them."""
         with replacing(folder / PLACES) as part:
-            write_sealed(part, SCHEMA, [self.table])
+            write_sealed(part, PLACES_SCHEMA, [self.table])
 
     def _find(self, keys: NDArray[np.bytes_], number: int) -> NDArray[np.int64]:
         """Return where the first is that is said of each key in a row of the shard `number`, -1 where nothing is."""
@@ -113,7 +113,7 @@ class Places:
             start += len(batch)
         every = np.zeros(len(at), np.int64)
         every[at >= 0] = place
-        return pa.Table.from_batches(some, SCHEMA).take(pa.array(every, mask=at < 0))
+        return pa.Table.from_batches(some, PLACES_SCHEMA).take(pa.array(every, mask=at < 0))
 
     def written(self, rows: pa.Table, number: int) -> pa.Table:
         """Return rows as they are now as a shard says them: `apply` gives the same rows again."""
@@ -135,7 +135,9 @@ class Places:
         """
         before = changes.column_names.index("before")
         later, table = (
-            changes.set_column(before, SCHEMA.field(before), pa.repeat(pa.scalar(number, pa.int32()), len(changes))),
+            changes.set_column(
+                before, PLACES_SCHEMA.field(before), pa.repeat(pa.scalar(number, pa.int32()), len(changes))
+            ),
             self.table,
         )
         if len(table):

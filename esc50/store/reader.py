@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...kernels import CumelError
@@ -20,6 +21,7 @@ from .shards import INDEX, Row, merged, read_rows, shard_path, sidecars
 from .takeover import current
 
 MOST_NAMED = 5  # recordings that an error lists
+INDEX_ROWS = 1 << 14  # of the index that are Python objects at a time
 OPEN_SHARDS = 64  # that are memory-mapped at a time; each takes a file handle
 
 
@@ -58,6 +60,13 @@ def check_sizes(folder: Path, config: StoreConfig, index: pa.Table) -> None:
             raise damaged(path, error.strerror or str(error)) from None
         if size < due or (size - due) % frame_bytes:
             raise damaged(path, f"it has {size} bytes, and its recordings take {due}")
+
+
+class StoredClip(NamedTuple):
+    """A recording in a store."""
+
+    row: Row  # of the index
+    frames: NDArray  # [n_frames, n_rows], on disk until it is used
 
 
 class Store:
@@ -168,3 +177,17 @@ def check_frames(folder: Path, row: Row, frames: NDArray) -> None:
     """Compare a recording's frames with the checksum in its row, if it has one; a `CumelError` when they differ."""
     if not frames_fit(row, frames):
         raise damaged(shard_path(folder, row["shard"]), f"the features of {row['path']} are not what was written")
+
+
+def extracted(store: Store) -> pa.Table:
+    """Return the index without the recordings that failed."""
+    return store.index.filter(pc.field("status") != "error")
+
+
+def clips_of(store: Store) -> Iterator[StoredClip]:
+    """Yield the recordings that were extracted, in the order of the index; a `CumelError` for a damaged one."""
+    for batch in extracted(store).to_batches(max_chunksize=INDEX_ROWS):
+        for row in batch.to_pylist():
+            frames = store.shard(row["shard"])[row["offset"] : row["offset"] + row["n_frames"]]
+            check_frames(store.folder, row, frames)
+            yield StoredClip(row, frames)

@@ -28,7 +28,7 @@ WRITE_BYTES = 1 << 20  # that are written in one call
 FLUSH_BYTES = 16 << 20  # of a shard that are sent to the disk at a time
 INDEX_ROWS = 1 << 16  # of the index that are written at once
 INDEX = "index.parquet"
-SCHEMA = pa.schema(
+ROW_SCHEMA = pa.schema(
     [
         ("path", pa.string()),  # absolute, as it was found
         ("name", pa.string()),  # below the folder, or in the list, that was given
@@ -64,12 +64,12 @@ class Sidecar(NamedTuple):
             table = read_rows(self.path, columns and [*columns, *{"shard"}.difference(columns)])
             if not set(table["shard"].unique().to_pylist()) <= {-1, self.number}:
                 raise CumelError("its rows are those of another shard")
-            return table.select(columns or SCHEMA.names)
+            return table.select(columns or ROW_SCHEMA.names)
         except CumelError as error:
             raise CumelError(f"{self.path}: not usable ({error}); {REPAIR}") from None
 
 
-def read_rows(path: Path, columns: list[str] | None = None, schema: pa.Schema = SCHEMA) -> pa.Table:
+def read_rows(path: Path, columns: list[str] | None = None, schema: pa.Schema = ROW_SCHEMA) -> pa.Table:
     """Read a sidecar, an index or the facts of a part, or some of the columns; what older versions lack is null.
 
     Raises
@@ -85,7 +85,7 @@ def read_rows(path: Path, columns: list[str] | None = None, schema: pa.Schema = 
     except (KeyError, pa.ArrowException):
         raise CumelError("its columns are not those of recordings") from None
     for name, least in LEAST.items():
-        column = table[name] if name in wanted else pa.chunked_array([], SCHEMA.field(name).type)
+        column = table[name] if name in wanted else pa.chunked_array([], ROW_SCHEMA.field(name).type)
         lowest = None if least is None else pc.min(column).as_py()  # pyright: ignore[reportAttributeAccessIssue]
         if column.null_count or (lowest is not None and lowest < least):
             raise CumelError(f"its column {name} is not that of recordings")
@@ -126,13 +126,13 @@ def merged(found: list[Sidecar]) -> Iterator[pa.Table]:
         if sum(map(len, held)) >= INDEX_ROWS:
             yield pa.concat_tables(held)
             held = []
-    yield pa.concat_tables([SCHEMA.empty_table(), *held])
+    yield pa.concat_tables([ROW_SCHEMA.empty_table(), *held])
 
 
 def write_index(folder: Path) -> None:
     """Write the index of a finished store out of its sidecars."""
     with replacing(folder / INDEX) as part:
-        write_sealed(part, SCHEMA, merged(sidecars(folder)))
+        write_sealed(part, ROW_SCHEMA, merged(sidecars(folder)))
 
 
 class ShardWriter:
@@ -243,7 +243,7 @@ class ShardWriter:
         except OSError as error:
             raise self.explain(error) from None
         with replacing(sidecar_path(folder, self.number, self.again)) as part:
-            write_sealed(part, SCHEMA, [pa.Table.from_pylist(self.rows, schema=SCHEMA)])
+            write_sealed(part, ROW_SCHEMA, [pa.Table.from_pylist(self.rows, schema=ROW_SCHEMA)])
         self.number, self.rows, self.n_frames, self._file = self.number + 1, [], 0, None
 
     def drop(self) -> None:

@@ -17,13 +17,13 @@ from ...kernels.tensors import dct_weights
 from .reader import Store
 
 
-class Recording(tuple[Tensor, str]):
+class FeatureItem(tuple[Tensor, str]):
     """Features [n_rows, n_frames] and path, a pair that knows what its features are."""
 
     kind: str
     cfg: FeatureConfig
 
-    def __new__(cls, features: Tensor, path: str, kind: str, cfg: FeatureConfig) -> Recording:
+    def __new__(cls, features: Tensor, path: str, kind: str, cfg: FeatureConfig) -> FeatureItem:
         """Make the pair."""
         pair = super().__new__(cls, (features, path))
         pair.kind, pair.cfg = kind, cfg
@@ -72,11 +72,11 @@ class FeatureDataset(Dataset[tuple[Tensor, str]]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, number: int) -> Recording:
+    def __getitem__(self, number: int) -> FeatureItem:
         if not -len(self) <= number < len(self):
             raise IndexError(number)
         row, config = int(self._rows[number]), self.store.config
-        return Recording(torch.from_numpy(self.store[row]), self.store.row(row)["path"], config.kind, config.features)
+        return FeatureItem(torch.from_numpy(self.store[row]), self.store.row(row)["path"], config.kind, config.features)
 
 
 def pad(batch: Sequence[tuple[Tensor, str]]) -> Batch:
@@ -100,7 +100,7 @@ def pad(batch: Sequence[tuple[Tensor, str]]) -> Batch:
         out[:, : clip.shape[1]] = clip
         if clip.shape[1] < out.shape[1]:
             out[:, clip.shape[1] :] = (
-                silence(clip, item.kind, item.cfg) if isinstance(item, Recording) else _least(clip)
+                silence(clip, item.kind, item.cfg) if isinstance(item, FeatureItem) else _least(clip)
             )
     return Batch(features, n_frames, [path for _, path in batch])
 

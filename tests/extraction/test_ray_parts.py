@@ -12,7 +12,7 @@ from cumel.esc50.extraction.local import config_of, extract
 from cumel.esc50.extraction.ray import parts as module
 from cumel.esc50.extraction.ray.attempts import Attempts
 from cumel.esc50.extraction.ray.engine import _batch, _Extractor
-from cumel.esc50.extraction.ray.parts import FACTS, Plan, part_path, parts_of, plan, write_part_index
+from cumel.esc50.extraction.ray.parts import FACTS, PartsTodo, part_path, parts_of, plan_parts, write_part_index
 from cumel.esc50.store import Store, StoreConfig
 from cumel.kernels import CumelError
 
@@ -30,13 +30,13 @@ def paths(tmp_path: Path) -> list[Path]:
     return found
 
 
-def begin(out: Path, paths: list[Path], kind: str = "logmel", **options: bool) -> Plan:
+def begin(out: Path, paths: list[Path], kind: str = "logmel", **options: bool) -> PartsTodo:
     out.mkdir(exist_ok=True)
     options = {"overwrite": False, "retry_errors": False} | options
-    return plan(out, config_of(TINY, kind, "float32", CPU), paths, **options)
+    return plan_parts(out, config_of(TINY, kind, "float32", CPU), paths, **options)
 
 
-def work(out: Path, todo: Plan, kind: str = "logmel", size: int = 4) -> list[dict]:
+def work(out: Path, todo: PartsTodo, kind: str = "logmel", size: int = 4) -> list[dict]:
     """Do as an actor does with each batch."""
     stored = config_of(TINY, kind, "float32", CPU).dtype
     actor, rows = _Extractor(kind, stored, TINY, "cpu", out, todo.run, 2), []

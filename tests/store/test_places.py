@@ -14,7 +14,7 @@ from cumel.esc50.extraction.local import extract
 from cumel.esc50.inputs.find import resolve
 from cumel.esc50.store import Store
 from cumel.esc50.store.arrays import HEADER_BYTES
-from cumel.esc50.store.places import EVERY, NO_PLACES, PLACES, SCHEMA, Places, keys_of
+from cumel.esc50.store.places import EVERY, NO_PLACES, PLACES, PLACES_SCHEMA, Places, keys_of
 from cumel.esc50.store.shards import INDEX
 from cumel.kernels import CumelError
 
@@ -154,7 +154,7 @@ def rows(**columns: list[str | None]) -> pa.Table:
 
 
 def changes(*moves: tuple[str, str]) -> pa.Table:
-    return pa.Table.from_pylist([{"key": key, "path": path, "name": path} for key, path in moves], schema=SCHEMA)
+    return pa.Table.from_pylist([{"key": key, "path": path, "name": path} for key, path in moves], schema=PLACES_SCHEMA)
 
 
 def paths_of(places: Places, table: pa.Table, number: int) -> list[str]:

@@ -17,7 +17,7 @@ import torch
 
 from ....kernels import CumelError, FeatureConfig, UnavailableError
 from ...audio import resampler_on
-from ...inputs import Keys, Listing, Recording
+from ...inputs import Entry, Keys, Listing
 from ...system import Hold, bar, device_fault, give_back_memory, locked, need, ordered
 from ..counts import Counts
 from ..gpu import on_device
@@ -26,7 +26,7 @@ from ..local import HELD_BYTES, config_of
 from ..long import Helpers
 from ..short import begin, failed, take
 from .attempts import Attempts
-from .parts import Plan, drop, part_path, plan, write_part, write_part_index
+from .parts import PartsTodo, drop, part_path, plan_parts, write_part, write_part_index
 
 BATCH_FILES = 128  # of a batch, and so of a Parquet file
 SECONDS = 10.0  # for a cluster to answer
@@ -116,7 +116,7 @@ def extract_on_ray(
         place = torch.device("cuda" if on_gpu else "cpu")
         config = replace(config, device=where, resampler=resampler_on(place))
         with locked(out):
-            todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
+            todo = plan_parts(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
             give_back_memory()
             counts = Counts(cfg.sr)
             counts.refuse(todo.unusable)
@@ -170,7 +170,7 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS).close()
 
 
-def _results(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_files: int) -> Iterator[Result]:
+def _results(ray: Any, todo: PartsTodo, job: Job, n_actors: int, threads: int, batch_files: int) -> Iterator[Result]:
     """Yield what comes of each recording, in no order, once it is on disk."""
     n_done, goes_on = 0, "what was complete before is kept, and the same call goes on from there"
     try:
@@ -186,7 +186,9 @@ def _results(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_
         raise CumelError(f"Ray stopped ({str(error).strip().splitlines()[-1]}); {goes_on}") from error
 
 
-def _rows(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_files: int) -> Iterator[dict[str, Any]]:
+def _rows(
+    ray: Any, todo: PartsTodo, job: Job, n_actors: int, threads: int, batch_files: int
+) -> Iterator[dict[str, Any]]:
     on_gpu = job.device.type == "cuda"
     batches = [
         _batch(range(len(todo.paths))[i : i + batch_files], todo.paths) for i in range(0, len(todo.paths), batch_files)
@@ -207,7 +209,7 @@ def _rows(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_fil
 
 def _batch(numbers: range, paths: Listing) -> pa.Table:
     """Return some recordings as a worker takes them: names may be any bytes."""
-    found = [paths.recording(number) for number in numbers]
+    found = [paths.entry(number) for number in numbers]
     return pa.table(
         {
             "number": numbers,
@@ -249,7 +251,7 @@ class _Extractor:
     def __call__(self, batch: pa.Table) -> pa.Table:
         numbers = batch["number"].to_pylist()
         found = [
-            Recording(Path(os.fsdecode(row["path"])), os.fsdecode(row["name"]), tuple(row["also"]))
+            Entry(Path(os.fsdecode(row["path"])), os.fsdecode(row["name"]), tuple(row["also"]))
             for row in batch.to_pylist()
         ]
         part = part_path(self.job.spill, self.run, numbers[0])
@@ -269,8 +271,8 @@ class _Extractor:
             [{"number": number} | row for number, row in zip(numbers, rows, strict=True)], schema=RETURNED
         )
 
-    def _results(self, items: list[tuple[int, Recording]], attempts: Attempts) -> Generator[Result]:
-        def take_one(item: tuple[int, Recording], hold: Hold) -> Result:
+    def _results(self, items: list[tuple[int, Entry]], attempts: Attempts) -> Generator[Result]:
+        def take_one(item: tuple[int, Entry], hold: Hold) -> Result:
             number, one = item
             begun = begin(one, self.key_of)
             if number in attempts.blamed:

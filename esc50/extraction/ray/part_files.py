@@ -18,10 +18,10 @@ from ...store.integrity import Findings, key_of_row, nothing, place_of, places_o
 from ...store.places import Places, keys_of
 from ...store.rows import DROPPED, IDENTITY, upgraded
 from ...store.seals import CHECKSUM, FEATURES, read_sealed
-from ...store.shards import INDEX, SCHEMA, read_rows
+from ...store.shards import INDEX, ROW_SCHEMA, read_rows
 
 DATA = "data"
-FACTS = {field.name: field.type for field in SCHEMA if field.name not in ("shard", "offset")}  # of a recording
+FACTS = {field.name: field.type for field in ROW_SCHEMA if field.name not in ("shard", "offset")}  # of a recording
 INDEX_SCHEMA = pa.schema([*FACTS.items(), ("file", pa.string()), ("row", pa.int64())])
 FEATURE_FACTS = [*IDENTITY, "name", "status", "n_frames", CHECKSUM]
 
@@ -144,4 +144,4 @@ def read_index(out: Path) -> list[dict[str, str]]:
     """Read which part holds each recording; a `CumelError` with the reason alone when the index is damaged."""
     columns = [*IDENTITY, "name"]
     table = read_sealed(out / INDEX, [*columns, "file"])
-    return upgraded(table, SCHEMA, columns).append_column("file", table["file"]).to_pylist()
+    return upgraded(table, ROW_SCHEMA, columns).append_column("file", table["file"]).to_pylist()

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ....kernels import CumelError
 from ...inputs import RECORDING, Listing
-from ...store import RAY_CONFIG as CONFIG, Clip, StoreConfig
+from ...store import RAY_CONFIG as CONFIG, StoreConfig, StoredClip
 from ...store.formats import GROUP_BYTES, NUMBERS, table_of
 from ...store.places import Places
 from ...store.rows import DROPPED, IDENTITY, Tables, merged, with_places
@@ -33,7 +33,7 @@ from .part_files import DATA, FACTS, INDEX_SCHEMA, facts_of, mend, parts_of
 
 
 @dataclass
-class Plan(Todo):
+class PartsTodo(Todo):
     """What is left to do."""
 
     run: int = 0  # number of this run
@@ -44,9 +44,9 @@ def part_path(out: Path, run: int, first: int) -> Path:
     return out / DATA / f"part-{run:04d}-{first:09d}.parquet"
 
 
-def plan(
+def plan_parts(
     out: Path, config: StoreConfig, paths: Sequence[Path], *, overwrite: bool, retry_errors: bool, repair: bool = False
-) -> Plan:
+) -> PartsTodo:
     """Find out what is left to do in a folder whose lock is held; makes it ready when it is new.
 
     Raises
@@ -81,7 +81,7 @@ def plan(
     if len(todo.places):
         written = (facts_of(part, IDENTITY) for part in parts_of(out))
         Places.load(out).changed(todo.places, next_run(out), written).save(out)
-    return Plan.of(listing, todo, notes, run=next_run(out))
+    return PartsTodo.of(listing, todo, notes, run=next_run(out))
 
 
 def next_run(out: Path) -> int:
@@ -109,7 +109,7 @@ def write_part(path: Path, results: Iterable[Result], job: Job) -> list[Result]:
         When it cannot be written.
     """
     done: list[Result] = []
-    group: list[Clip] = []
+    group: list[StoredClip] = []
     n_bytes, writer = 0, None
     with _whole(path) as part:
         try:
@@ -130,14 +130,14 @@ def write_part(path: Path, results: Iterable[Result], job: Job) -> list[Result]:
     return done
 
 
-def _write(path: Path, writer: pq.ParquetWriter | None, group: list[Clip]) -> pq.ParquetWriter:
+def _write(path: Path, writer: pq.ParquetWriter | None, group: list[StoredClip]) -> pq.ParquetWriter:
     table = table_of(group, FACTS)
     writer = writer or pq.ParquetWriter(path, table.schema, write_page_checksum=True, **NUMBERS)
     writer.write_table(table)
     return writer
 
 
-def _clip(result: Result, job: Job) -> tuple[Clip, Result]:
+def _clip(result: Result, job: Job) -> tuple[StoredClip, Result]:
     frames = [np.empty((0, job.n_rows), job.stored)]
     try:
         frames += result.parts
@@ -145,7 +145,7 @@ def _clip(result: Result, job: Job) -> tuple[Clip, Result]:
         result, frames = failed(result, error), frames[:1]
     whole = frames[-1] if len(frames) == 2 else np.concatenate(frames)
     checksum = zlib.crc32(whole.data) if result.n_frames else None
-    return Clip(result.facts(job.cfg.sr) | {"n_frames": result.n_frames, CHECKSUM: checksum}, whole), result
+    return StoredClip(result.facts(job.cfg.sr) | {"n_frames": result.n_frames, CHECKSUM: checksum}, whole), result
 
 
 @contextmanager
@@ -173,7 +173,7 @@ def drop(out: Path, job: Job) -> int:
     known = RowArrays(rows_of(out))
     failing = [row for _, row in known.rows(np.flatnonzero(known.failed), list(FACTS))]
     nothing = np.empty((0, job.n_rows), job.stored)
-    clips = [Clip(row | {"status": DROPPED, "error": None}, nothing) for row in failing]
+    clips = [StoredClip(row | {"status": DROPPED, "error": None}, nothing) for row in failing]
     if clips:
         with _whole(part_path(out, next_run(out), 0)) as part:
             _write(part, None, clips).close()

@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...inputs import LINKED, Digests, Keys, Listing, digest, digests_of, escaped, unescaped
-from ...store.places import BLOCK, EVERY, SCHEMA, Places
+from ...store.places import BLOCK, EVERY, PLACES_SCHEMA, Places
 from ...store.rows import Tables, with_places
 from ...system import give_back_memory
 from .fingerprint import fingerprint, look
@@ -175,7 +175,7 @@ class _Comparing:
         odd = has[odd][np.argsort(self.row[has[odd]])]
         rows = known.rows(self.row[odd], ["path", "real", "name", "also", "error"])
         for i, (_, facts) in zip(map(int, odd), rows, strict=True):
-            one, path = found.recording(i), escaped(found.absolute(i))
+            one, path = found.entry(i), escaped(found.absolute(i))
             key = facts["real"] or facts["path"]
             here = [path, *one.also]
             if self.elsewhere[i]:
@@ -243,7 +243,7 @@ class _Changes:
     """Rows for `Places`, as they grow."""
 
     def __init__(self) -> None:
-        self._tables: list[pa.Table] = [SCHEMA.empty_table()]
+        self._tables: list[pa.Table] = [PLACES_SCHEMA.empty_table()]
         self._rows: list[dict[str, Any]] = []
 
     def add(self, **change: Any) -> None:
@@ -253,7 +253,7 @@ class _Changes:
             self._flush()
 
     def _flush(self) -> None:
-        self._tables.append(pa.Table.from_pylist(self._rows, schema=SCHEMA))
+        self._tables.append(pa.Table.from_pylist(self._rows, schema=PLACES_SCHEMA))
         self._rows = []
 
     def table(self) -> pa.Table:

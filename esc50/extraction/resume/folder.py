@@ -22,7 +22,7 @@ from .todo import Todo
 
 
 @dataclass
-class Plan(Todo):
+class StoreTodo(Todo):
     """What is left to do in a store."""
 
     number: int = 0  # the next shard's
@@ -85,9 +85,9 @@ def places_that_fit(out: Path, repaired: bool) -> list[str]:
     return []
 
 
-def plan(
+def plan_store(
     out: Path, config: StoreConfig, paths: Sequence[Path], *, overwrite: bool, retry_errors: bool, repair: bool = False
-) -> Plan:
+) -> StoreTodo:
     """Find out what is left to do in a folder whose lock is held; makes it a store when it is none.
 
     A recording that has a row is not extracted again unless it changed, whatever else is in `paths`; one that is not in
@@ -135,7 +135,7 @@ def plan(
     if len(todo.places):
         (out / INDEX).unlink(missing_ok=True)
         Places.load(out).changed(todo.places, number, (one.read([*IDENTITY]) for one in found)).save(out)
-    return Plan.of(listing, todo, notes, number=number, overwrites=started and overwrite)
+    return StoreTodo.of(listing, todo, notes, number=number, overwrites=started and overwrite)
 
 
 def _remove_orphans(out: Path, found: list[Sidecar]) -> None:

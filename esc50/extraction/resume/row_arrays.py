@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from ...inputs import digests_of
 from ...store.places import BLOCK, keys_of
 from ...store.rows import DROPPED, Tables, rows_at
-from ...store.shards import SCHEMA as ROW
+from ...store.shards import ROW_SCHEMA
 
-SCHEMA_OF_ROWS = pa.schema([ROW.field(name) for name in ("path", "real", "status", "size", "mtime_ns", "fingerprint")])
+READ_SCHEMA = pa.schema(
+    [ROW_SCHEMA.field(name) for name in ("path", "real", "status", "size", "mtime_ns", "fingerprint")]
+)
 
 Numbers = NDArray[np.int64]
 
@@ -24,8 +26,8 @@ class RowArrays:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        blocks = [_columns(SCHEMA_OF_ROWS.empty_table())]
-        blocks += [_columns(table) for table in tables(SCHEMA_OF_ROWS.names)]
+        blocks = [_columns(READ_SCHEMA.empty_table())]
+        blocks += [_columns(table) for table in tables(READ_SCHEMA.names)]
         all_of = {name: np.concatenate([block.pop(name) for block in blocks]) for name in list(blocks[0])}
         n = len(all_of["key"])
         _, last = np.unique(all_of["key"][::-1], return_index=True)

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+import pyarrow.parquet as pq
+
 from ....kernels import InputError
 from ...audio import load
 from ...inputs import UNUSABLE, Listing, shown
-from .compare import Comparison
-from .copies import copies_in
+from ...store.rows import upgraded
+from ...store.shards import ROW_SCHEMA
+from .compare import MOST_NAMED, Comparison
 
 MOST_SHOWN = 5  # names in a sentence
 
@@ -75,12 +79,29 @@ def _note(n: int, one: str, many: str, what: str, names: Sequence[str] = ()) -> 
 
 def copies_noted(index: Path) -> tuple[dict[str, Any], list[str]]:
     """Return what a report says of the copies in a store, in numbers and in a sentence."""
-    n, pairs = copies_in(index)
+    n, pairs = _copies_in(index)
     one, many = "recording has size and fingerprint", "recordings have size and fingerprint"
     note = _note(
         n, f"{one} of another", f"{many} of others", "each has its row", [f"{a} is like {b}" for a, b in pairs]
     )
     return {"n_copies": n, "copies": [{"path": path, "copy_of": other} for path, other in pairs]}, note
+
+
+def _copies_in(index: Path) -> tuple[int, list[tuple[str, str]]]:
+    """Count the copies in an index; returns also the path of each and of what it is like, for the first ones."""
+    with pq.ParquetFile(index) as file:
+        columns = ["size", "fingerprint"]
+        table = upgraded(file.read(columns), ROW_SCHEMA, columns)
+        looks = np.stack([table["size"].to_numpy(), table["fingerprint"].fill_null(0).to_numpy()], axis=1)
+        numbers = np.flatnonzero((looks[:, 0] > 0) & table["fingerprint"].is_valid().to_numpy())
+        order = numbers[np.lexsort((numbers, *looks[numbers].T))]
+        begins = np.ones(len(order), bool)
+        begins[1:] = (looks[order[1:]] != looks[order[:-1]]).any(axis=1)
+        first = order[np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))]
+        again = np.flatnonzero(~begins)
+        pairs = sorted(zip(order[again].tolist(), first[again].tolist(), strict=True))[:MOST_NAMED]
+        paths = file.read(["path"])["path"]
+    return len(again), [(paths[one].as_py(), paths[other].as_py()) for one, other in pairs]
 
 
 def _why(path: Path) -> list[dict[str, str]]:
