@@ -1,4 +1,4 @@
-"""What the user points at: files, folders, patterns, manifests, as one list of recordings."""
+"""The recordings that the user names (files, folders, patterns, manifests), as one list."""
 
 from typing import TYPE_CHECKING
 

@@ -23,10 +23,12 @@ from .reader import Store, StoredClip, extracted
 from .shards import INDEX, ROW_SCHEMA
 
 TAR_BYTES = 256 << 20  # a tar shard ends with the recording that reaches this
-PARQUET_BYTES, GROUP_BYTES = 512 << 20, 32 << 20  # the same for a Parquet file, and for its row groups
-NUMBERS = {"use_dictionary": False, "compression": "zstd"}  # of a Parquet file: few of them repeat
-CHUNK_BYTES, CHUNKS = 1 << 20, 16  # of a Zarr array, and in one of its files
-MOST_SUFFIX = 16  # characters of a name's end that stay when it is shortened
+PARQUET_BYTES = 512 << 20  # a Parquet file ends with the row group that reaches this
+GROUP_BYTES = 32 << 20  # a row group ends with the recording that reaches this
+NUMBERS = {"use_dictionary": False, "compression": "zstd"}  # Parquet options: feature values seldom repeat
+CHUNK_BYTES = 1 << 20  # size of a Zarr chunk
+CHUNKS = 16  # chunks in a file of a Zarr array
+MOST_SUFFIX = 16  # longest extension, in characters, that a shortened name keeps
 CLIP_COLUMNS = {name: ROW_SCHEMA.field(name).type for name in ("path", "status", "sr", "n_samples", "n_frames")}
 CARD = """---
 configs:
@@ -42,23 +44,23 @@ Features of recordings, a row each; `features` is [n_frames, n_rows]. Extracted 
 
 
 def write_npy(store: Store, clips: Iterator[StoredClip], out: Path) -> int:
-    """Write a file per recording, and an index that names them; returns how many names had to be shortened."""
+    """Write a file per recording, and an index that names them; returns the number of shortened names."""
     index = extracted(store)
     paths = index["path"].to_pylist()
     common = os.path.commonpath({os.path.dirname(path) for path in paths})  # noqa: PTH120 (as many as recordings)
     most = os.pathconf(out, "PC_NAME_MAX")
-    given = [f"{os.path.relpath(path, common)}.npy" for path in paths]
-    names = [str(Path(*(_short(part, most) for part in Path(name).parts))) for name in given]
+    full_names = [f"{os.path.relpath(path, common)}.npy" for path in paths]
+    names = [str(Path(*(_short(part, most) for part in Path(name).parts))) for name in full_names]
     for name, clip in zip(names, clips, strict=True):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         np.save(out / name, clip.frames.T)
     pq.write_table(index.append_column("file", pa.array(names)), out / INDEX)
     store.config.save(out)
-    return sum(map(operator.ne, names, given))
+    return sum(map(operator.ne, names, full_names))
 
 
 def _short(name: str, most: int) -> str:
-    """Return a name of at most `most` bytes: that one, or its beginning with a digest, which no other name has."""
+    """Return a name of at most `most` bytes: a longer name is cut, and a digest of it makes the rest unique."""
     text = name.encode()
     if len(text) <= most:
         return name
@@ -114,19 +116,19 @@ def write_zarr(store: Store, clips: Iterator[StoredClip], out: Path) -> None:
 
 def packed(arrays: Iterable[NDArray], size: int) -> Iterator[NDArray]:
     """Yield the rows of all `arrays`, one after another, `size` at a time; the last ones may be fewer."""
-    held: list[NDArray] = []
-    n_held = 0
+    pending: list[NDArray] = []
+    n_pending = 0
     for array in arrays:
         at = 0
         while at < len(array):
-            held.append(array[at : at + size - n_held])
-            n_held += len(held[-1])
-            at += len(held[-1])
-            if n_held == size:
-                yield np.concatenate(held)
-                held, n_held = [], 0
-    if held:
-        yield np.concatenate(held)
+            pending.append(array[at : at + size - n_pending])
+            n_pending += len(pending[-1])
+            at += len(pending[-1])
+            if n_pending == size:
+                yield np.concatenate(pending)
+                pending, n_pending = [], 0
+    if pending:
+        yield np.concatenate(pending)
 
 
 def write_hdf5(store: Store, clips: Iterator[StoredClip], out: Path) -> None:
@@ -189,7 +191,7 @@ def table_of(clips: list[StoredClip], columns: dict[str, pa.DataType]) -> pa.Tab
 
 
 def _columns(store: Store) -> tuple[dict[str, NDArray], int]:
-    """Return what is known of each recording, and the frames of all together."""
+    """Return the columns of the index as arrays, and the number of frames of all recordings."""
     index = extracted(store)
     columns = {name: np.array(index[name].to_pylist(), _dtype(kind)) for name, kind in CLIP_COLUMNS.items()}
     ends = np.cumsum(columns["n_frames"])
