@@ -1,4 +1,4 @@
-"""Features of many recordings into a store; a recording that fails becomes a row with its reason."""
+"""Extraction on this machine: many recordings into a store; a failed recording becomes a row with its reason."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from .resume.folder import StoreTodo, check_place, plan_store
 from .resume.row_arrays import RowArrays
 from .short import failed, groups, take_group
 
-HELD_BYTES = 256 << 20  # of recordings and features on their way, besides one recording
+HELD_BYTES = 256 << 20  # recordings and features in memory at a time, besides one recording
 PACKAGES = ("cumel", "numpy", "soundfile", "soxr", "torch", "torchaudio")
 
 
@@ -65,7 +65,7 @@ def extract(
     quiet: bool = False,
     shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, Any]:
-    """Extract the features of `paths`, in order, into the store `out`; what is there, and did not change, stays.
+    """Extract the features of `paths`, in order, into the store `out`; unchanged recordings keep their rows.
 
     Parameters
     ----------
@@ -76,18 +76,18 @@ def extract(
     cfg : FeatureConfig
     kind : {"logmel", "mel", "stft", "mfcc", "image"}
     dtype : {"float32", "float16"}
-        Of the shards; an image is always uint8, an STFT complex64.
+        The shards' dtype; an image is always uint8, an STFT complex64.
     device : torch.device
     workers : int
         Threads that decode; on the CPU they compute as well.
     overwrite : bool
         Start over where `out` holds a store; it is removed when the first new shard is complete.
     retry_errors : bool
-        Where `out` holds a store, also take again what failed.
+        Where `out` holds a store, also extract again what failed.
     drop_errors : bool
-        Leave no row of what failed, now or before, in `paths` or not.
+        Remove the rows of all failed recordings, of this run or earlier ones, in `paths` or not.
     repair : bool
-        Where `out` holds a store, read all of it and also take again what is damaged, in `paths` or not.
+        Where `out` holds a store, read all of it and also extract again what is damaged, in `paths` or not.
     quiet : bool
         Show no progress.
     shard_bytes : int
@@ -133,7 +133,7 @@ def extract(
 
 
 def config_of(cfg: FeatureConfig, kind: str, dtype: str, device: torch.device) -> StoreConfig:
-    """Describe what an extraction makes; a `CumelError` for what no recording could satisfy."""
+    """Make the config of a store; a `CumelError` for settings that fail for every recording."""
     if kind not in KINDS:
         raise CumelError(f"--features {kind}: must be one of {', '.join(KINDS)}")
     if dtype not in ("float32", "float16"):
@@ -155,7 +155,7 @@ def config_of(cfg: FeatureConfig, kind: str, dtype: str, device: torch.device) -
 
 @dataclass
 class _Run:
-    """One run of the pipeline: threads that read, on a CUDA device one that computes, and this one, which writes."""
+    """One run: threads read (and compute on the CPU), one more computes on a CUDA device, the caller's writes."""
 
     job: Job
     config: StoreConfig
@@ -199,10 +199,9 @@ class _Run:
             torch.set_num_threads(threads)
 
     def drop(self, writer: ShardWriter) -> None:
-        """Take back the rows of what failed."""
-        rows = rows_of(sidecars(self.job.spill))
-        known = RowArrays(rows)
-        for _, row in known.rows(np.flatnonzero(known.failed), ROW_SCHEMA.names):
+        """Cancel the rows of failed recordings."""
+        arrays = RowArrays(rows_of(sidecars(self.job.spill)))
+        for _, row in arrays.rows(np.flatnonzero(arrays.failed), ROW_SCHEMA.names):
             if not self.counts.dropped:
                 (self.job.spill / INDEX).unlink(missing_ok=True)
             writer.add(row | {"status": DROPPED, "error": None}, ())
@@ -254,7 +253,7 @@ class _Run:
 
 
 def _one_thread() -> None:
-    torch.set_num_threads(1)  # of torch's own, in each of ours
+    torch.set_num_threads(1)  # each of our threads computes with one thread of torch
 
 
 def parse_shard(text: str) -> tuple[int, int]:

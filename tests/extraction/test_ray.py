@@ -55,14 +55,14 @@ def kill_a_worker(data: Path, killed: list[str]) -> None:
     until = time.monotonic() + SECONDS
     while time.monotonic() < until:
         if list(data.glob("part-*.parquet")):
-            for record in data.glob(".part-*.attempts"):
+            for record in data.glob(".part-*.tries"):
                 try:
                     worker = record.read_text().split()[0]
                 except (OSError, IndexError):  # done, or not begun
                     continue
                 os.kill(int(worker.removeprefix("worker:").split("@")[0]), signal.SIGKILL)
                 if record.exists():  # it did not finish in the meantime
-                    killed.append(record.name.removeprefix(".").removesuffix(".attempts"))
+                    killed.append(record.name.removeprefix(".").removesuffix(".tries"))
                     return
         time.sleep(0.005)
 

@@ -89,7 +89,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, paths: list[Path]) -> No
     assert (todo.paths, todo.run, todo.kept) == (paths[:4], 0, 0)
     work(out, todo)
     (out / "data" / ".part-0000-000000004-1.tmp").touch()  # of a worker that was killed
-    (out / "data" / ".part-0000-000000004.attempts").touch()
+    (out / "data" / ".part-0000-000000004.tries").touch()
     todo = begin(out, paths)
     assert (todo.paths, todo.run, todo.kept, todo.failed_before) == (paths[4:], 1, 4, 1)
     assert [path.name for path in (out / "data").iterdir()] == ["part-0000-000000000.parquet"]
@@ -174,7 +174,7 @@ def test_only_a_recording_that_killed_twice_is_blamed(tmp_path: Path) -> None:
 def test_a_recording_that_is_blamed_is_not_read(tmp_path: Path, paths: list[Path]) -> None:
     out = tmp_path / "out"
     todo = begin(out, paths)
-    record = out / "data" / ".part-0000-000000000.attempts"
+    record = out / "data" / ".part-0000-000000000.tries"
     for _ in range(2):
         Attempts(record).taking(1)
     rows = work(out, todo)

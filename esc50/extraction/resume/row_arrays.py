@@ -1,4 +1,4 @@
-"""The rows that a store has, as arrays."""
+"""The rows of a store as arrays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Numbers = NDArray[np.int64]
 
 
 class RowArrays:
-    """The rows that there are, as arrays, for there may be millions: of each recording the last one."""
+    """The last row of each recording, as arrays, as there may be millions."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
@@ -41,12 +41,12 @@ class RowArrays:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def rows(self, places: Numbers, columns: list[str]) -> Any:
-        """Yield (place, row) of ascending places in these arrays."""
-        for at, table in rows_at(self.tables, self.numbers[places], columns):
+    def rows(self, positions: Numbers, columns: list[str]) -> Any:
+        """Yield (position, row) for ascending positions in these arrays."""
+        for at, table in rows_at(self.tables, self.numbers[positions], columns):
             for block in range(0, len(at), BLOCK):
                 part = table.slice(block, BLOCK).to_pylist()
-                yield from zip(places[at[block : block + BLOCK]].tolist(), part, strict=True)
+                yield from zip(positions[at[block : block + BLOCK]].tolist(), part, strict=True)
 
 
 def _columns(table: pa.Table) -> dict[str, NDArray]:
