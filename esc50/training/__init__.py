@@ -1,4 +1,4 @@
-"""From features to a trained network, and how good it is."""
+"""Training and evaluating networks on features."""
 
 from typing import TYPE_CHECKING
 

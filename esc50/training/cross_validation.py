@@ -76,7 +76,7 @@ def _report(
 ) -> tuple[dict[str, Any], NDArray[np.int64]]:
     targets = np.array([clip.target for clip in data.clips])
     truth = {fold: targets[data.split(fold)[1]] for fold in folds}
-    confusion = sum(confusion_matrix(given, truth[fold]) for (_, fold), given in scores.items())
+    confusion = sum(confusion_matrix(fold_scores, truth[fold]) for (_, fold), fold_scores in scores.items())
     assert isinstance(confusion, np.ndarray)
     by_seed = {seed: [accuracy(scores[seed, fold], truth[fold]) for fold in folds] for seed in seeds}
     together = [accuracy(np.mean([scores[seed, fold] for seed in seeds], axis=0), truth[fold]) for fold in folds]

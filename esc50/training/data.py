@@ -1,4 +1,4 @@
-"""What a run trains and tests on: the features of every clip, and its samples where each step computes fresh ones."""
+"""The clips that a run trains and tests on, as features and samples, and the batches of an epoch."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from .distributed import SOLO, World
 from .recipes import Recipe
 
 BATCH = 32  # clips whose features are computed in one call
-FULL_SCALE = 32768  # of int16
+FULL_SCALE = 32768  # full scale of int16
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Of every clip, in the order of `Esc50.clips`."""
+    """The features, and maybe the samples, of every clip, in the order of `Esc50.clips`."""
 
     features: NDArray  # [n_clips, 1, n_mels, n_frames]; uint8 for the image, float32 dB for logmel
-    samples: NDArray[np.int16] | None = None  # [n_clips, n_samples], where the recipe changes samples
+    samples: NDArray[np.int16] | None = None  # [n_clips, n_samples]; None unless the recipe changes samples
 
     def of(self, clips: list[int]) -> TrainingData:
-        """Return some clips' part."""
+        """Return the data of these clips."""
         return TrainingData(self.features[clips], None if self.samples is None else self.samples[clips])
 
 
@@ -43,20 +43,20 @@ def prepare(
 ) -> TrainingData:
     """Decode every clip, fit it to the recipe's length, and compute its features on `device`.
 
-    The processes of a `world` decode a part each.
+    Each process of a `world` decodes a part of the clips, and gets the data of all.
 
     Raises
     ------
     CumelError
         When recordings cannot be used, naming the first ones: a training set must be whole.
     """
-    cfg, mine = recipe.features, data.clips[world.rank :: world.size]
-    features = np.empty((len(mine), *recipe.input_shape), np.uint8 if recipe.kind == "image" else np.float32)
-    samples = np.empty((len(mine), recipe.n_samples), np.int16) if recipe.augment == "wave" else None
+    cfg, part = recipe.features, data.clips[world.rank :: world.size]
+    features = np.empty((len(part), *recipe.input_shape), np.uint8 if recipe.kind == "image" else np.float32)
+    samples = np.empty((len(part), recipe.n_samples), np.int16) if recipe.augment == "wave" else None
     batch: list[NDArray[np.float32]] = []
-    clips = load_all([clip.path for clip in mine], cfg.sr, workers)
+    clips = load_all([clip.path for clip in part], cfg.sr, workers)
     failures: list[str] = []
-    for i, loaded in enumerate(track(clips, "features", len(mine), "clips", quiet=not world.is_main)):
+    for i, loaded in enumerate(track(clips, "features", len(part), "clips", quiet=not world.is_main)):
         if isinstance(loaded, InputError):
             failures.append(str(loaded))
             y = np.zeros(recipe.n_samples, np.float32)
@@ -65,7 +65,7 @@ def prepare(
         batch.append(y)
         if samples is not None:
             samples[i] = np.clip(np.rint(y * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
-        if len(batch) == BATCH or i + 1 == len(mine):
+        if len(batch) == BATCH or i + 1 == len(part):
             first = i + 1 - len(batch)
             features[first : i + 1, 0] = FEATURES[recipe.kind](np.stack(batch), cfg, device=device)
             batch.clear()
@@ -111,19 +111,19 @@ def from_store(folder: Path, data: Esc50, recipe: Recipe) -> TrainingData:
 
 
 class Batches:
-    """Makes the batches; all clips stay on the device, samples as int16.
+    """Makes the batches of each epoch; all clips stay on the device, samples as int16.
 
     Parameters
     ----------
     training_data : TrainingData
-        Of the training clips.
+        The training clips.
     targets : list of int
-        Their classes.
+        The clips' classes.
     n_classes : int
     recipe : Recipe
     device : torch.device
     world : World
-        Each process gets its part of every batch.
+        The processes that train together; each gets its part of every batch.
     """
 
     def __init__(
@@ -149,10 +149,10 @@ class Batches:
             )
 
     def epoch(self, order: torch.Generator, mixing: bool) -> Iterator[tuple[Tensor, Tensor, float]]:
-        """Yield batches in a random order: features, soft labels, and how many of the batch's clips are this part's.
+        """Yield batches in a random order: features, soft labels, and the weight of this process's loss.
 
-        The clips are dealt into batches as equal as can be: none is left out, and no last batch is tiny. The last
-        number is the part's clips times processes per clips of the batch: 1.0 where all parts are equal.
+        The clips are dealt into batches of nearly equal size: none is left out, and no last batch is tiny. The weight
+        is the number of this process's clips / (clips of the batch / processes): 1.0 where all parts are equal.
         """
         shuffled = torch.randperm(len(self.clips), generator=order).to(self.device)
         for batch in shuffled.tensor_split(self.n_batches):

@@ -41,10 +41,10 @@ def probabilities(
     scores = []
     for batch in features.split(batch_size):
         with autocast(features.device, precision):
-            seen = [
+            outputs = [
                 net(view.contiguous(memory_format=torch.channels_last)) for view in rolled_views(batch.float(), views)
             ]
-        scores.append(torch.stack([one.double().softmax(dim=1) for one in seen]).mean(dim=0).cpu().numpy())
+        scores.append(torch.stack([logits.double().softmax(dim=1) for logits in outputs]).mean(dim=0).cpu().numpy())
     net.train(training)
     return np.concatenate(scores)
 

@@ -1,4 +1,4 @@
-"""The training loop, from a dataset to a checkpoint. It reads from top to bottom."""
+"""The training loop, from a dataset to a checkpoint, in one function to read from top to bottom."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .log import RunLog
 from .models import count_parameters
 from .recipes import Recipe
 
-SCORES = "scores.npy"  # of the last epoch, [n_test, n_classes]
+SCORES = "scores.npy"  # probabilities after the last epoch, [n_test, n_classes]
 UNMIXED = 0.05  # share of the epochs, at the end, that see whole unmixed clips
-SAVE_SECONDS = 20.0  # between two checkpoints; the last epoch's is always written
+SAVE_SECONDS = 20.0  # least time between two checkpoints; the last epoch's is always written
 
 
 @defaults()
@@ -64,7 +64,7 @@ def train(
     workers : int
         Threads that decode.
     training_data : TrainingData, optional
-        Of all clips; computed when absent.
+        Features of all clips; computed when absent.
     world : World
         The processes that train together; each calls this with the same arguments, the first one reports.
 
@@ -97,16 +97,16 @@ def train(
         training_data = prepare(data, recipe, workers, device, world)
     prepared = time.monotonic() - started
     targets = np.array([clip.target for clip in data.clips])
-    known = training_data.of(train_set)  # statistics come from the training folds alone
+    seen = training_data.of(train_set)  # statistics come from the training folds alone
     scale = {}
     if recipe.kind == "logmel":
-        scale = {"mean": float(known.features.mean()), "std": max(float(known.features.std()), 1e-3)}
+        scale = {"mean": float(seen.features.mean()), "std": max(float(seen.features.std()), 1e-3)}
 
     torch.manual_seed(seed)
     net = to_device(recipe.build(len(data.labels), **scale), device)
     average = copy.deepcopy(net) if recipe.ema_decay else None
     optimizer = recipe.optimizer(net)
-    batches = Batches(known, targets[train_set].tolist(), len(data.labels), recipe, device, world)
+    batches = Batches(seen, targets[train_set].tolist(), len(data.labels), recipe, device, world)
     scheduler = recipe.scheduler(optimizer, batches.n_batches)
     tested = torch.from_numpy(training_data.features[test_set]).to(device)
     log = RunLog(out, [] if previous is None else previous.history) if world.is_main else None
@@ -204,7 +204,7 @@ def train(
 def step(
     replica: Replica, optimizer: torch.optim.Optimizer, x: Tensor, labels: Tensor, precision: str, share: float = 1.0
 ) -> Tensor:
-    """Update the weights once; returns the loss, a tensor, so that nothing waits for it."""
+    """Update the weights once; returns the loss as a tensor, so that nothing waits for the device."""
     optimizer.zero_grad(set_to_none=True)
     with autocast(x.device, precision):
         logits = replica.net(x.contiguous(memory_format=torch.channels_last))
@@ -220,10 +220,10 @@ def update_ema(average: nn.Module, net: nn.Module, decay: float, step: int) -> N
     """Move the averaged weights and batch statistics towards the network's, faster during the first steps."""
     share = 1.0 - min(decay, (1 + step) / (10 + step))
     pairs = list(zip(average.state_dict().values(), net.state_dict().values(), strict=True))
-    moving = [(mine, theirs) for mine, theirs in pairs if mine.is_floating_point()]
+    floats = [(mean, value) for mean, value in pairs if mean.is_floating_point()]
     torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-        [mine for mine, _ in moving], [theirs for _, theirs in moving], share
+        [mean for mean, _ in floats], [value for _, value in floats], share
     )
-    for mine, theirs in pairs:
-        if not mine.is_floating_point():
-            mine.copy_(theirs)
+    for mean, value in pairs:
+        if not mean.is_floating_point():
+            mean.copy_(value)
