@@ -92,10 +92,10 @@ class Result(NamedTuple):
     """
 
     path: Path
-    key: str  # its absolute path, as text
+    key: str  # absolute path, as text
     size: int  # bytes of the file, -1 if it does not exist
     mtime_ns: int
-    n_samples: int = 0  # at the features' rate
+    n_samples: int = 0  # length at the features' rate
     n_frames: int = 0
     silent: bool = False
     parts: Iterable[NDArray] = ()  # arrays of frames [n, n_rows], as stored

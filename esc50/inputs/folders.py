@@ -1,6 +1,6 @@
 """A folder searched for recordings, depth first, by name; what is left out is counted."""
 
-# Paths are strings folder, as there may be millions of them:
+# Paths are strings here, as there may be millions of them:
 # ruff: noqa: PTH116, PTH118
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..audio import EXTENSIONS
 from .listing import UNUSABLE, Builder
 from .naming import absolute
 
-SYSTEMS = frozenset(  # what operating systems put into folders; compared in lower case
+SYSTEMS = frozenset(  # files and folders of operating systems, in lower case
     {"__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir", "#recycle", "thumbs.db"}
     | {"desktop.ini"}
 )
@@ -65,7 +65,7 @@ class Search:
         self._entered: dict[int, int] = {}  # device and inode -> number of the folder's name
 
     def __call__(self, top: str) -> bool:
-        """Take the recordings in a folder; False when it has none.
+        """Take the recordings in a folder; False when it has none, and was not searched before.
 
         Raises
         ------

@@ -1,6 +1,6 @@
 """Look-up of index rows by path or name."""
 
-# Strings, for there may be millions of names:
+# Paths are strings here, as there may be millions of them:
 # ruff: noqa: PTH119
 
 from __future__ import annotations

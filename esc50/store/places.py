@@ -68,7 +68,7 @@ class Places:
             return cls(NO_PLACES)
         try:
             table = read_sealed(path, must=True).cast(PLACES_SCHEMA)
-            pa.default_memory_pool().release_unused()  # with millions of names, a third of all memory
+            pa.default_memory_pool().release_unused()  # a third of all memory, with millions of names
             return cls(table)
         except (CumelError, pa.ArrowException, ValueError) as error:
             raise CumelError(f"{path}: not usable ({error}); {REPAIR}") from None

@@ -65,7 +65,7 @@ def check_sizes(folder: Path, config: StoreConfig, index: pa.Table) -> None:
 class StoredClip(NamedTuple):
     """A recording in a store."""
 
-    row: Row  # its row of the index
+    row: Row  # row of the index
     frames: NDArray  # [n_frames, n_rows], memory-mapped
 
 

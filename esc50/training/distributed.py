@@ -152,7 +152,7 @@ def process_group(engine: str) -> Iterator[World]:
         dist.init_process_group(backend, timeout=TIMEOUT)
         yield World(rank, size, "ring" if engine == "ring" else "ddp")
         dist.destroy_process_group()
-    except RuntimeError as error:  # what torch raises, whatever the backend
+    except RuntimeError as error:  # torch raises this with every backend
         if not any(sign in str(error) for sign in GONE):
             raise
         raise UnavailableError(

@@ -33,7 +33,7 @@ class Recipe:
 
     name: str
     features: FeatureConfig
-    kind: Literal["image", "logmel"]  # what the network sees: a uint8 image, or dB
+    kind: Literal["image", "logmel"]  # input of the network: a uint8 image, or dB
     model: str  # one of `MODELS`
     seconds: float = 5.0  # length of each clip
     epochs: int
@@ -41,7 +41,7 @@ class Recipe:
     lr: float
     schedule: Literal["constant", "one-cycle"] = "constant"
     weight_decay: float = 0.0
-    augment: Literal["none", "mel", "wave"] = "none"  # what is changed: cached spectrograms, or samples
+    augment: Literal["none", "mel", "wave"] = "none"  # changes to cached spectrograms (mel) or samples (wave)
     crop_frames: int = 160  # length of an augmented clip
     ema_decay: float = 0.0  # decay of the weights' moving average; 0: no average
     views: int = 1  # rolled views averaged at test time
@@ -151,7 +151,7 @@ _QUICK = Recipe(
 
 RECIPES: dict[str, Recipe] = {
     # The student report: min-max images, cross-entropy, Adam at a constant rate, 20 epochs. It does not give the rate:
-    # its flatten layer sums 217,000 inputs, and at 2e-4 one step throws them about.
+    # its flatten layer sums 217,000 inputs, and at 2e-4 one step makes them jump.
     "document": Recipe(
         name="document", features=PRESETS["esc50"], kind="image", model="esc50", epochs=20, batch_size=16, lr=2e-5
     ),

@@ -31,7 +31,7 @@ class Bucket:
         self.views: dict[nn.Parameter, Tensor] = {}
         offset = 0
         for p in parameters:
-            self.views[p] = self.flat.as_strided(p.size(), p.stride(), offset)  # in the parameter's own memory format
+            self.views[p] = self.flat.as_strided(p.size(), p.stride(), offset)  # same memory format as the parameter
             offset += p.numel()
         self.waiting = set(parameters)
 

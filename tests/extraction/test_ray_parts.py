@@ -51,7 +51,7 @@ def read(out: Path) -> dict[str, tuple[dict, np.ndarray]]:
     for row in pq.read_table(out / "index.parquet").to_pylist():
         one = pq.read_table(out / "data" / row["file"]).slice(row["row"], 1).to_pylist()[0]
         features = np.array(one.pop("features"))
-        where = ("path", "name")  # which may change
+        where = ("path", "name")  # these may change
         assert {n: one[n] for n in FACTS if n not in where} == {n: row[n] for n in FACTS if n not in where}
         found[row["path"]] = (one | {name: row[name] for name in where}, features)
     return found
@@ -88,7 +88,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, paths: list[Path]) -> No
     todo = begin(out, [*paths[:4], paths[0]])
     assert (todo.paths, todo.run, todo.kept) == (paths[:4], 0, 0)
     work(out, todo)
-    (out / "data" / ".part-0000-000000004-1.tmp").touch()  # of a worker that was killed
+    (out / "data" / ".part-0000-000000004-1.tmp").touch()  # leftover of a killed worker
     (out / "data" / ".part-0000-000000004.tries").touch()
     todo = begin(out, paths)
     assert (todo.paths, todo.run, todo.kept, todo.failed_before) == (paths[4:], 1, 4, 1)

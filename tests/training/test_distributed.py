@@ -15,9 +15,9 @@ from support.processes import Processes
 from support.recordings import tiny_recipe, write_dataset
 from support.training_jobs import command, gradients, network, unused_and_small_buckets
 
-# Of the largest gradient of a tensor, against one process with the whole batch; worst: 6.3e-7, of 4 processes.
+# Share of the largest gradient of a tensor, against one process with the whole batch; worst: 6.3e-7, of 4 processes.
 GRADIENT_TOLERANCE = 1e-6
-EPOCHS, BATCHES = 4, 6  # of the runs here: 24 clips in batches of 4
+EPOCHS, BATCHES = 4, 6  # every run has 24 clips in batches of 4
 
 
 @pytest.mark.parametrize(("size", "n_clips"), [(2, 8), (4, 9)])

@@ -26,7 +26,7 @@ def look(path: Path | str) -> tuple[int, int, bool]:
 def fingerprint(path: Path | str) -> int | None:
     """Return 64 bits of a hash of a file's beginning, its end and places between; None where it cannot be read."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # do not wait for a pipe's writer
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe does not wait
     except OSError:
         return None
     try:

@@ -21,7 +21,7 @@ def speed(y: Tensor, low: float = 0.8, high: float = 1.25) -> Tensor:
     """
     batch, n_samples = y.shape
     ratio = low * (high / low) ** torch.rand(batch, 1, device=y.device, dtype=torch.float64)
-    place = torch.arange(n_samples, device=y.device) * ratio  # in float64, as float32 has no fractions above 2^24
+    place = torch.arange(n_samples, device=y.device) * ratio  # float64, as float32 has no fractions above 2^24
     left = place.floor().long()
     part = (place - left).to(y.dtype)
     inside = left < n_samples - 1
