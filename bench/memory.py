@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import soundfile
 
-from cumel.esc50.extraction.resume.looks import fingerprint
+from cumel.esc50.extraction.resume.fingerprint import fingerprint
 from cumel.esc50.store.seals import write_sealed
-from cumel.esc50.store.shards import INDEX, SCHEMA, SHARD_ROWS, sidecar_path
+from cumel.esc50.store.shards import INDEX, ROW_SCHEMA, SHARD_ROWS, sidecar_path
 from cumel.kernels import PRESETS
 
 from timing import write_rows
@@ -98,7 +98,9 @@ def stored(source: Path, out: Path) -> Path:
     prints: dict[int, int | None] = {}  # by inode
 
     def write() -> None:
-        write_sealed(sidecar_path(out, next(number), again=False), SCHEMA, [pa.Table.from_pylist(rows, schema=SCHEMA)])
+        write_sealed(
+            sidecar_path(out, next(number), again=False), ROW_SCHEMA, [pa.Table.from_pylist(rows, schema=ROW_SCHEMA)]
+        )
         rows.clear()
 
     for place in sorted(source.iterdir()):

@@ -18,11 +18,10 @@ import numpy as np
 import torch
 from torch.autograd import DeviceType
 
-from cumel.esc50.system.device import choose, describe, fast_bf16, place
-from cumel.esc50.training.distributed import SOLO, Replica, World, joined, local_device
-from cumel.esc50.training.feed import Feed
-from cumel.esc50.training.loop import follow, step
-from cumel.esc50.training.material import Material
+from cumel.esc50.system.device import choose, describe, fast_bf16, to_device
+from cumel.esc50.training.data import Batches, TrainingData
+from cumel.esc50.training.distributed import SOLO, Replica, World, local_device, process_group
+from cumel.esc50.training.loop import step, update_ema
 from cumel.esc50.training.recipes import RECIPES, Recipe
 
 from timing import Times, machine, write_rows
@@ -43,16 +42,17 @@ class Trainer:
         samples = rng.integers(-9999, 9999, (n_clips, recipe.n_samples), np.int16) if recipe.augment == "wave" else None
         torch.manual_seed(0)
         self.recipe, self.device = recipe, device
-        self.net = place(recipe.build(CLASSES, mean=-20.0, std=20.0), device).train()
+        self.net = to_device(recipe.build(CLASSES, mean=-20.0, std=20.0), device).train()
         self.average = copy.deepcopy(self.net) if recipe.ema_decay else None
         self.alone_net = copy.deepcopy(self.net)
         self.alone = Replica(self.alone_net)  # exchanges nothing
         self.alone_optimizer = recipe.optimizer(self.alone_net)
         self.optimizer = recipe.optimizer(self.net)
-        feed = Feed(Material(features, samples), [i % CLASSES for i in range(n_clips)], CLASSES, recipe, device, world)
+        data, targets = TrainingData(features, samples), [i % CLASSES for i in range(n_clips)]
+        batches = Batches(data, targets, CLASSES, recipe, device, world)
         order = torch.Generator().manual_seed(0)
         mixing = recipe.augment != "none"
-        self.batches = itertools.chain.from_iterable(feed.epoch(order, mixing) for _ in itertools.count())
+        self.batches = itertools.chain.from_iterable(batches.epoch(order, mixing) for _ in itertools.count())
         self.replica = world.replica(self.net)
         if device.type == "cuda":
             self.replica.net = torch.compile(self.replica.net)
@@ -73,7 +73,7 @@ class Trainer:
         made = time.perf_counter()
         step(replica, optimizer, x, labels, self.recipe.precision, share)
         if self.average is not None:
-            follow(self.average, self.net, self.recipe.ema_decay, 1000)
+            update_ema(self.average, self.net, self.recipe.ema_decay, 1000)
         self._wait()
         return time.perf_counter() - start, made - start
 
@@ -86,7 +86,7 @@ class Trainer:
             for x, labels, share in itertools.islice(self.batches, n_steps):
                 step(self.replica, self.optimizer, x, labels, self.recipe.precision, share)
                 if self.average is not None:
-                    follow(self.average, self.net, self.recipe.ema_decay, 1000)
+                    update_ema(self.average, self.net, self.recipe.ema_decay, 1000)
             self._wait()
             seconds = time.perf_counter() - start
         kernels = [
@@ -158,9 +158,9 @@ def main() -> None:
     recipe = RECIPES[options.recipe].replace(**changes)
     device = choose(local_device(options.device))
     if options.worker:
-        with joined(options.worker) as world:
+        with process_group(options.worker) as world:
             row = measure(recipe, device, options.steps, world)
-        if world.leads:
+        if world.is_main:
             print(json.dumps(row), flush=True)
         return
     rows = [measure(recipe, device, options.steps, SOLO)]

@@ -1,4 +1,4 @@
-"""Our features against librosa in float64, on the user's own recordings."""
+"""Features compared with librosa in float64, on the user's recordings."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def verify(paths: Sequence[Path], cfg: FeatureConfig, device: torch.device, work
     Returns
     -------
     dict
-        A row per file (max and mean difference in dB, the band and frame of the worst value, error), and the worst of
-        all. `passed` is true when every file could be read and lies within MAX_DB and MEAN_DB.
+        A row per file (max and mean difference in dB, the band and frame of the worst value, error), and the worst over
+        all files. `passed` is true when every file could be read and lies within MAX_DB and MEAN_DB.
     """
     rows = []
     with bar("verifying", len(paths), "files") as advance:
@@ -56,9 +56,9 @@ def verify(paths: Sequence[Path], cfg: FeatureConfig, device: torch.device, work
     }
 
 
-def _row(path: Path, ours: np.ndarray, y: np.ndarray, cfg: FeatureConfig) -> dict[str, Any]:
-    theirs = librosa_log_mel(y.astype(np.float64), cfg)
-    difference = np.abs(ours - theirs)
+def _row(path: Path, features: np.ndarray, y: np.ndarray, cfg: FeatureConfig) -> dict[str, Any]:
+    expected = librosa_log_mel(y.astype(np.float64), cfg)
+    difference = np.abs(features - expected)
     band, frame = np.unravel_index(difference.argmax(), difference.shape)
     worst, mean = float(difference.max()), float(difference.mean())
     return {
@@ -72,7 +72,7 @@ def _row(path: Path, ours: np.ndarray, y: np.ndarray, cfg: FeatureConfig) -> dic
 
 
 def librosa_log_mel(y: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
-    """Compute the same thing with librosa alone, in the precision of `y`."""
+    """Compute the log-mel spectrogram with librosa, in the precision of `y`."""
     mel = librosa.feature.melspectrogram(y=y, dtype=y.dtype, **cfg.librosa_mel())
     if cfg.power == 1:
         return librosa.amplitude_to_db(mel, ref=cfg.ref**0.5, amin=cfg.amin**0.5, top_db=cfg.top_db)

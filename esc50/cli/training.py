@@ -46,18 +46,27 @@ def train(
         raise CumelError(f"--{'data' if data is None else 'out'} is missing: --data names the dataset, --out the run")
     from ..datasets import Esc50
     from ..system import choose
-    from ..training import joined, local_device, train as run
+    from ..training import local_device, process_group, train as run
 
     chosen = _recipe(recipe, model=model, epochs=epochs, batch_size=batch_size, lr=lr, precision=precision)
     where = _fitting(chosen, device, choose(local_device(device)))
     dataset = Esc50.read(data)
     show.notes(dataset.notes([fold]))
     known = _stored(features, dataset, chosen)
-    with joined(parallel) as world:
+    with process_group(parallel) as world:
         report = run(
-            dataset, out, chosen, fold, where, seed=seed, resume=resume, workers=workers, material=known, world=world
+            dataset,
+            out,
+            chosen,
+            fold,
+            where,
+            seed=seed,
+            resume=resume,
+            workers=workers,
+            training_data=known,
+            world=world,
         )
-    return show.facts(report, as_json) if world.leads else None
+    return show.facts(report, as_json) if world.is_main else None
 
 
 def evaluate(
@@ -79,7 +88,7 @@ def evaluate(
     checkpoint = Checkpoint.load(run)
     show.notes(dataset.notes([checkpoint.fold]))
     known = None if features is None else _stored(features, dataset, checkpoint.recipe.replace(augment="none"))
-    report, confusion = test(checkpoint, dataset, choose(device), fold=fold, workers=workers, material=known)
+    report, confusion = test(checkpoint, dataset, choose(device), fold=fold, workers=workers, training_data=known)
     folder = run if run.is_dir() else run.parent
     pictures = {
         "Learning": plot_learning({"": checkpoint.history}, folder / "learning.png"),
@@ -126,7 +135,7 @@ def cross_validate(
         where,
         resume=resume,
         workers=workers,
-        material=_stored(features, dataset, chosen),
+        training_data=_stored(features, dataset, chosen),
     )
     histories = {f"fold {row['fold']}, seed {row['seed']}": row["history"] for row in report["runs"]}
     pictures = {
@@ -157,9 +166,9 @@ def _fitting(recipe: Recipe, asked: str, device: torch.device) -> torch.device:
 
 
 def _stored(folder: Path | None, dataset: Any, recipe: Recipe) -> Any:
-    from ..training import stored
+    from ..training import from_store
 
-    return None if folder is None else stored(folder, dataset, recipe)
+    return None if folder is None else from_store(folder, dataset, recipe)
 
 
 def _models() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`cumel extract`: recordings into a store, by this machine or by a Ray cluster."""
+"""Extraction of many recordings' features, on this machine or a Ray cluster."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""A whole store read again, of either engine: what is damaged, and what cannot be known."""
+"""A whole store of either engine read again, and compared with its checksums."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ def check(path: Path, *, quiet: bool = False) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``recordings`` in it, ``checked`` (found right), ``unchecked`` (without a checksum, of an earlier version);
+        ``recordings`` in it, ``checked`` (findings right), ``unchecked`` (without a checksum, of an earlier version);
         damaged ``files`` (file, error), and of the recordings whose features are damaged their number, ``damaged``, and
         ``rows`` (path, file, error); ``finished``, whether there is an index; ``passed``, whether nothing is damaged.
     """
     started, folder = time.monotonic(), current(path)
     on_ray = (folder / RAY_CONFIG).exists()
-    found = Findings()
+    findings = Findings()
     try:
         config = StoreConfig.load(folder, RAY_CONFIG if on_ray else CONFIG)
     except CumelError as error:
-        found.add_file(folder / (RAY_CONFIG if on_ray else CONFIG), error)
-        return found.report() | {"store": str(path), "finished": (folder / INDEX).exists()}
+        findings.add_file(folder / (RAY_CONFIG if on_ray else CONFIG), error)
+        return findings.report() | {"store": str(path), "finished": (folder / INDEX).exists()}
     if on_ray:
         with bar("reading", len(parts_of(folder)), "files", quiet=quiet) as advance:
-            found = examine_parts(folder, advance=advance)
-        examine_part_index(folder, found)
+            findings = examine_parts(folder, advance=advance)
+        examine_part_index(folder, findings)
     else:
         with bar("reading", len(sidecars(folder)), "shards", quiet=quiet) as advance:
-            found = examine(folder, config, advance=advance)
-        examine_index(folder, found)
-    return found.report() | {
+            findings = examine(folder, config, advance=advance)
+        examine_index(folder, findings)
+    return findings.report() | {
         "store": str(path),
         "features": config.kind,
         "engine": "ray" if on_ray else "local",

@@ -1,4 +1,4 @@
-"""What an extraction computes, what that takes in memory, and what comes of each recording."""
+"""What an extraction computes, how much memory that takes, and the result for each recording."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KINDS: dict[str, Callable] = {
     "image": mel_image,
 }
 TOO_LARGE = "a value is too large for {}, or not a number; use --dtype float32"
-PIECE_BYTES = 4 << 20  # of samples, and of features, of a recording that is taken piece by piece
+PIECE_BYTES = 4 << 20  # samples, and features, of one piece of a long recording
 
 
 @dataclass(frozen=True)
@@ -34,25 +34,25 @@ class Job:
     """What to compute, and where."""
 
     kind: str
-    stored: str  # dtype
+    stored: str  # dtype on disk
     cfg: FeatureConfig
     device: torch.device
-    spill: Path  # folder for what a long recording's features take until its maximum is known
+    spill: Path  # folder for temporary files, which hold long recordings' features between two passes
     buffers: Buffers = field(default_factory=Buffers, compare=False, repr=False)
 
     @cached_property
     def n_rows(self) -> int:
-        """Return the values of a frame."""
+        """Number of values per frame."""
         return n_rows_of(self.kind, self.cfg)
 
     @cached_property
     def frame_bytes(self) -> int:
-        """Return the bytes of a frame as it is computed (float32 or complex64) and as it is stored, together."""
+        """Bytes of a frame as computed (float32 or complex64) plus bytes of a frame as stored."""
         computed = 8 * self.n_rows if self.kind == "stft" else 4 * max(self.n_rows, self.cfg.n_mels)
         return computed + self.n_rows * np.dtype(self.stored).itemsize
 
     def cost(self, header: Header) -> int:
-        """Return the bytes that a recording takes when it is read whole."""
+        """Return the bytes of memory that a recording takes when it is read whole."""
         n = -(-header.n_samples * self.cfg.sr // header.sr)
         decoded = header.n_samples * np.dtype(header.dtype(self.cfg.sr)).itemsize * header.n_channels
         mixed = 4 * header.n_samples if header.n_channels > 1 else 0
@@ -61,7 +61,7 @@ class Job:
 
     @cached_property
     def piece_frames(self) -> int:
-        """Return the frames of a piece: whole chunks of the CPU path, so that its numbers are the whole recording's."""
+        """Frames of a piece: whole chunks of the CPU path, so that the numbers are those of the whole recording."""
         chunk = chunk_frames(self.cfg)
         return chunk * max(1, PIECE_BYTES // (chunk * max(4 * self.cfg.hop_length, self.frame_bytes)))
 
@@ -71,41 +71,44 @@ class Job:
         Raises
         ------
         CumelError
-            For a value that does not fit.
+            For a value that does not fit into the dtype on disk.
         """
         stored = self.buffers.take(frames.shape, self.stored)
-        with np.errstate(over="ignore"):  # becomes infinite, and is seen in `checked`
+        with np.errstate(over="ignore"):  # an overflow becomes infinite, and `checked` refuses it
             np.copyto(stored, frames, casting="same_kind")
         return self.checked(stored)
 
     def checked(self, stored: NDArray) -> NDArray:
-        """Return `stored` as it came; a `CumelError` for a value in it that does not fit."""
+        """Return `stored` itself; a `CumelError` if a value in it is not finite."""
         if not np.isfinite(stored).all():
             raise CumelError(TOO_LARGE.format(self.stored))
         return stored
 
 
 class Result(NamedTuple):
-    """A recording's features, or why there are none."""
+    """A recording's features, or why there are none.
+
+    `begin` makes it, reading adds `clip`, computing adds the features; `failed` adds an error instead.
+    """
 
     path: Path
-    key: str  # its absolute path, as text
-    size: int  # bytes of the file, -1 when it is not there
+    key: str  # absolute path, as text
+    size: int  # bytes of the file, -1 if it does not exist
     mtime_ns: int
-    n_samples: int = 0  # at the features' rate
+    n_samples: int = 0  # length at the features' rate
     n_frames: int = 0
     silent: bool = False
-    parts: Iterable[NDArray] = ()  # of frames [n, n_rows], as stored
-    n_bytes: int = 0  # that it holds in memory
+    parts: Iterable[NDArray] = ()  # arrays of frames [n, n_rows], as stored
+    n_bytes: int = 0  # bytes of memory that this result holds
     error: str | None = None
-    clip: Clip | None = None  # read, and not computed yet
-    name: str = ""  # below what was given
-    real: str | None = None  # what the path leads to, where that is another one
-    also: tuple[str, ...] = ()  # other paths that lead there
+    clip: Clip | None = None  # samples, from reading until computing
+    name: str = ""  # path below the given folder, or as in the given list
+    real: str | None = None  # target of the path, if that is another path
+    also: tuple[str, ...] = ()  # other paths to the same file
     fingerprint: int | None = None
 
     def facts(self, sr: int) -> dict[str, Any]:
-        """Return what an index says of the recording, for features at `sr` Hz."""
+        """Return the recording's columns in the index, for features at `sr` Hz."""
         return {
             "path": self.key,
             "name": self.name,

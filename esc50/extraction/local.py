@@ -1,4 +1,4 @@
-"""Features of many recordings into a store; a recording that fails becomes a row with its reason."""
+"""Extraction on this machine: many recordings into a store; a failed recording becomes a row with its reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..audio import resampler_on
 from ..inputs import Listing
 from ..store import StoreConfig
 from ..store.rows import DROPPED
-from ..store.shards import INDEX, SCHEMA, SHARD_BYTES, ShardWriter, rows_of, sidecars, write_index
+from ..store.shards import INDEX, ROW_SCHEMA, SHARD_BYTES, ShardWriter, rows_of, sidecars, write_index
 from ..store.takeover import take_over
 from ..system import (
     Stop,
@@ -36,15 +36,15 @@ from ..system import (
     ordered,
     stoppable,
 )
+from .counts import Counts
 from .gpu import on_device
 from .job import KINDS, Job, Result
 from .long import Helpers
-from .resume.folder import Plan, check_place, plan
-from .resume.known import Known
+from .resume.folder import StoreTodo, check_place, plan_store
+from .resume.row_arrays import RowArrays
 from .short import failed, groups, take_group
-from .tally import Tally
 
-HELD_BYTES = 256 << 20  # of recordings and features on their way, besides one recording
+HELD_BYTES = 256 << 20  # recordings and features in memory at a time, besides one recording
 PACKAGES = ("cumel", "numpy", "soundfile", "soxr", "torch", "torchaudio")
 
 
@@ -65,7 +65,7 @@ def extract(
     quiet: bool = False,
     shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, Any]:
-    """Extract the features of `paths`, in order, into the store `out`; what is there, and did not change, stays.
+    """Extract the features of `paths`, in order, into the store `out`; unchanged recordings keep their rows.
 
     Parameters
     ----------
@@ -76,18 +76,18 @@ def extract(
     cfg : FeatureConfig
     kind : {"logmel", "mel", "stft", "mfcc", "image"}
     dtype : {"float32", "float16"}
-        Of the shards; an image is always uint8, an STFT complex64.
+        The shards' dtype; an image is always uint8, an STFT complex64.
     device : torch.device
     workers : int
         Threads that decode; on the CPU they compute as well.
     overwrite : bool
         Start over where `out` holds a store; it is removed when the first new shard is complete.
     retry_errors : bool
-        Where `out` holds a store, also take again what failed.
+        Where `out` holds a store, also extract again what failed.
     drop_errors : bool
-        Leave no row of what failed, now or before, in `paths` or not.
+        Remove the rows of all failed recordings, of this run or earlier ones, in `paths` or not.
     repair : bool
-        Where `out` holds a store, read all of it and also take again what is damaged, in `paths` or not.
+        Where `out` holds a store, read all of it and also extract again what is damaged, in `paths` or not.
     quiet : bool
         Show no progress.
     shard_bytes : int
@@ -111,29 +111,29 @@ def extract(
         raise CumelError("no recordings given; name files or folders")
     check_place(out, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
     with locked(out):
-        todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
+        todo = plan_store(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
         give_back_memory()
-        tally, n_files = Tally(cfg.sr), len(todo.new) + len(todo.again)
-        tally.refuse(todo.unusable)
+        counts, n_files = Counts(cfg.sr), len(todo.new) + len(todo.again)
+        counts.refuse(todo.unusable)
         if n_files and not todo.overwrites:
             (out / INDEX).unlink(missing_ok=True)  # an index says that the store is finished
         job = Job(kind, config.dtype, cfg, device, out)
         with stoppable() as stop, bar("extracting", n_files, "files", quiet=quiet or not n_files) as advance:
-            run = _Run(job, config, todo, tally, stop, advance)
+            run = _Run(job, config, todo, counts, stop, advance)
             writer = partial(
                 ShardWriter, out, job.n_rows, job.stored, shard_bytes=shard_bytes, written=job.buffers.give
             )
             run.extract(todo.new, workers, writer(todo.number))
-            run.extract(todo.again, workers, writer(todo.number + tally.shards, again=True))
+            run.extract(todo.again, workers, writer(todo.number + counts.shards, again=True))
             if drop_errors:
-                run.drop(writer(todo.number + tally.shards, again=True))
+                run.drop(writer(todo.number + counts.shards, again=True))
         if not (out / INDEX).exists():
             run.commit(lambda: write_index(out))
-    return tally.report(todo, config, out)
+    return counts.report(todo, config, out)
 
 
 def config_of(cfg: FeatureConfig, kind: str, dtype: str, device: torch.device) -> StoreConfig:
-    """Describe what an extraction makes; a `CumelError` for what no recording could satisfy."""
+    """Make the config of a store; a `CumelError` for settings that fail for every recording."""
     if kind not in KINDS:
         raise CumelError(f"--features {kind}: must be one of {', '.join(KINDS)}")
     if dtype not in ("float32", "float16"):
@@ -155,12 +155,12 @@ def config_of(cfg: FeatureConfig, kind: str, dtype: str, device: torch.device) -
 
 @dataclass
 class _Run:
-    """One run of the pipeline: threads that read, on a CUDA device one that computes, and this one, which writes."""
+    """One run: threads read (and compute on the CPU), one more computes on a CUDA device, the caller's writes."""
 
     job: Job
     config: StoreConfig
-    plan: Plan
-    tally: Tally
+    todo: StoreTodo
+    counts: Counts
     stop: Stop
     advance: Callable[..., None]
 
@@ -182,8 +182,8 @@ class _Run:
                 self._finish(writer)
         except KeyboardInterrupt:
             raise StoppedError(
-                f"interrupted: {self.job.spill} keeps {self.plan.kept + self.tally.written} files; "
-                f"the same call{' without --overwrite' if self.plan.overwrites else ''} goes on"
+                f"interrupted: {self.job.spill} keeps {self.todo.kept + self.counts.written} files; "
+                f"the same call{' without --overwrite' if self.todo.overwrites else ''} goes on"
             ) from None
         except OSError as error:
             self._stop(writer.explain(error))
@@ -199,14 +199,13 @@ class _Run:
             torch.set_num_threads(threads)
 
     def drop(self, writer: ShardWriter) -> None:
-        """Take back the rows of what failed."""
-        rows = rows_of(sidecars(self.job.spill))
-        known = Known(rows)
-        for _, row in known.rows(np.flatnonzero(known.failed), SCHEMA.names):
-            if not self.tally.dropped:
+        """Cancel the rows of failed recordings."""
+        arrays = RowArrays(rows_of(sidecars(self.job.spill)))
+        for _, row in arrays.rows(np.flatnonzero(arrays.failed), ROW_SCHEMA.names):
+            if not self.counts.dropped:
                 (self.job.spill / INDEX).unlink(missing_ok=True)
             writer.add(row | {"status": DROPPED, "error": None}, ())
-            self.tally.dropped += 1
+            self.counts.dropped += 1
             if writer.is_full:
                 self.commit(writer.finish)
         if writer.rows:
@@ -228,16 +227,16 @@ class _Run:
                 result = failed(result, error)
         if result.error is not None:
             writer.add(result.facts(self.job.cfg.sr), ())
-        self.tally.add(result)
-        self.advance(note=self.tally)
+        self.counts.add(result)
+        self.advance(note=self.counts)
 
     def _finish(self, writer: ShardWriter) -> None:
-        if self.plan.overwrites and not self.tally.shards:
+        if self.todo.overwrites and not self.counts.shards:
             self.commit(lambda: take_over(self.job.spill, self.config, writer.finish))
         else:
             self.commit(writer.finish)
-        self.tally.shards += 1
-        self.tally.written = self.tally.files - len(self.plan.unusable)
+        self.counts.shards += 1
+        self.counts.written = self.counts.files - len(self.todo.unusable)
 
     def commit(self, write: Callable[[], None]) -> None:
         """Write what makes finished work count; a full disk says what is kept."""
@@ -254,7 +253,7 @@ class _Run:
 
 
 def _one_thread() -> None:
-    torch.set_num_threads(1)  # of torch's own, in each of ours
+    torch.set_num_threads(1)  # each of our threads computes with one thread of torch
 
 
 def parse_shard(text: str) -> tuple[int, int]:

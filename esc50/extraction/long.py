@@ -1,4 +1,4 @@
-"""Recordings too long to hold: features piece by piece, and what depends on their maximum in a second pass."""
+"""Recordings too long for memory: features piece by piece; those relative to the maximum need a second pass."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OF_MAXIMUM = ("logmel", "mfcc", "image")  # kinds that depend on the loudest fra
 
 
 class Helpers:
-    """Threads that compute pieces for whoever reads a long recording; one that finds none free computes itself."""
+    """Threads that compute pieces for the readers of long recordings; a reader computes itself if none is free."""
 
     def __init__(self, n: int, start: Callable[[], None]) -> None:
         self.n = n
@@ -63,7 +63,7 @@ class Helpers:
 
 
 class Spill:
-    """Frames ``[n, n_rows]`` in a nameless file in `job.spill`, which goes when nobody holds this any more."""
+    """Frames ``[n, n_rows]`` in a nameless file in `job.spill`, which is removed together with this object."""
 
     def __init__(self, job: Job, n_rows: int, dtype: str) -> None:
         self.n_rows, self.dtype, self._buffers = n_rows, np.dtype(dtype), job.buffers
@@ -71,7 +71,7 @@ class Spill:
         weakref.finalize(self, self._file.close)
 
     def add(self, frames: NDArray) -> None:
-        """Write frames behind the others."""
+        """Append frames."""
         write_all(self._file.fileno(), [frames])
 
     def __iter__(self) -> Iterator[NDArray]:
@@ -87,10 +87,10 @@ class Spill:
 
 
 def of_stream(result: Result, job: Job, helpers: Helpers) -> Result:
-    """Compute the features of a recording that is never held whole; `result` names it.
+    """Compute the features of the recording of `result`, which is never in memory as a whole.
 
     The numbers are those of the whole recording at once, but for MFCC, where the matrix product may round the last bit
-    otherwise. Between the passes they lie in a nameless file in `job.spill`.
+    differently. Between the passes the frames lie in a nameless file in `job.spill`.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def of_stream(result: Result, job: Job, helpers: Helpers) -> Result:
 
 
 def _second(spill: Spill, job: Job, low: np.float32, high: np.float32) -> Iterator[NDArray]:
-    """Yield the frames in dB over the whole recording's maximum, or what is made of them."""
+    """Yield the second pass: dB limited by the recording's maximum, or MFCC or an image made of that."""
     cfg = job.cfg
     floor = np.float32(-np.inf) if cfg.top_db is None else high - np.float32(cfg.top_db)
     ref = np.float32(0.0 if cfg.ref == 1.0 else cfg.db_of_ref)

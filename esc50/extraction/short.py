@@ -11,40 +11,40 @@ import torch
 
 from ...kernels import CumelError, UnavailableError, cpu
 from ..audio import BLOCK_BYTES, Header, Pcm, read
-from ..inputs import Keys, Listing, Recording, absolute, escaped, name_of
+from ..inputs import Entry, Keys, Listing, absolute, escaped, name_of
 from ..system import Hold, pinned
 from .job import KINDS, PIECE_BYTES, Job, Result
 from .long import Helpers, of_stream
-from .resume.looks import fingerprint, look
+from .resume.fingerprint import fingerprint, look
 
-WHOLE_BYTES = 64 << 20  # of samples and features; a recording that needs more is taken piece by piece
-GROUP_BYTES, GROUP_FILES = 2 << 20, 64  # of neighbouring files that a thread takes at a time
-PEEK = 4096  # samples, of which one is mostly not zero
-STREAM_BYTES = 2 * BLOCK_BYTES + 4 * PIECE_BYTES  # that such a recording takes
-INTO = {"logmel": cpu.log_mel, "mel": cpu.melspectrogram}  # kinds that the CPU path writes where they are wanted
+WHOLE_BYTES = 64 << 20  # samples and features; a recording that needs more is computed piece by piece
+GROUP_BYTES, GROUP_FILES = 2 << 20, 64  # size and number of neighbouring files that a thread takes at a time
+PEEK = 4096  # samples at the beginning that mostly suffice to see that a clip is not silent
+STREAM_BYTES = 2 * BLOCK_BYTES + 4 * PIECE_BYTES  # memory of a recording that is computed piece by piece
+INTO = {"logmel": cpu.log_mel, "mel": cpu.melspectrogram}  # CPU functions that write into a given array
 
 
-def begin(found: Recording | Path, key_of: Keys) -> Result:
-    """Return what is known of a recording before it is read."""
-    one = found if isinstance(found, Recording) else Recording(found, name_of(found))
-    size, mtime_ns, is_link = look(one.path)
-    path, real = escaped(absolute(os.fspath(one.path))), key_of(one.path, is_link)
-    name, real = escaped(one.name), None if real == path else real
-    return Result(one.path, path, size, mtime_ns, name=name, real=real, also=one.also)
+def begin(recording: Entry | Path, key_of: Keys) -> Result:
+    """Return the result of a recording that has not been read yet."""
+    entry = recording if isinstance(recording, Entry) else Entry(recording, name_of(recording))
+    size, mtime_ns, is_link = look(entry.path)
+    path, real = escaped(absolute(os.fspath(entry.path))), key_of(entry.path, is_link)
+    name, real = escaped(entry.name), None if real == path else real
+    return Result(entry.path, path, size, mtime_ns, name=name, real=real, also=entry.also)
 
 
 def take(result: Result, hold: Hold, job: Job, helpers: Helpers) -> Result:
     """Read a recording and compute its features; what is wrong with it becomes the result's `error`.
 
-    For a CUDA device a short recording is only read: `batches.on_device` computes it with others.
+    For a CUDA device a short recording is only read: `gpu.on_device` computes it with others.
 
     Parameters
     ----------
     result : Result
         From `begin`.
     hold : callable
-        Is told how many bytes the recording is going to take, and does not return before there is room. In the end it
-        takes no more than the result's `n_bytes`.
+        Called with the bytes that the recording will take; returns once there is room for them. Afterwards the
+        recording takes the result's `n_bytes`.
     job : Job
     helpers : Helpers
         Threads that share a long recording.
@@ -64,19 +64,19 @@ def take(result: Result, hold: Hold, job: Job, helpers: Helpers) -> Result:
         if on_gpu:
             return result._replace(clip=clip, n_bytes=clip.y.nbytes)
         return of_samples(result, clip.y, job)
-    except UnavailableError:  # no fault of the recording
+    except UnavailableError:  # this is not the recording's fault
         raise
     except CumelError as error:
         return failed(result, error)
 
 
 def of_samples(result: Result, y: Pcm, job: Job) -> Result:
-    """Compute the features of ``y`` [n_samples] where they are wanted, as they are stored."""
+    """Compute the features of ``y`` [n_samples] in the dtype on disk."""
     n_frames = job.cfg.n_frames(len(y))
     if job.device.type == "cpu" and job.kind in INTO and job.stored == "float32" and n_frames:
         frames = job.buffers.take((n_frames, job.n_rows), "float32")
-        there = torch.from_numpy(frames).T[None]
-        INTO[job.kind](torch.from_numpy(y)[None], [len(y)], job.cfg, there)
+        target = torch.from_numpy(frames).T[None]
+        INTO[job.kind](torch.from_numpy(y)[None], [len(y)], job.cfg, target)
         return finished(result, y, job.checked(frames))
     features = KINDS[job.kind](y, job.cfg, device=job.device)
     return finished(result, y, job.as_stored(features.T))
@@ -85,7 +85,7 @@ def of_samples(result: Result, y: Pcm, job: Job) -> Result:
 def finished(result: Result, y: Pcm, frames: np.ndarray, n_samples: int | None = None) -> Result:
     """Put a short recording's ``frames`` [n_frames, n_rows] into its result.
 
-    `n_samples` are those at the features' rate, where ``y`` has another.
+    `n_samples` is the length at the features' rate, if ``y`` has another rate.
     """
     silent = not (y[:PEEK].any() or y.any())
     return result._replace(
@@ -99,7 +99,7 @@ def finished(result: Result, y: Pcm, frames: np.ndarray, n_samples: int | None =
 
 
 def failed(result: Result, error: CumelError) -> Result:
-    """Return the result of a recording with which something is wrong, named in the text."""
+    """Return the result of a recording that failed; its error text begins with the path."""
     text = str(error)
     named = text if text.startswith(f"{result.path}: ") else f"{result.path}: {text}"
     readable = os.fsencode(named).decode("utf-8", "backslashreplace")
@@ -114,7 +114,7 @@ def take_group(group: list[Result], hold: Hold, job: Job, helpers: Helpers) -> l
     def hold_more(n_bytes: int) -> None:
         hold(held + n_bytes)
 
-    with torch.inference_mode():  # entered once: in it torch's operators cost less, 3 % of a short recording
+    with torch.inference_mode():  # torch's operators cost less in it: 3 % of a short recording
         for begun in group:
             results.append(take(begun, hold_more, job, helpers))
             held += results[-1].n_bytes
@@ -127,8 +127,8 @@ def groups(paths: Sequence[Path], workers: int) -> Iterator[list[Result]]:
     most = min(GROUP_FILES, max(1, len(paths) // (4 * workers)))
     group: list[Result] = []
     n_bytes, key_of = 0, Keys()
-    for one in paths.recordings() if isinstance(paths, Listing) else paths:
-        group.append(begin(one, key_of))
+    for recording in paths.entries() if isinstance(paths, Listing) else paths:
+        group.append(begin(recording, key_of))
         n_bytes += max(0, group[-1].size)
         if n_bytes >= GROUP_BYTES or len(group) >= most:
             yield group

@@ -1,4 +1,4 @@
-"""What the user points at: files, folders, patterns, manifests, as one list of recordings."""
+"""The recordings that the user names (files, folders, patterns, manifests), as one list."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from .find import STDIN, check, resolve
-    from .listing import LINKED, RECORDING, UNUSABLE, Listing, Recording, name_of, shown, split_root
+    from .listing import LINKED, RECORDING, UNUSABLE, Entry, Listing, name_of, shown, split_root
     from .naming import DIGEST, Digests, Keys, absolute, digest, digests_of, escaped, key_of, unescaped
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -1,6 +1,6 @@
-"""What the user points at becomes a list of recordings: files, folders, patterns, manifests, a list on stdin."""
+"""The recordings that the user names, as one list: files, folders, patterns, manifests, a list on stdin."""
 
-# Strings, for there may be millions of names:
+# Paths are strings here, as there may be millions of them:
 # ruff: noqa: PTH112, PTH118, PTH120
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .listing import MISSING, UNUSABLE, Builder, Listing, shown
 from .manifests import MANIFESTS, from_manifest
 
 STDIN = "-"
-STDIN_BYTES = 1 << 20  # read at once
+STDIN_BYTES = 1 << 20  # bytes per read
 BLOCK = 1 << 16  # names that are Python objects at a time
 
 
@@ -41,37 +41,37 @@ def resolve(inputs: Sequence[str | Path]) -> Listing:
     Returns
     -------
     Listing
-        The paths. What cannot be read (a missing file, a folder without recordings beside other inputs) is listed as
-        well, for `load` to say what is wrong with it; `check` refuses what was mistyped.
+        The paths. An input that cannot be read (a missing file, a folder without recordings beside other inputs) is
+        listed as well, so that the report says what is wrong with it; `check` refuses misspelt paths.
 
     Raises
     ------
     CumelError
         When there is no recording in any of `inputs`, or a manifest is not usable.
     """
-    found = _Found()
-    for given in inputs:
-        found.take(os.fspath(given))
-    listing = found.builder.listing()
-    if not found.n_recordings:
-        raise CumelError(found.nothing or "no recordings given; name files or folders")
+    resolver = _Resolver()
+    for path in inputs:
+        resolver.take(os.fspath(path))
+    listing = resolver.builder.listing()
+    if not resolver.n_recordings:
+        raise CumelError(resolver.nothing or "no recordings given; name files or folders")
     return listing
 
 
 def check(listing: Sequence[Path]) -> None:
-    """Refuse inputs that are not there, with a `CumelError`."""
+    """Refuse inputs that do not exist, with a `CumelError`."""
     if isinstance(listing, Listing) and listing.missing:
         raise CumelError(listing.missing)
 
 
-class _Found:
-    """The recordings so far."""
+class _Resolver:
+    """Takes inputs one after another, and collects their recordings."""
 
     def __init__(self) -> None:
         self.builder = Builder()
         self.search = Search(self.builder)
         self.n_recordings = 0
-        self.nothing = ""  # why the first input without recordings has none
+        self.nothing = ""  # error message for the first input without recordings
 
     def take(self, text: str) -> None:
         """Take an input."""
@@ -92,16 +92,16 @@ class _Found:
             self.builder.missing = self.builder.missing or f"{text}: no such file or folder; check the spelling"
 
     def take_list(self, paths: Iterable[str], name: str, root: str) -> None:
-        """Take the recordings of a list; when none of them is there, it is no list, or its paths begin elsewhere."""
-        kinds, before, n_there, path = self.builder.kinds, len(self.builder.kinds), 0, ""
+        """Take the recordings of a list; if none of its paths exists, note that it is no list, or lies elsewhere."""
+        kinds, before, n_existing, path = self.builder.kinds, len(self.builder.kinds), 0, ""
         for path in paths:
-            n_there = n_there or os.path.lexists(os.path.join(root, path))
+            n_existing = n_existing or os.path.lexists(os.path.join(root, path))
             self.builder.add_path(path, root)
         self.n_recordings += len(kinds) - before
         if len(kinds) == before:
             why = f"{name}: lists no recordings; name files or folders"
             self.nothing, self.builder.missing = self.nothing or why, self.builder.missing or why
-        elif not n_there:
+        elif not n_existing:
             self.builder.missing = self.builder.missing or (
                 f"{name}: none of its paths is there, such as {os.path.join(root, path)}; "
                 "a list has a path on each line, or a column of them, relative to its own folder"
@@ -119,9 +119,9 @@ class _Found:
             self._take_empty(top, why, UNUSABLE)
 
     def take_pattern(self, pattern: str) -> None:
-        """Expand a pattern. ``**`` follows no links to folders: pathlib does not, `glob` would for ever."""
+        """Expand a pattern. pathlib's ``**`` follows no links to folders; that of `glob` would never leave a loop."""
         parts = Path(pattern).parts
-        while parts[-1] == "**":  # the folder with all that is in it
+        while parts[-1] == "**":  # `folder/**` is the folder itself
             parts = parts[:-1] or (os.curdir,)
         fixed = next((i for i, part in enumerate(parts) if _is_pattern(part)), len(parts))
         base, rest = os.path.join("", *parts[:fixed]), os.sep.join(parts[fixed:])
@@ -139,7 +139,7 @@ class _Found:
         return None
 
     def _take_match(self, match: str, base: str, suffix: str) -> None:
-        """Take what a folder would, and what the pattern names by its extension."""
+        """Take a match that a search of the folder would take, or that the pattern names by its extension."""
         below = os.path.relpath(match, base or os.curdir)
         parts = Path(below).parts
         reasons = [left_out(part, is_folder=True) for part in parts]
@@ -156,7 +156,7 @@ class _Found:
             self.take(match)
 
     def _take_empty(self, path: str, why: str, kind: int) -> None:
-        """Take what is to be named in a report; alone it is no input at all."""
+        """Note an input without recordings: the report names it, and alone it is refused."""
         left = f"; left out: {shown(self.builder.left_out)}" if self.builder.left_out else ""
         why = f"{path}: {why}; looked for {', '.join(EXTENSIONS)}{left}"
         self.nothing = self.nothing or why
@@ -185,11 +185,11 @@ def _sorted(paths: Iterable[str]) -> Iterator[str]:
 
 
 def _from_stdin() -> Iterator[str]:
-    """Read paths from stdin, bytes as they are: one a line, or with a NUL after each when there is one."""
+    """Read paths from stdin as raw bytes: NUL-terminated if the first block has a NUL, else one a line."""
     rest, separator = b"", b""
     while block := sys.stdin.buffer.read(STDIN_BYTES):
         separator = separator or (b"\0" if b"\0" in block else b"\n")
-        *whole, rest = (rest + block).split(separator)
-        yield from (os.fsdecode(one.rstrip(b"\r")) for one in whole if one.strip())
+        *lines, rest = (rest + block).split(separator)
+        yield from (os.fsdecode(line.rstrip(b"\r")) for line in lines if line.strip())
     if rest.strip():
         yield os.fsdecode(rest.rstrip(b"\r"))

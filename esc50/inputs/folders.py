@@ -1,6 +1,6 @@
 """A folder searched for recordings, depth first, by name; what is left out is counted."""
 
-# Strings, for there may be millions of names:
+# Paths are strings here, as there may be millions of them:
 # ruff: noqa: PTH116, PTH118
 
 from __future__ import annotations
@@ -13,12 +13,17 @@ from ..audio import EXTENSIONS
 from .listing import UNUSABLE, Builder
 from .naming import absolute
 
-SYSTEMS = frozenset(  # names that systems give, in any case
+SYSTEMS = frozenset(  # files and folders of operating systems, in lower case
     {"__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir", "#recycle", "thumbs.db"}
     | {"desktop.ini"}
 )
-HIDDEN, SYSTEM, BARE, ODD = "hidden", "a system's own", "without extension", "other"  # what else is left out
-LONGEST_EXTENSION = 10  # of letters; longer ones are rather parts of names
+HIDDEN, SYSTEM, BARE, ODD = (
+    "hidden",
+    "a system's own",
+    "without extension",
+    "other",
+)  # reasons in a report, beside extensions
+LONGEST_EXTENSION = 10  # characters; a longer suffix is taken for a part of the name
 
 
 class _Folder(NamedTuple):
@@ -39,7 +44,7 @@ def is_audio(name: str) -> bool:
 
 
 def left_out(name: str, is_folder: bool = False) -> str | None:
-    """Return as what a name is left out; None of what is taken."""
+    """Return the reason for leaving a name out, or None for a name that is taken."""
     if name.startswith("."):
         return HIDDEN
     if name.lower() in SYSTEMS:
@@ -55,51 +60,51 @@ def left_out(name: str, is_folder: bool = False) -> str | None:
 class Search:
     """Searches folders; none is entered twice, however many links lead to it."""
 
-    def __init__(self, found: Builder) -> None:
-        self.found = found
-        self._entered: dict[int, int] = {}  # device and inode to the number of the name
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+        self._entered: dict[int, int] = {}  # device and inode -> number of the folder's name
 
     def __call__(self, top: str) -> bool:
-        """Take the recordings in a folder; False when there is nothing to be taken.
+        """Take the recordings in a folder; False when it has none, and was not searched before.
 
         Raises
         ------
         OSError
-            When it cannot be searched; a folder in it that cannot be becomes an entry.
+            When the folder cannot be searched. A subfolder that cannot be searched becomes an entry instead.
         """
-        found = self.found
-        before = len(found.nodes)
-        first = self._enter(top, os.path.realpath(top), found.names.add(top))
+        builder = self.builder
+        before = len(builder.nodes)
+        first = self._enter(top, os.path.realpath(top), builder.names.add(top))
         pending = [first] if first else []
         while pending:
-            here = pending[-1]
-            name = next(here.names, None)
+            folder = pending[-1]
+            name = next(folder.names, None)
             if name is None:
                 pending.pop()
                 continue
-            path, node = os.path.join(here.path, name), found.names.add(name, here.node)
-            real = os.path.realpath(path) if name in here.links else os.path.join(here.real, name)
-            linked = name in here.links or absolute(here.path) != here.real
-            if name not in here.folders:
-                found.add(node, real, linked=linked)
+            path, node = os.path.join(folder.path, name), builder.names.add(name, folder.node)
+            real = os.path.realpath(path) if name in folder.links else os.path.join(folder.real, name)
+            linked = name in folder.links or absolute(folder.path) != folder.real
+            if name not in folder.folders:
+                builder.add(node, real, linked=linked)
                 continue
             try:
-                inside = self._enter(path, real, node)
+                subfolder = self._enter(path, real, node)
             except OSError:
-                found.add(node, real, kind=UNUSABLE)
+                builder.add(node, real, kind=UNUSABLE)
                 continue
-            if inside is not None and inside.is_empty and is_audio(name):  # a folder in a recording's place
-                found.add(node, real, linked=linked)
-            elif inside is not None:
-                pending.append(inside)
-        return first is None or len(found.nodes) > before
+            if subfolder is not None and subfolder.is_empty and is_audio(name):  # reported as a bad recording
+                builder.add(node, real, linked=linked)
+            elif subfolder is not None:
+                pending.append(subfolder)
+        return first is None or len(builder.nodes) > before
 
     def _enter(self, path: str, real: str, node: int) -> _Folder | None:
         """Look at what is in a folder; None when it was entered before."""
         status = os.stat(path)
         number = status.st_dev << 64 | status.st_ino
         if number in self._entered:
-            self.found.same(node, self._entered[number])
+            self.builder.same(node, self._entered[number])
             return None
         self._entered[number] = node
         names, folders, links = [], set(), set()
@@ -108,7 +113,7 @@ class Search:
                 is_folder = _is_folder(entry)
                 why = left_out(entry.name, is_folder)
                 if why:
-                    self.found.left_out[why] += 1
+                    self.builder.left_out[why] += 1
                     continue
                 names.append(entry.name)
                 if is_folder:

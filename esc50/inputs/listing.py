@@ -1,6 +1,6 @@
 """A list of recordings that may be millions long: their names packed, each recording once, in the order given."""
 
-# Strings, for there may be millions of names:
+# Paths are strings here, as there may be millions of them:
 # ruff: noqa: PTH118
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from numpy.typing import NDArray
 from .naming import DIGEST, MOST_FOLDERS, RealPaths, absolute, digest, escaped
 
 RECORDING, UNUSABLE, MISSING = range(3)  # kinds of entries: the last two are only named in a report
-LINKED = 4  # is added to the kind of what was reached by a link
+LINKED = 4  # flag in an entry's kind: a link led to it
 
 
 def shown(counts: Mapping[str, int]) -> str:
-    """Say what was left out."""
-    return ", ".join(f"{n} {what}" for what, n in sorted(counts.items(), key=lambda one: (-one[1], one[0])))
+    """Return counts as text, the largest first."""
+    return ", ".join(f"{n} {what}" for what, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-class Recording(NamedTuple):
-    """A recording as it was found."""
+class Entry(NamedTuple):
+    """A recording in a listing."""
 
     path: Path
-    name: str  # below the folder, or in the list, that was given
+    name: str  # path below the given folder, or as it stands in the given list
     also: tuple[str, ...] = ()  # absolute paths of other links to the same file
 
 
 def split_root(path: str) -> tuple[str, str]:
-    """Cut a path that was given by itself into the folder that it was given from, and its name there."""
+    """Split a path that the user gave by itself into the folder where its name begins, and that name."""
     return os.path.split(path) if path.startswith("/") or "/../" in f"/{path}" else ("", path)
 
 
 def name_of(path: Path | str) -> str:
-    """Return the name of a recording that was given by itself."""
+    """Return the name of a recording whose path the user gave by itself."""
     return os.path.normpath(split_root(os.fspath(path))[1])
 
 
@@ -52,7 +52,7 @@ class Names:
         self._above, self._ends, self._text = array("i"), array("q", [0]), bytearray()
 
     def add(self, name: str, above: int = -1) -> int:
-        """Take a name, and the number of the folder that it is in; returns its own number."""
+        """Add a name in the folder with the number `above` (-1: none); returns the name's number."""
         self._above.append(above)
         self._text += os.fsencode(name)
         self._ends.append(len(self._text))
@@ -60,40 +60,39 @@ class Names:
 
     def parts(self, number: int) -> list[str]:
         """Return the names from the outermost folder on."""
-        found = []
+        parts = []
         while number >= 0:
-            found.append(os.fsdecode(bytes(self._text[self._ends[number] : self._ends[number + 1]])))
+            parts.append(os.fsdecode(bytes(self._text[self._ends[number] : self._ends[number + 1]])))
             number = self._above[number]
-        return found[::-1]
+        return parts[::-1]
 
 
 class Listing(Sequence[Path]):
-    """The recordings that were given, and what was given and is none, in order; a list of their paths.
+    """What the user gave, in order: recordings, and inputs that are none. It reads as a list of their paths.
 
     Attributes
     ----------
     digests : ndarray [n], S16
-        `naming.digest` of each one's real path.
+        `naming.digest` of each entry's real path.
     left_out : Counter
-        Files in searched folders that are no recordings, by extension, and what is hidden or a system's own.
+        Number of files in searched folders that were not taken, by extension or other reason.
     twice : list of (str, str)
-        Paths that lead to a recording, or a folder, that another path of the list leads to, with that path; the first
-        `MOST_NAMED` of `n_twice`.
+        Pairs of paths that lead to the same file or folder; the first `MOST_NAMED` of `n_twice`.
     """
 
     MOST_NAMED = 10_000
 
     def __init__(self, names: Names, nodes: NDArray[np.int32], kinds: NDArray[np.uint8], digests: NDArray) -> None:
         self._names, self._nodes, self.kinds, self.digests = names, nodes, kinds, digests
-        self._also: dict[int, list[int]] = {}  # by node
+        self._also: dict[int, list[int]] = {}  # node of an entry -> nodes of other paths to its file
         self.left_out: Counter[str] = Counter()
         self.twice: list[tuple[str, str]] = []
         self.n_twice = 0
-        self.missing = ""  # what is wrong with the first input that is not there
+        self.missing = ""  # error message for the first input that does not exist
 
     @classmethod
     def of(cls, paths: Iterable[Path | str]) -> Listing:
-        """Return a list of paths as one of these; one of these as it is."""
+        """Make a listing of paths; a listing is returned as it is."""
         if isinstance(paths, Listing):
             return paths
         builder = Builder()
@@ -110,50 +109,50 @@ class Listing(Sequence[Path]):
     def __getitem__(self, number: slice) -> Listing: ...
     def __getitem__(self, number: int | slice) -> Path | Listing:
         if isinstance(number, slice):
-            share = self.take(np.arange(len(self))[number])
-            share.left_out, share.missing = self.left_out, self.missing
-            share.twice, share.n_twice = self.twice, self.n_twice
-            return share
+            part = self.take(np.arange(len(self))[number])
+            part.left_out, part.missing = self.left_out, self.missing
+            part.twice, part.n_twice = self.twice, self.n_twice
+            return part
         return Path(self.text(range(len(self))[number]))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
     def text(self, number: int) -> str:
-        """Return a path as it was found."""
+        """Return an entry's path as it was given or found."""
         return os.path.join(*self._names.parts(self._nodes[number]))
 
     def absolute(self, number: int) -> str:
-        """Return a path from the root on."""
+        """Return an entry's absolute path."""
         return absolute(self.text(number))
 
-    def recording(self, number: int) -> Recording:
-        """Return an entry with its name, and its other names."""
+    def entry(self, number: int) -> Entry:
+        """Return an entry: its path, its name, and other paths to the same file."""
         also = self._also.get(int(self._nodes[number]), ())
         others = [escaped(absolute(os.path.join(*self._names.parts(other)))) for other in also]
-        return Recording(self[number], self.name(number), tuple(others))
+        return Entry(self[number], self.name(number), tuple(others))
 
     def name(self, number: int) -> str:
-        """Return the path of an entry below the folder, or in the list, that was given."""
+        """Return an entry's path below the given folder, or as it stands in the given list."""
         return os.path.normpath(os.path.join(*self._names.parts(self._nodes[number])[1:]))
 
-    def recordings(self) -> Iterator[Recording]:
+    def entries(self) -> Iterator[Entry]:
         """Yield the entries."""
-        return map(self.recording, range(len(self)))
+        return map(self.entry, range(len(self)))
 
     @property
     def linked(self) -> NDArray[np.bool_]:
-        """Which entries have another name than their real path."""
+        """Which entries have a path besides their real one."""
         return (self.kinds & LINKED > 0) | np.isin(self._nodes, list(self._also))
 
     def take(self, numbers: NDArray) -> Listing:
-        """Return some of the entries; they do not tell what was left out."""
+        """Return the entries at these positions, without the notes on what was left out."""
         taken = Listing(self._names, self._nodes[numbers], self.kinds[numbers], self.digests[numbers])
         taken._also = self._also
         return taken
 
     def with_paths(self, paths: Iterable[tuple[str, str]]) -> Listing:
-        """Return the entries, and behind them those that are not there yet, each given as a folder and a name in it."""
+        """Append the paths that are not listed yet; each is given as a folder and a name in it."""
         builder = Builder(names=self._names)
         for root, name in paths:
             builder.add_path(name, root)
@@ -171,7 +170,7 @@ class Listing(Sequence[Path]):
         return self.where(self.kinds & ~np.uint8(LINKED) == kind)
 
     def where(self, wanted: NDArray[np.bool_]) -> Listing:
-        """Return the entries that are wanted."""
+        """Return the entries at which `wanted` is true."""
         return self if wanted.all() else self.take(np.flatnonzero(wanted))
 
 
@@ -191,13 +190,13 @@ class Builder:
     _folders: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def add(self, node: int, real: str, *, kind: int = RECORDING, linked: bool = False) -> None:
-        """Take an entry: the number of its name, and its real path."""
+        """Add an entry, by the number of its name and its real path."""
         self.nodes.append(node)
         self.kinds.append(kind | (LINKED if linked else 0))
         self.digests += digest(escaped(real))
 
     def add_path(self, path: str, root: str | None = None, kind: int = RECORDING) -> None:
-        """Take a path that was given by itself, or stands in a list whose paths begin at `root`."""
+        """Add a path that the user gave by itself, or one from a list whose paths are relative to `root`."""
         root, name = split_root(path) if root is None else (root, path)
         folder, last = os.path.split(name)
         above = self._folder(root, -1)
@@ -218,7 +217,7 @@ class Builder:
         return os.path.join(*self.names.parts(node))
 
     def same(self, node: int, first: int) -> bool:
-        """Take note of a path that leads to what another one leads to; False when it is that very path."""
+        """Note that two paths, by number, lead to one file or folder; returns False when they are the same path."""
         path, before = absolute(self.path(node)), absolute(self.path(first))
         if path != before:
             self.n_twice += 1
@@ -227,17 +226,17 @@ class Builder:
         return path != before
 
     def listing(self) -> Listing:
-        """Return what was taken, each recording once, where it came first."""
+        """Return the entries; each file once, at its first path."""
         nodes, kinds = np.frombuffer(self.nodes, np.int32), np.frombuffer(self.kinds, np.uint8)
         digests = np.frombuffer(self.digests, DIGEST)
         _, first, group = np.unique(digests, return_index=True, return_inverse=True)
         first_of = first[group]
         kept = first_of == np.arange(len(nodes))
-        found = Listing(self.names, nodes, kinds, digests).where(kept)
+        listing = Listing(self.names, nodes, kinds, digests).where(kept)
         for number in np.flatnonzero(~kept):
-            one, other = int(nodes[first_of[number]]), int(nodes[number])
-            if self.same(other, one):
-                found._also.setdefault(one, []).append(other)
-        found.left_out, found.missing = self.left_out, self.missing
-        found.twice, found.n_twice = self.twice, self.n_twice
-        return found
+            node, other = int(nodes[first_of[number]]), int(nodes[number])
+            if self.same(other, node):
+                listing._also.setdefault(node, []).append(other)
+        listing.left_out, listing.missing = self.left_out, self.missing
+        listing.twice, listing.n_twice = self.twice, self.n_twice
+        return listing

@@ -13,16 +13,16 @@ import pyarrow.parquet as pq
 
 from ...kernels import CumelError
 
-COLUMNS = ("path", "file", "filename")  # of a manifest; the first that it has
+PATH_COLUMNS = ("path", "file", "filename")  # names of the column with the paths; the first one present counts
 
 
 def from_manifest(manifest: Path) -> Iterator[str]:
-    """Read the paths in a manifest, as they stand there.
+    """Yield the paths in a manifest, unchanged.
 
     Raises
     ------
     CumelError
-        When it is not usable.
+        When the manifest cannot be read or parsed, has no column of paths, or a row without one.
     """
     try:
         for number, name in enumerate(MANIFESTS[manifest.suffix.lower()](manifest), start=1):
@@ -38,9 +38,9 @@ def from_manifest(manifest: Path) -> Iterator[str]:
 
 
 def _from_csv(manifest: Path) -> Iterator[str | None]:
-    is_tsv = manifest.suffix.lower() == ".tsv"  # whose quotes are letters, as in Common Voice
+    is_tsv = manifest.suffix.lower() == ".tsv"  # a quote in a TSV is an ordinary character, as in Common Voice
     quoting, delimiter = (csv.QUOTE_NONE, "\t") if is_tsv else (csv.QUOTE_MINIMAL, ",")
-    with manifest.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # a name is any bytes
+    with manifest.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # names are any bytes
         rows = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
         column = _column(manifest, rows.fieldnames or [])
         for row in rows:
@@ -85,9 +85,8 @@ MANIFESTS: dict[str, Callable[[Path], Iterator[str | None]]] = {
 
 
 def _column(manifest: Path, names: Sequence[str]) -> str:
-    for name in COLUMNS:
+    for name in PATH_COLUMNS:
         if name in names:
             return name
-    raise CumelError(
-        f"{manifest}: has no column {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; its columns: {', '.join(names)}"
-    )
+    *most, last = PATH_COLUMNS
+    raise CumelError(f"{manifest}: has no column {', '.join(most)} or {last}; its columns: {', '.join(names)}")

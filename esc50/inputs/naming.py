@@ -1,6 +1,6 @@
-"""Which file a path leads to, and how a name of any bytes becomes text, and text that name again."""
+"""Keys of recordings: real paths, escaped so that names of any bytes are text, and hashed so that millions fit."""
 
-# Strings, for there may be millions of names:
+# Paths are strings here, as there may be millions of them:
 # ruff: noqa: PTH109, PTH114, PTH118
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 LIKE_AN_ESCAPE = re.compile(r"\\(?=x[0-9a-f]{2})")
 ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 DIGEST = np.dtype("S16")
-MOST_FOLDERS = 4096  # whose real path is remembered
+MOST_FOLDERS = 4096  # folders whose real path is remembered
 
 
 def escaped(path: str) -> str:
-    r"""Return a path as text that has one meaning: a byte that is not UTF-8 as ``\xHH``.
+    r"""Return a path as text, from which `unescaped` gets it back: a byte that is not UTF-8 becomes ``\xHH``.
 
-    A backslash that would read as the beginning of that is written as ``\x5c``.
+    A backslash in front of ``xHH`` becomes ``\x5c``.
     """
     if path.isascii() and "\\" not in path:
         return path
@@ -34,13 +34,13 @@ def unescaped(text: str) -> str:
     """Return the path that `escaped` made the text of."""
     if "\\" not in text:
         return text
-    return os.fsdecode(ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), text.encode()))
+    return os.fsdecode(ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), text.encode()))
 
 
 def absolute(path: str) -> str:
-    """Return a path from the root on, without ``.``, ``..`` and double slashes; links stay, but for one before ``..``.
+    """Return an absolute path without ``.``, ``..`` and double slashes; links stay.
 
-    For the folder above a link is not the one above what it leads to.
+    Only links in front of a ``..`` are resolved: the folder above a link is not the folder above its target.
     """
     path = os.path.join(os.getcwd(), path)
     head, up, rest = f"{path}/".rpartition("/../")
@@ -56,7 +56,7 @@ class RealPaths:
         self._folders: dict[str, str] = {}
 
     def __call__(self, path: Path | str, is_link: bool | None = None) -> str:
-        """Return the real path of a file; `is_link` spares the look when it is known."""
+        """Return the real path of a file; a caller that knows `is_link` saves a system call."""
         text = os.fspath(path)
         folder, name = os.path.split(text)
         is_link = os.path.islink(text) if is_link is None else is_link
@@ -70,23 +70,23 @@ class RealPaths:
 
 
 def key_of(path: Path | str) -> str:
-    """Return what tells a recording from others: its real path, `escaped`."""
+    """Return the key of a recording: its real path, `escaped`."""
     return escaped(os.path.realpath(path))
 
 
 class Keys:
-    """`key_of` for many recordings at one time."""
+    """`key_of` for many recordings, with a cache of folders."""
 
     def __init__(self) -> None:
         self._real = RealPaths()
 
     def __call__(self, path: Path | str, is_link: bool | None = None) -> str:
-        """Return `key_of` of a path; `is_link` spares a look at the disk when it is known."""
+        """Return `key_of` of a path; a caller that knows `is_link` saves a system call."""
         return escaped(self._real(path, is_link))
 
 
 def digest(key: str) -> bytes:
-    """Return 16 bytes that stand for a key: millions fit into an array, and no two keys share theirs."""
+    """Return a 16-byte hash of a key, so that millions fit into an array; collisions do not occur in practice."""
     return hashlib.blake2b(key.encode(), digest_size=DIGEST.itemsize).digest()
 
 
@@ -96,12 +96,12 @@ def digests_of(keys: Iterable[str]) -> NDArray[np.bytes_]:
 
 
 class Digests:
-    """Where each of many digests is to be found.
+    """Finds positions in an array of digests.
 
     Parameters
     ----------
     digests : ndarray [n], S16
-        Each once, or several times: `last` finds the last of them.
+        A digest may occur several times; `last` finds its last position.
     """
 
     def __init__(self, digests: NDArray[np.bytes_]) -> None:
@@ -109,13 +109,13 @@ class Digests:
         self._sorted = digests[self._order]
 
     def last(self, wanted: NDArray[np.bytes_]) -> NDArray[np.int64]:
-        """Return the place of each wanted one, -1 where it is not there."""
+        """Return the last position of each wanted digest, -1 for one that does not occur."""
         at = np.searchsorted(self._sorted, wanted, "right") - 1
-        found = at >= 0
-        found[found] = self._sorted[at[found]] == wanted[found]
-        return np.where(found, self._order[at] if len(self._order) else -1, -1)
+        occurs = at >= 0
+        occurs[occurs] = self._sorted[at[occurs]] == wanted[occurs]
+        return np.where(occurs, self._order[at] if len(self._order) else -1, -1)
 
     def all(self, wanted: str) -> NDArray[np.int64]:
-        """Return every place of a key, first to last."""
+        """Return every position of a key, first to last."""
         ends = [np.searchsorted(self._sorted, np.array(digest(wanted), DIGEST), side) for side in ("left", "right")]
         return self._order[ends[0] : ends[1]]

@@ -6,10 +6,9 @@ from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from . import arrays, formats, integrity, places, rows, seals, shards, takeover
-    from .clips import Clip
     from .config import CONFIG, RAY_CONFIG, StoreConfig, is_store, n_rows_of
     from .conversion import convert
-    from .reader import Store
+    from .reader import Store, StoredClip
     from .torch_dataset import FeatureDataset, pad
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

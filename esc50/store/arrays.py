@@ -33,7 +33,7 @@ def open_shard(path: Path, n_rows: int, dtype: DTypeLike, mode: Literal["r", "c"
     Raises
     ------
     CumelError
-        When it is not there, or its header and its size are not those of one array of such frames.
+        When the file is missing, or its header and size are not those of such an array.
     """
     kind = np.dtype(dtype)
     try:
@@ -48,11 +48,11 @@ def open_shard(path: Path, n_rows: int, dtype: DTypeLike, mode: Literal["r", "c"
 
 
 def damaged(path: Path, what: str) -> CumelError:
-    """Say what is wrong with a file of a store, and what to do."""
+    """Make the error for a damaged file of a store: what is wrong, and what to do."""
     return CumelError(f"{path}: damaged ({what}); {REPAIR}")
 
 
 def frames_fit(row: Mapping[str, Any], frames: NDArray) -> bool:
-    """Whether a recording's frames are those of its row; without a checksum there, only their number is known."""
+    """Whether frames have the number and the checksum in their row; rows of an earlier version have no checksum."""
     checksum = row[CHECKSUM]
     return len(frames) == row["n_frames"] and (checksum is None or zlib.crc32(frames.data) == checksum)

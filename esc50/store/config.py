@@ -1,4 +1,4 @@
-"""What made a store's features: config.json, with a checksum of its own."""
+"""How a store's features were made: config.json, with its own checksum."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...kernels import CumelError, FeatureConfig
 from ..system import replacing
 
 FORMAT = 3
-UNCHECKED = 2  # an earlier format: nothing in its stores has a checksum
+UNCHECKED = 2  # an earlier format, without checksums
 CONFIG, RAY_CONFIG = "config.json", "ray.json"
 DTYPES = ("float32", "float16", "uint8", "complex64")
 
@@ -22,16 +22,16 @@ class StoreConfig:
     """What a store holds. Two stores with equal configs hold comparable numbers."""
 
     kind: str  # logmel, mel, stft, mfcc or image
-    dtype: str  # of the shards
+    dtype: str  # dtype of the shards
     features: FeatureConfig
     versions: dict[str, str]
     device: str
     decoder: str
-    resampler: str  # for recordings of another rate
-    format: int = FORMAT  # the one that the store was begun with
+    resampler: str  # library that resampled recordings of another rate
+    format: int = FORMAT  # format in which the store was begun
 
     def __post_init__(self) -> None:
-        """Check what a file may hold in the wrong type."""
+        """Check the types, as the values may come from a file."""
         for name in ("kind", "dtype", "device", "decoder", "resampler"):
             if not isinstance(getattr(self, name), str):
                 raise CumelError(f"{name} is not a text")
@@ -43,7 +43,7 @@ class StoreConfig:
 
     @property
     def n_rows(self) -> int:
-        """Values of a frame."""
+        """Number of values per frame."""
         return n_rows_of(self.kind, self.features)
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class StoreConfig:
             ) from None
         except OSError as error:
             raise CumelError(f"{path}: {error.strerror or error}; check the path and its permissions") from None
-        except Exception as error:  # damage surfaces as anything
+        except Exception as error:  # damage may raise anything
             reason = str(error) if isinstance(error, ValueError) else "no such values are ever written"
             raise CumelError(
                 f"{path}: not a usable store config ({reason}); put a copy of it back, or start over with --overwrite"
@@ -79,12 +79,12 @@ class StoreConfig:
     def _from_values(cls, values: Any) -> StoreConfig:
         if not isinstance(values, dict):
             raise CumelError("it holds no named values")
-        stated, found = values.pop("crc32", None), values.get("format")
+        stated, version = values.pop("crc32", None), values.get("format")
         if stated is not None and stated != _crc32(values):
             raise CumelError("its checksum does not fit what it holds: it was damaged, or changed by hand")
-        if found not in (FORMAT, UNCHECKED):
+        if version not in (FORMAT, UNCHECKED):
             raise CumelError("another version's store; extract it again")
-        if found != UNCHECKED and stated is None:
+        if version != UNCHECKED and stated is None:
             raise CumelError("its checksum is gone")
         differing = {field.name for field in fields(cls)} ^ set(values)
         if differing:
@@ -92,24 +92,24 @@ class StoreConfig:
         return cls(**{**values, "features": FeatureConfig.from_dict(values["features"])})
 
     def differences(self, other: StoreConfig) -> list[str]:
-        """Name what would make the numbers differ, as ``name=mine, not theirs``."""
+        """List the settings that make the numbers differ, as ``name=own value, not other's``."""
         names = {"features": "kind", "dtype": "dtype", "resampler": "resampler"}
         pairs = [(name, getattr(self, field), getattr(other, field)) for name, field in names.items()]
-        differing = [f"{name}={mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs]
+        differing = [f"{name}={value}, not {expected}" for name, value, expected in pairs if value != expected]
         return differing + self.features.differences(other.features)
 
     def notes(self, other: StoreConfig) -> list[str]:
-        """Say which versions are other ones now; the numbers may differ in their last bits."""
+        """Return a note if library versions have changed, as the numbers may then differ in their last bits."""
         changed = [f"{name} {old}, now {other.versions.get(name)}" for name, old in self.versions.items()]
         return [] if self.versions == other.versions else [f"the store was begun with {', '.join(changed)}"]
 
     def goes_on(self, folder: Path, name: str = CONFIG) -> list[str]:
-        """Return the `notes` on adding such features to a folder; a `CumelError` when it holds other ones."""
-        there = StoreConfig.load(folder, name)
-        differing = there.differences(self)
+        """Return the `notes` on adding such features to a folder; a `CumelError` when it holds other features."""
+        existing = StoreConfig.load(folder, name)
+        differing = existing.differences(self)
         if differing:
             raise CumelError(f"{folder}: holds features with {'; '.join(differing)}; --overwrite starts over")
-        return there.notes(self)
+        return existing.notes(self)
 
 
 def _crc32(values: dict[str, Any]) -> int:
@@ -118,12 +118,12 @@ def _crc32(values: dict[str, Any]) -> int:
 
 
 def n_rows_of(kind: str, cfg: FeatureConfig) -> int:
-    """Return the values of a frame of such features."""
+    """Return the number of values per frame of a kind of feature."""
     return {"stft": cfg.n_bins, "mfcc": cfg.n_mfcc}.get(kind, cfg.n_mels)
 
 
 def is_store(folder: Path) -> bool:
-    """Whether config.json is one of ours, of whatever version: then the folder may be overwritten."""
+    """Whether config.json is a store's, of any version, so that the folder may be overwritten."""
     try:
         return {"format", "kind", "features"} <= set(json.loads((folder / CONFIG).read_bytes()))
     except (OSError, ValueError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""A store of features in the formats of others: files, tar shards, arrays, a dataset; written clip by clip."""
+"""Conversion of a store to other formats (files, tar shards, arrays, a dataset), clip by clip."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from typing import Any, NamedTuple
 
 from ...kernels import CumelError
 from ..system import bar, part_of, unwritable
-from .clips import Clip, clips_of, extracted
 from .formats import write_hdf5, write_hf, write_npy, write_webdataset, write_zarr
-from .reader import Store
+from .reader import Store, StoredClip, clips_of, extracted
 
 
 class Format(NamedTuple):
     """One way to write a store."""
 
-    write: Callable[[Store, Iterator[Clip], Path], int | None]  # returns how many names it had to shorten
+    write: Callable[[Store, Iterator[StoredClip], Path], int | None]  # returns the number of shortened file names
     is_file: bool = False
 
 
@@ -84,7 +83,7 @@ def convert(folder: Path, out: Path, to: str, *, quiet: bool = False) -> dict[st
     }
 
 
-def _counted(clips: Iterator[Clip], advance: Callable[..., None]) -> Iterator[Clip]:
+def _counted(clips: Iterator[StoredClip], advance: Callable[..., None]) -> Iterator[StoredClip]:
     for clip in clips:
         yield clip
         advance()
@@ -95,13 +94,13 @@ def _appearing(out: Path, is_file: bool) -> Iterator[Path]:
     """Yield a temporary file or folder beside `out`, which becomes `out` when the block ends well."""
     part = part_of(out)
     try:
-        _remove(part)  # of a run that was killed
+        _remove(part)  # leftover of a killed run
         out.parent.mkdir(parents=True, exist_ok=True)
         if not is_file:
             part.mkdir()
         yield part
         if out.is_dir():
-            out.rmdir()  # it is empty
+            out.rmdir()  # an empty folder is allowed
         part.replace(out)
     except OSError as error:
         raise unwritable(out, error) from None

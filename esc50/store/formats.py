@@ -9,7 +9,7 @@ import json
 import operator
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..system import need
-from .clips import Clip, extracted, packed
-from .reader import Store
-from .shards import INDEX, SCHEMA
+from .reader import Store, StoredClip, extracted
+from .shards import INDEX, ROW_SCHEMA
 
 TAR_BYTES = 256 << 20  # a tar shard ends with the recording that reaches this
-PARQUET_BYTES, GROUP_BYTES = 512 << 20, 32 << 20  # the same for a Parquet file, and for its row groups
-NUMBERS = {"use_dictionary": False, "compression": "zstd"}  # of a Parquet file: few of them repeat
-CHUNK_BYTES, CHUNKS = 1 << 20, 16  # of a Zarr array, and in one of its files
-MOST_SUFFIX = 16  # characters of a name's end that stay when it is shortened
-COLUMNS = {name: SCHEMA.field(name).type for name in ("path", "status", "sr", "n_samples", "n_frames")}
+PARQUET_BYTES = 512 << 20  # a Parquet file ends with the row group that reaches this
+GROUP_BYTES = 32 << 20  # a row group ends with the recording that reaches this
+NUMBERS = {"use_dictionary": False, "compression": "zstd"}  # Parquet options: feature values seldom repeat
+CHUNK_BYTES = 1 << 20  # size of a Zarr chunk
+CHUNKS = 16  # chunks in a file of a Zarr array
+MOST_SUFFIX = 16  # longest extension, in characters, that a shortened name keeps
+CLIP_COLUMNS = {name: ROW_SCHEMA.field(name).type for name in ("path", "status", "sr", "n_samples", "n_frames")}
 CARD = """---
 configs:
 - config_name: default
@@ -42,24 +43,24 @@ Features of recordings, a row each; `features` is [n_frames, n_rows]. Extracted 
 """
 
 
-def write_npy(store: Store, clips: Iterator[Clip], out: Path) -> int:
-    """Write a file per recording, and an index that names them; returns how many names had to be shortened."""
+def write_npy(store: Store, clips: Iterator[StoredClip], out: Path) -> int:
+    """Write a file per recording, and an index that names them; returns the number of shortened names."""
     index = extracted(store)
     paths = index["path"].to_pylist()
     common = os.path.commonpath({os.path.dirname(path) for path in paths})  # noqa: PTH120 (as many as recordings)
     most = os.pathconf(out, "PC_NAME_MAX")
-    given = [f"{os.path.relpath(path, common)}.npy" for path in paths]
-    names = [str(Path(*(_short(part, most) for part in Path(name).parts))) for name in given]
+    full_names = [f"{os.path.relpath(path, common)}.npy" for path in paths]
+    names = [str(Path(*(_short(part, most) for part in Path(name).parts))) for name in full_names]
     for name, clip in zip(names, clips, strict=True):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         np.save(out / name, clip.frames.T)
     pq.write_table(index.append_column("file", pa.array(names)), out / INDEX)
     store.config.save(out)
-    return sum(map(operator.ne, names, given))
+    return sum(map(operator.ne, names, full_names))
 
 
 def _short(name: str, most: int) -> str:
-    """Return a name of at most `most` bytes: that one, or its beginning with a digest, which no other name has."""
+    """Return a name of at most `most` bytes: a longer name is cut, and a digest of it makes the rest unique."""
     text = name.encode()
     if len(text) <= most:
         return name
@@ -67,7 +68,7 @@ def _short(name: str, most: int) -> str:
     return text[: most - len(end.encode())].decode(errors="ignore") + end
 
 
-def write_webdataset(store: Store, clips: Iterator[Clip], out: Path) -> None:
+def write_webdataset(store: Store, clips: Iterator[StoredClip], out: Path) -> None:
     """Write tar shards: two members per recording, its features and its row of the index."""
     numbers = itertools.count()
     shards, clip = itertools.count(), next(clips, None)
@@ -89,7 +90,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def write_zarr(store: Store, clips: Iterator[Clip], out: Path) -> None:
+def write_zarr(store: Store, clips: Iterator[StoredClip], out: Path) -> None:
     """Write a Zarr version 3 group."""
     zarr = need("zarr", "convert")
     columns, n_frames = _columns(store)
@@ -113,7 +114,24 @@ def write_zarr(store: Store, clips: Iterator[Clip], out: Path) -> None:
         group.create_array(name, shape=values.shape, dtype=values.dtype, dimension_names=("clip",))[:] = values
 
 
-def write_hdf5(store: Store, clips: Iterator[Clip], out: Path) -> None:
+def packed(arrays: Iterable[NDArray], size: int) -> Iterator[NDArray]:
+    """Yield the rows of all `arrays`, one after another, `size` at a time; the last ones may be fewer."""
+    pending: list[NDArray] = []
+    n_pending = 0
+    for array in arrays:
+        at = 0
+        while at < len(array):
+            pending.append(array[at : at + size - n_pending])
+            n_pending += len(pending[-1])
+            at += len(pending[-1])
+            if n_pending == size:
+                yield np.concatenate(pending)
+                pending, n_pending = [], 0
+    if pending:
+        yield np.concatenate(pending)
+
+
+def write_hdf5(store: Store, clips: Iterator[StoredClip], out: Path) -> None:
     """Write an HDF5 file."""
     h5py = need("h5py", "convert")
     columns, n_frames = _columns(store)
@@ -131,7 +149,7 @@ def write_hdf5(store: Store, clips: Iterator[Clip], out: Path) -> None:
             file[name] = values.astype(h5py.string_dtype()) if text else values
 
 
-def write_hf(store: Store, clips: Iterator[Clip], out: Path) -> None:
+def write_hf(store: Store, clips: Iterator[StoredClip], out: Path) -> None:
     """Write Parquet files in the layout that `datasets.load_dataset` knows."""
     (out / "data").mkdir()
     (out / "README.md").write_text(CARD.format(config=json.dumps(_config(store), indent=2)))
@@ -144,7 +162,7 @@ def write_hf(store: Store, clips: Iterator[Clip], out: Path) -> None:
                 group.append(clip)
                 group_bytes += clip.frames.nbytes
                 clip = next(clips, None)
-            table = table_of(group, COLUMNS)
+            table = table_of(group, CLIP_COLUMNS)
             writer = writer or pq.ParquetWriter(
                 out / "data" / f"train-{next(shards):05d}.parquet", table.schema, **NUMBERS
             )
@@ -158,7 +176,7 @@ def write_hf(store: Store, clips: Iterator[Clip], out: Path) -> None:
             writer.close()
 
 
-def table_of(clips: list[Clip], columns: dict[str, pa.DataType]) -> pa.Table:
+def table_of(clips: list[StoredClip], columns: dict[str, pa.DataType]) -> pa.Table:
     """Return a row per recording: `columns` of its row, and `features` [n_frames, n_rows]; complex numbers as pairs."""
     frames = np.concatenate([clip.frames for clip in clips])
     if np.iscomplexobj(frames):
@@ -173,9 +191,9 @@ def table_of(clips: list[Clip], columns: dict[str, pa.DataType]) -> pa.Table:
 
 
 def _columns(store: Store) -> tuple[dict[str, NDArray], int]:
-    """Return what is known of each recording, and the frames of all together."""
+    """Return the columns of the index as arrays, and the number of frames of all recordings."""
     index = extracted(store)
-    columns = {name: np.array(index[name].to_pylist(), _dtype(kind)) for name, kind in COLUMNS.items()}
+    columns = {name: np.array(index[name].to_pylist(), _dtype(kind)) for name, kind in CLIP_COLUMNS.items()}
     ends = np.cumsum(columns["n_frames"])
     return columns | {"offset": ends - columns["n_frames"]}, int(ends[-1])
 
@@ -188,7 +206,7 @@ def _config(store: Store) -> dict[str, Any]:
     return store.config.to_dict()
 
 
-def _peek(clips: Iterator[Clip]) -> tuple[NDArray, Iterator[Clip]]:
+def _peek(clips: Iterator[StoredClip]) -> tuple[NDArray, Iterator[StoredClip]]:
     """Return the first recording's features, and all recordings."""
     first = next(clips)
     return first.frames, itertools.chain([first], clips)

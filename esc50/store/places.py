@@ -1,4 +1,4 @@
-"""Where the recordings of a store are now, and under which other names: what its rows, once written, cannot say."""
+"""Changes of path and name that recordings had since their rows were written: places.parquet."""
 
 from __future__ import annotations
 
@@ -17,67 +17,69 @@ from .arrays import REPAIR
 from .seals import read_sealed, write_sealed
 
 PLACES = "places.parquet"
-SCHEMA = pa.schema(
+PLACES_SCHEMA = pa.schema(
     [
-        ("key", pa.string()),  # that a row has; the other columns take the place of its own, but for null
+        ("key", pa.string()),  # key of the row to change; columns that are not null replace the row's
         ("path", pa.string()),
         ("name", pa.string()),
-        ("real", pa.string()),  # goes with path
+        ("real", pa.string()),  # replaced, even by null, wherever path is
         ("size", pa.int64()),
         ("mtime_ns", pa.int64()),
         ("also", pa.list_(pa.string())),
         ("error", pa.string()),
-        ("before", pa.int32()),  # of the rows in shards, or in Ray's runs, below this number; null: of all
+        ("before", pa.int32()),  # the change applies to shards (or Ray runs) below this number; null: to all
     ]
 )
-EVERY = -1  # number of rows of which all that is said counts
-NO_PLACES = SCHEMA.empty_table()
+EVERY = -1  # a shard number to which every change applies
+NO_PLACES = PLACES_SCHEMA.empty_table()
 BLOCK = 1 << 16  # keys that are Python objects at a time
 
 
 def keys_of(table: pa.Table) -> pa.ChunkedArray:
-    """Return what tells the recordings of rows from others: their real paths."""
+    """Return the keys of rows: the real paths of their recordings."""
     return pc.coalesce(table["real"], table["path"])  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Places:
-    """What a store's rows say otherwise by now.
+    """Changes to the rows of a store.
 
-    A place that a recording left may be another one's later. So what is said of a key is said of the rows that there
-    were: those in shards below `before`. A key may stand here several times, the oldest first.
+    A path that one recording left may later be another's. So a change applies only to the rows that existed when it
+    was made: those in shards below its `before`. A key may have several changes; they are in order, oldest first.
     """
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table
         self._before = table["before"].fill_null(np.iinfo(np.int32).max).to_numpy()
         self._keys = _digests(table["key"])
-        self._where: dict[int, Digests] = {}  # of the part of the table that counts for the rows asked for last
+        self._where: dict[
+            int, Digests
+        ] = {}  # first change that applies to the last shard asked for -> index from there on
 
     @property
     def number(self) -> int:
-        """Number from which on rows say themselves where their recordings are."""
+        """Number of the first shard (or run) to which no change applies."""
         return max(0, int(self._before.max(initial=0))) if len(self.table) else 0
 
     @classmethod
     def load(cls, folder: Path) -> Places:
-        """Read those of a store; a `CumelError` when they are damaged."""
+        """Read a store's places; a `CumelError` when they are damaged."""
         path = folder / PLACES
         if not path.exists():
             return cls(NO_PLACES)
         try:
-            table = read_sealed(path, must=True).cast(SCHEMA)
-            pa.default_memory_pool().release_unused()  # half as much again, of millions of names
+            table = read_sealed(path, must=True).cast(PLACES_SCHEMA)
+            pa.default_memory_pool().release_unused()  # a third of all memory, with millions of names
             return cls(table)
         except (CumelError, pa.ArrowException, ValueError) as error:
             raise CumelError(f"{path}: not usable ({error}); {REPAIR}") from None
 
     def save(self, folder: Path) -> None:
-        """Write them."""
+        """Write places.parquet."""
         with replacing(folder / PLACES) as part:
-            write_sealed(part, SCHEMA, [self.table])
+            write_sealed(part, PLACES_SCHEMA, [self.table])
 
     def _find(self, keys: NDArray[np.bytes_], number: int) -> NDArray[np.int64]:
-        """Return where the first is that is said of each key in a row of the shard `number`, -1 where nothing is."""
+        """Return the position of each key's first change that applies to the shard `number`, -1 without one."""
         start = int(np.searchsorted(self._before, number, "right"))
         if start not in self._where:
             self._where = {start: Digests(self._keys[start:][::-1])}
@@ -85,7 +87,7 @@ class Places:
         return np.where(at < 0, -1, len(self._keys) - 1 - at)
 
     def apply(self, table: pa.Table, number: int, keys: pa.ChunkedArray | None = None) -> pa.Table:
-        """Return rows of a shard or a run, which have the columns path and real, as they are now."""
+        """Apply the changes to rows of a shard or a run; the table must have the columns path and real."""
         if not len(self.table) or not len(table):
             return table
         at = self._find(_digests(keys_of(table) if keys is None else keys), number)
@@ -104,19 +106,19 @@ class Places:
         return table
 
     def _taken(self, at: NDArray[np.int64]) -> pa.Table:
-        """Return some rows, null where there is none; `Table.take` would copy all of the table first."""
+        """Return the changes at these positions, null for -1; `Table.take` alone would copy the whole table first."""
         wanted, place = np.unique(at[at >= 0], return_inverse=True)
         some, start = [], 0
         for batch in self.table.to_batches():
             ends = np.searchsorted(wanted, [start, start + len(batch)])
             some.append(batch.take(pa.array(wanted[ends[0] : ends[1]] - start)))
             start += len(batch)
-        every = np.zeros(len(at), np.int64)
-        every[at >= 0] = place
-        return pa.Table.from_batches(some, SCHEMA).take(pa.array(every, mask=at < 0))
+        positions = np.zeros(len(at), np.int64)
+        positions[at >= 0] = place
+        return pa.Table.from_batches(some, PLACES_SCHEMA).take(pa.array(positions, mask=at < 0))
 
     def written(self, rows: pa.Table, number: int) -> pa.Table:
-        """Return rows as they are now as a shard says them: `apply` gives the same rows again."""
+        """Turn current rows into those that the shard `number` must hold, so that `apply` gives them back."""
         if not len(self.table) or not len(rows):
             return rows
         counts = self.table.filter(pa.array((self._before > number) & self.table["path"].is_valid().to_numpy()))
@@ -129,13 +131,16 @@ class Places:
         return rows
 
     def changed(self, changes: pa.Table, number: int, written: Iterable[pa.Table]) -> Places:
-        """Return these with `changes` of the rows as they are now, all in shards below `number`.
+        """Add `changes` to the current rows, all of them in shards below `number`.
 
-        The identities of the rows as they were `written` tell of which keys more is to be said.
+        `written` yields the identities of the rows as written: a change whose key is not among them only modifies
+        earlier changes.
         """
         before = changes.column_names.index("before")
         later, table = (
-            changes.set_column(before, SCHEMA.field(before), pa.repeat(pa.scalar(number, pa.int32()), len(changes))),
+            changes.set_column(
+                before, PLACES_SCHEMA.field(before), pa.repeat(pa.scalar(number, pa.int32()), len(changes))
+            ),
             self.table,
         )
         if len(table):

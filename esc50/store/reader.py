@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...kernels import CumelError
@@ -20,11 +21,12 @@ from .shards import INDEX, Row, merged, read_rows, shard_path, sidecars
 from .takeover import current
 
 MOST_NAMED = 5  # recordings that an error lists
-OPEN_SHARDS = 64  # that are memory-mapped at a time; each takes a file handle
+INDEX_ROWS = 1 << 14  # rows of the index that are Python objects at a time
+OPEN_SHARDS = 64  # shards memory-mapped at a time; each takes a file handle
 
 
 def read_index(folder: Path) -> pa.Table:
-    """Read the index; of a store that is not finished, the rows of what it has.
+    """Read the index, or the rows so far of a store that is not finished.
 
     Raises
     ------
@@ -40,16 +42,16 @@ def read_index(folder: Path) -> pa.Table:
 
 
 def check_sizes(folder: Path, config: StoreConfig, index: pa.Table) -> None:
-    """Look at the size of every shard; a `CumelError` for one that cannot hold what the index says of it."""
+    """Compare the size of every shard with the index; a `CumelError` for one too small for its recordings."""
     shards, offsets, n_frames = (index[name].to_numpy() for name in ("shard", "offset", "n_frames"))
-    runs = np.flatnonzero(np.diff(shards, prepend=-2))  # a row of another shard than the one before begins one
+    runs = np.flatnonzero(np.diff(shards, prepend=-2))  # rows before which the shard changes
     frame_bytes = config.n_rows * np.dtype(config.dtype).itemsize
     most: dict[int, int] = {}
     for number, end in zip(
         shards[runs], np.maximum.reduceat(offsets + n_frames, runs) if len(runs) else (), strict=True
     ):
         most[int(number)] = max(int(end), most.get(int(number), 0))
-    most.pop(-1, None)  # rows without features
+    most.pop(-1, None)  # shard of rows without features
     for number, end in most.items():
         path, due = shard_path(folder, number), HEADER_BYTES + end * frame_bytes
         try:
@@ -58,6 +60,13 @@ def check_sizes(folder: Path, config: StoreConfig, index: pa.Table) -> None:
             raise damaged(path, error.strerror or str(error)) from None
         if size < due or (size - due) % frame_bytes:
             raise damaged(path, f"it has {size} bytes, and its recordings take {due}")
+
+
+class StoredClip(NamedTuple):
+    """A recording in a store."""
+
+    row: Row  # row of the index
+    frames: NDArray  # [n_frames, n_rows], memory-mapped
 
 
 class Store:
@@ -69,20 +78,20 @@ class Store:
     ----------
     folder : path
     mode : {"r", "c"}
-        Arrays that are read-only, or that may be changed in memory, but never on disk.
+        ``r``: arrays are read-only. ``c``: they may be changed in memory, never on disk.
     check : bool
         Compare a recording's features with their checksum when they are first asked for, which reads all of them.
 
     Raises
     ------
     CumelError
-        When there is no store, or it is damaged: its config, its index, the size of a shard; a row's features when they
-        are asked for.
+        When there is no store, or its config, its index or the size of a shard is damaged; damaged features raise it
+        when they are asked for.
 
     Examples
     --------
-    ``Store("features")["dog.wav"]`` is the array [n_rows, n_frames] of that recording; more of its path, all of it and
-    a row number work as well.
+    ``Store("features")["dog.wav"]`` is the array [n_rows, n_frames] of that recording. A longer end of its path, the
+    whole path and a row number work as well.
     """
 
     def __init__(self, folder: Path | str, mode: Literal["r", "c"] = "r", *, check: bool = True) -> None:
@@ -92,7 +101,7 @@ class Store:
         self.config = StoreConfig.load(self.folder)
         self.index = read_index(self.folder)
         check_sizes(self.folder, self.config, self.index)
-        self._right = bytearray(len(self.index))  # rows whose checksum was compared
+        self._checked = bytearray(len(self.index))  # rows whose checksum was compared
         self._shards: OrderedDict[int, NDArray] = OrderedDict()
 
     def __reduce__(self) -> tuple[Callable[..., Store], tuple[Path, str]]:
@@ -124,23 +133,23 @@ class Store:
         return self.index.slice(self._number(key), 1).to_pylist()[0]
 
     def _number(self, key: int | Path | str) -> int:
-        number = key if isinstance(key, int) else self._found(key)
+        number = key if isinstance(key, int) else self._number_of(key)
         if not -len(self) <= number < len(self):
-            raise IndexError(f"{self.folder}: row {number} of {len(self)}")  # what ends a loop over the store
+            raise IndexError(f"{self.folder}: row {number} of {len(self)}")  # an IndexError ends a loop over the store
         return number % len(self)
 
-    def _found(self, key: Path | str) -> int:
-        found = self._lookup(key)
-        if not len(found):
+    def _number_of(self, key: Path | str) -> int:
+        numbers = self._lookup(key)
+        if not len(numbers):
             raise CumelError(f"{self.folder}: has no features of {key}; extract them first")
-        if len(found) > 1:
-            names = [self.row(int(number))["path"] for number in found[:MOST_NAMED]]
-            more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+        if len(numbers) > 1:
+            names = [self.row(int(number))["path"] for number in numbers[:MOST_NAMED]]
+            more = f" and {len(numbers) - MOST_NAMED} more" if len(numbers) > MOST_NAMED else ""
             raise CumelError(
-                f"{self.folder}: {len(found)} recordings are named {key}: {', '.join(names)}{more}; "
+                f"{self.folder}: {len(numbers)} recordings are named {key}: {', '.join(names)}{more}; "
                 "name one by more of its path"
             )
-        return int(found[0])
+        return int(numbers[0])
 
     def __getitem__(self, key: int | Path | str) -> NDArray:
         number = self._number(key)
@@ -148,9 +157,9 @@ class Store:
         if row["status"] == "error":
             raise CumelError(f"{self.folder}: {row['path']} could not be extracted: {row['error']}")
         frames = self.shard(row["shard"])[row["offset"] : row["offset"] + row["n_frames"]]
-        if self.check and not self._right[number]:
+        if self.check and not self._checked[number]:
             check_frames(self.folder, row, frames)
-            self._right[number] = True
+            self._checked[number] = True
         return frames.T
 
     def shard(self, number: int) -> NDArray:
@@ -159,7 +168,7 @@ class Store:
             path = shard_path(self.folder, number)
             self._shards[number] = open_shard(path, self.config.n_rows, self.config.dtype, self.mode)
             if len(self._shards) > OPEN_SHARDS:
-                self._shards.popitem(last=False)  # views of it keep it open as long as they live
+                self._shards.popitem(last=False)  # arrays in use keep their file open
         self._shards.move_to_end(number)
         return self._shards[number]
 
@@ -168,3 +177,17 @@ def check_frames(folder: Path, row: Row, frames: NDArray) -> None:
     """Compare a recording's frames with the checksum in its row, if it has one; a `CumelError` when they differ."""
     if not frames_fit(row, frames):
         raise damaged(shard_path(folder, row["shard"]), f"the features of {row['path']} are not what was written")
+
+
+def extracted(store: Store) -> pa.Table:
+    """Return the index without the recordings that failed."""
+    return store.index.filter(pc.field("status") != "error")
+
+
+def clips_of(store: Store) -> Iterator[StoredClip]:
+    """Yield the recordings that were extracted, in the order of the index; a `CumelError` for a damaged one."""
+    for batch in extracted(store).to_batches(max_chunksize=INDEX_ROWS):
+        for row in batch.to_pylist():
+            frames = store.shard(row["shard"])[row["offset"] : row["offset"] + row["n_frames"]]
+            check_frames(store.folder, row, frames)
+            yield StoredClip(row, frames)

@@ -1,4 +1,4 @@
-"""Rows of recordings that several files hold: the last one of each counts, where the first one stood."""
+"""Rows from several files merged: a recording's last row counts, at the place of its first."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from ..inputs import Digests, digests_of
 from .places import Places, keys_of
 
-DROPPED = "dropped"  # status of a row that takes back those before it
-IDENTITY = ("path", "real")  # columns without which nothing is known of a row
-Tables = Callable[[list[str] | None], Iterator[pa.Table]]  # rows in the order of their writing, some columns or all
+DROPPED = "dropped"  # status of a row that cancels the recording's earlier rows
+IDENTITY = ("path", "real")  # columns that identify a row's recording
+Tables = Callable[[list[str] | None], Iterator[pa.Table]]  # yields rows in the order of writing, some columns or all
 
 
 def upgraded(table: pa.Table, schema: pa.Schema, columns: list[str] | None) -> pa.Table:
-    """Return rows with the columns that an older version did not write, in the order of the schema."""
+    """Add the columns that an older version did not write; returns `columns` in the order of the schema."""
     wanted = [name for name in schema.names if columns is None or name in columns]
     for name in wanted:
         if name not in table.column_names:
@@ -30,7 +30,7 @@ def upgraded(table: pa.Table, schema: pa.Schema, columns: list[str] | None) -> p
 
 
 def with_places(tables: Callable[[list[str] | None], Iterator[tuple[int, pa.Table]]], places: Places) -> Tables:
-    """Return rows as they are now; `tables` yields the number of a shard, or of a run, and its rows."""
+    """Return rows with `places` applied; `tables` yields the number of a shard, or of a run, and its rows."""
 
     def now(columns: list[str] | None) -> Iterator[pa.Table]:
         for number, table in tables(columns if columns is None else [*{*columns, *IDENTITY}]):
@@ -40,7 +40,7 @@ def with_places(tables: Callable[[list[str] | None], Iterator[tuple[int, pa.Tabl
 
 
 def merged(tables: Tables) -> Iterator[pa.Table]:
-    """Yield the rows, each recording's once: where it came first, as it was written last; a dropped one not at all."""
+    """Yield each recording's last row at the place of its first; dropped recordings are left out."""
     digests = [digests_of(keys_of(table).to_pylist()) for table in tables(list(IDENTITY))]
     every = np.concatenate([digests_of([]), *digests])
     _, first, group = np.unique(every, return_index=True, return_inverse=True)
@@ -73,7 +73,7 @@ def _undropped(table: pa.Table) -> pa.Table:
 def rows_at(
     tables: Tables, numbers: NDArray[np.int64], columns: list[str] | None
 ) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
-    """Yield some rows, by their ascending numbers over all tables: the places in `numbers`, and the rows there."""
+    """Yield rows by ascending `numbers`, counted over all tables: positions in `numbers`, and the rows there."""
     if not len(numbers):
         return
     start = 0

@@ -1,8 +1,8 @@
-"""Parquet files of which every byte counts.
+"""Parquet files in which damage to any byte is noticed.
 
 Parquet's own checksums cover the content of its pages, not their headers, nor the footer that says how to read them. So
 a seal stands before the footer, where readers of Parquet do not look: a mark, the CRC-32 of the footer, and that of all
-before the seal. The footer is not parsed before its checksum is seen to fit: from some damage Arrow would abort.
+before the seal. The footer is parsed only after its checksum fits, as some damage makes Arrow abort the process.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ...kernels import CumelError
 MARK = b"CUMEL\0\1S"
 SEAL_BYTES = len(MARK) + 8
 TAIL_BYTES = 8  # at the end of every Parquet file: the footer's length, and PAR1
-CHECKSUM = "crc32"  # a column of every file that has a seal: the checksum of a recording's frames
-FEATURES = "features"  # a column whose pages no seal covers: each row's checksum does
+CHECKSUM = "crc32"  # column of every sealed file: the checksum of a recording's frames
+FEATURES = "features"  # column outside the seal, as each row's checksum covers its features
 
 
 def write_sealed(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], **options: Any) -> None:
-    """Write tables into a Parquet file, with every checksum."""
+    """Write tables into a sealed Parquet file, with checksums of its pages as well."""
     with pq.ParquetWriter(path, schema, write_page_checksum=True, **options) as writer:
         for table in tables:
             writer.write_table(table)
@@ -33,7 +33,7 @@ def write_sealed(path: Path, schema: pa.Schema, tables: Iterable[pa.Table], **op
 
 
 def seal(path: Path) -> None:
-    """Put a seal into a Parquet file that is complete."""
+    """Put a seal into a complete Parquet file."""
     with pa.memory_map(str(path)) as file:
         content = memoryview(file.read_buffer())
         at = _footer(content)
@@ -45,12 +45,12 @@ def seal(path: Path) -> None:
 
 
 def read_sealed(path: Path, columns: list[str] | None = None, *, must: bool = False) -> pa.Table:
-    """Read a Parquet file, or some of its columns; one that an earlier version wrote has no seal, unless it `must`.
+    """Read a Parquet file, or some of its columns; `must`: refuse a file without a seal, as earlier versions wrote it.
 
     Raises
     ------
     CumelError
-        With the reason alone, when it is damaged.
+        When it is damaged; the message is the reason alone.
     """
     try:
         with pa.memory_map(str(path)) as mapped:
@@ -58,16 +58,16 @@ def read_sealed(path: Path, columns: list[str] | None = None, *, must: bool = Fa
             sealed = _check(memoryview(buffer))
             with pq.ParquetFile(pa.BufferReader(buffer), page_checksum_verification=True) as file:
                 names = file.schema_arrow.names
-                known = None if columns is None else [name for name in columns if name != CHECKSUM or name in names]
+                wanted = None if columns is None else [name for name in columns if name != CHECKSUM or name in names]
                 if not sealed and (must or CHECKSUM in names):
                     raise CumelError("its seal is gone")
-                table = file.read(known)
+                table = file.read(wanted)
                 if not sealed:
                     table.validate(full=True)
                 return table
     except CumelError:
         raise
-    except Exception as error:  # damage surfaces as anything
+    except Exception as error:  # damage may raise anything
         raise CumelError((str(error).splitlines() or [type(error).__name__])[0]) from None
 
 
@@ -93,7 +93,7 @@ def _footer(content: memoryview) -> int:
 
 
 def _crc32(content: memoryview, end: int) -> int:
-    """Return the checksum of what stands before `end`, without the pages of features."""
+    """Return the checksum of all bytes before `end`, without the pages of features."""
     checksum, at = 0, 0
     for start, stop in _features(content):
         checksum, at = zlib.crc32(content[at:start], checksum), stop
@@ -101,10 +101,10 @@ def _crc32(content: memoryview, end: int) -> int:
 
 
 def _features(content: memoryview) -> Iterator[tuple[int, int]]:
-    """Yield where the pages of features stand."""
-    about = pq.read_metadata(pa.BufferReader(pa.py_buffer(content)))
-    for i in range(about.num_row_groups):
-        group = about.row_group(i)
+    """Yield the start and end of each column chunk of features."""
+    metadata = pq.read_metadata(pa.BufferReader(pa.py_buffer(content)))
+    for i in range(metadata.num_row_groups):
+        group = metadata.row_group(i)
         for j in range(group.num_columns):
             column = group.column(j)
             if column.path_in_schema.split(".")[0] == FEATURES:

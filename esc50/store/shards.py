@@ -1,4 +1,4 @@
-"""Shards of a store as they are written: an array of frames first, then the sidecar that makes it count."""
+"""Writing shards: the array of frames first, then the sidecar that makes it count."""
 
 from __future__ import annotations
 
@@ -22,32 +22,39 @@ from .places import NO_PLACES, Places
 from .rows import Tables, upgraded, with_places
 from .seals import CHECKSUM, read_sealed, write_sealed
 
-SHARD_BYTES = 128 << 20  # a shard ends with the recording that reaches one of these two,
-SHARD_ROWS = 16384  # so that where it ends depends on the recordings alone
-WRITE_BYTES = 1 << 20  # that are written in one call
-FLUSH_BYTES = 16 << 20  # of a shard that are sent to the disk at a time
-INDEX_ROWS = 1 << 16  # of the index that are written at once
+# A shard ends with the recording that reaches one of these two limits, so its end depends on the recordings alone.
+SHARD_BYTES = 128 << 20
+SHARD_ROWS = 16384
+WRITE_BYTES = 1 << 20  # bytes per write call
+FLUSH_BYTES = 16 << 20  # bytes of a shard sent to the disk at a time
+INDEX_ROWS = 1 << 16  # rows of the index written at once
 INDEX = "index.parquet"
-SCHEMA = pa.schema(
+ROW_SCHEMA = pa.schema(
     [
-        ("path", pa.string()),  # absolute, as it was found
-        ("name", pa.string()),  # below the folder, or in the list, that was given
-        ("real", pa.string()),  # what path leads to, where that is another one
-        ("also", pa.list_(pa.string())),  # other paths that lead there
-        ("size", pa.int64()),  # bytes
+        ("path", pa.string()),  # absolute path, as given or found
+        ("name", pa.string()),  # path below the given folder, or as in the given list
+        ("real", pa.string()),  # target of path, if that is another path
+        ("also", pa.list_(pa.string())),  # other paths to the same file
+        ("size", pa.int64()),  # bytes of the file
         ("mtime_ns", pa.int64()),
-        ("fingerprint", pa.int64()),  # of the file's content; null where none could be taken
-        ("sr", pa.int32()),  # of the features, Hz
-        ("n_samples", pa.int64()),  # at sr
+        ("fingerprint", pa.int64()),  # 64-bit hash of parts of the file; null if it could not be read
+        ("sr", pa.int32()),  # rate of the features, Hz
+        ("n_samples", pa.int64()),  # length at sr
         ("shard", pa.int32()),
         ("offset", pa.int64()),  # first frame in the shard
         ("n_frames", pa.int64()),
         ("status", pa.string()),  # ok, silent or error; in a sidecar also dropped
         ("error", pa.string()),
-        (CHECKSUM, pa.uint32()),  # of its frames' bytes; none in a store of an earlier version
+        (CHECKSUM, pa.uint32()),  # CRC-32 of the frames' bytes; null in stores of an earlier version
     ]
 )
-LEAST = {"path": None, "status": None, "shard": -1, "offset": 0, "n_frames": 0}  # value of columns without gaps
+LEAST = {
+    "path": None,
+    "status": None,
+    "shard": -1,
+    "offset": 0,
+    "n_frames": 0,
+}  # least value of each column that has no nulls
 Row = dict[str, Any]
 
 
@@ -55,27 +62,27 @@ class Sidecar(NamedTuple):
     """The rows of one shard, on disk."""
 
     number: int
-    again: bool  # its recordings have rows in sidecars before it, which these replace
+    again: bool  # whether its rows replace rows in earlier sidecars
     path: Path
 
     def read(self, columns: list[str] | None = None) -> pa.Table:
-        """Read it, or some of its columns; a `CumelError` when it is damaged."""
+        """Read the rows, or some of their columns; a `CumelError` when the sidecar is damaged."""
         try:
             table = read_rows(self.path, columns and [*columns, *{"shard"}.difference(columns)])
             if not set(table["shard"].unique().to_pylist()) <= {-1, self.number}:
                 raise CumelError("its rows are those of another shard")
-            return table.select(columns or SCHEMA.names)
+            return table.select(columns or ROW_SCHEMA.names)
         except CumelError as error:
             raise CumelError(f"{self.path}: not usable ({error}); {REPAIR}") from None
 
 
-def read_rows(path: Path, columns: list[str] | None = None, schema: pa.Schema = SCHEMA) -> pa.Table:
-    """Read a sidecar, an index or the facts of a part, or some of the columns; what older versions lack is null.
+def read_rows(path: Path, columns: list[str] | None = None, schema: pa.Schema = ROW_SCHEMA) -> pa.Table:
+    """Read the rows of a sidecar, an index or a part; columns that an older version did not write are null.
 
     Raises
     ------
     CumelError
-        With the reason alone, when it is damaged.
+        When it is damaged; the message is the reason alone.
     """
     wanted = [name for name in schema.names if columns is None or name in columns]
     needed = [*wanted, "path"] if "name" in wanted and "path" not in wanted else wanted
@@ -85,7 +92,7 @@ def read_rows(path: Path, columns: list[str] | None = None, schema: pa.Schema = 
     except (KeyError, pa.ArrowException):
         raise CumelError("its columns are not those of recordings") from None
     for name, least in LEAST.items():
-        column = table[name] if name in wanted else pa.chunked_array([], SCHEMA.field(name).type)
+        column = table[name] if name in wanted else pa.chunked_array([], ROW_SCHEMA.field(name).type)
         lowest = None if least is None else pc.min(column).as_py()  # pyright: ignore[reportAttributeAccessIssue]
         if column.null_count or (lowest is not None and lowest < least):
             raise CumelError(f"its column {name} is not that of recordings")
@@ -104,35 +111,35 @@ def sidecar_path(folder: Path, number: int, again: bool) -> Path:
 
 def sidecars(folder: Path) -> list[Sidecar]:
     """List the sidecars of a store, in the order of their shards."""
-    found = []
+    listed = []
     for path in folder.glob("features-*.parquet"):
         name = re.fullmatch(r"features-(\d{5,})(\.again)?\.parquet", path.name)
         if name:
-            found.append(Sidecar(int(name[1]), bool(name[2]), path))
-    return sorted(found)
+            listed.append(Sidecar(int(name[1]), bool(name[2]), path))
+    return sorted(listed)
 
 
-def rows_of(found: list[Sidecar]) -> Tables:
-    """Return the rows of a store's sidecars as they are now."""
-    places = Places.load(found[0].path.parent) if found else Places(NO_PLACES)
-    return with_places(lambda columns: ((one.number, one.read(columns)) for one in found), places)
+def rows_of(listed: list[Sidecar]) -> Tables:
+    """Return the rows of a store's sidecars, with its places applied."""
+    places = Places.load(listed[0].path.parent) if listed else Places(NO_PLACES)
+    return with_places(lambda columns: ((sidecar.number, sidecar.read(columns)) for sidecar in listed), places)
 
 
-def merged(found: list[Sidecar]) -> Iterator[pa.Table]:
-    """Yield the rows of all sidecars, each recording's once, where it came first; what was extracted again counts."""
-    held: list[pa.Table] = []
-    for table in rows.merged(rows_of(found)):
-        held.append(table)
-        if sum(map(len, held)) >= INDEX_ROWS:
-            yield pa.concat_tables(held)
-            held = []
-    yield pa.concat_tables([SCHEMA.empty_table(), *held])
+def merged(listed: list[Sidecar]) -> Iterator[pa.Table]:
+    """Yield the merged rows of all sidecars (`rows.merged`), many at a time."""
+    pending: list[pa.Table] = []
+    for table in rows.merged(rows_of(listed)):
+        pending.append(table)
+        if sum(map(len, pending)) >= INDEX_ROWS:
+            yield pa.concat_tables(pending)
+            pending = []
+    yield pa.concat_tables([ROW_SCHEMA.empty_table(), *pending])
 
 
 def write_index(folder: Path) -> None:
     """Write the index of a finished store out of its sidecars."""
     with replacing(folder / INDEX) as part:
-        write_sealed(part, SCHEMA, merged(sidecars(folder)))
+        write_sealed(part, ROW_SCHEMA, merged(sidecars(folder)))
 
 
 class ShardWriter:
@@ -142,15 +149,15 @@ class ShardWriter:
     ----------
     folder : Path
     n_rows : int
-        Values of a frame.
+        Number of values per frame.
     dtype : str
     number : int
-        Of the first shard.
+        Number of the first shard.
     again : bool
-        The recordings have rows in earlier sidecars.
+        Whether the recordings have rows in earlier sidecars.
     shard_bytes : int
     written : callable, optional
-        Is given each array of frames once nobody reads it any more.
+        Called with each array of frames once it is on its way to the disk and may be reused.
     """
 
     def __init__(
@@ -171,7 +178,7 @@ class ShardWriter:
         self._frame_bytes = n_rows * self.dtype.itemsize
         self._written = written
         self._pending: list[NDArray] = []
-        self._n_pending = 0  # bytes
+        self._n_pending = 0  # bytes in `_pending`
         self._file: BinaryIO | None = None
         self._flush = EarlyFlush(FLUSH_BYTES)
 
@@ -213,7 +220,7 @@ class ShardWriter:
         self.rows.append(row | place | {"n_frames": n_frames - before})
 
     def _write(self, n_frames: int) -> None:
-        """Write what is pending; then the shard has `n_frames`."""
+        """Write the pending frames, with which the shard has `n_frames`."""
         if not self._pending:
             return
         handle = self._open().fileno()
@@ -225,7 +232,7 @@ class ShardWriter:
         self._pending, self._n_pending = [], 0
 
     def complete(self) -> None:
-        """Write all of the shard's content, still under its temporary name."""
+        """Write the rest of the shard, still under its temporary name."""
         self._write(self.n_frames)
         self._flush.wait()
         if self._file is not None and not self._file.closed:
@@ -234,7 +241,7 @@ class ShardWriter:
             self._file.close()
 
     def finish(self, folder: Path | None = None) -> None:
-        """Put the shard in its place, or into another folder, then its sidecar; the next recording begins another."""
+        """Move the shard to its place, or into another folder, and write its sidecar; then begin the next shard."""
         folder = folder or self.folder
         try:
             self.complete()
@@ -243,27 +250,27 @@ class ShardWriter:
         except OSError as error:
             raise self.explain(error) from None
         with replacing(sidecar_path(folder, self.number, self.again)) as part:
-            write_sealed(part, SCHEMA, [pa.Table.from_pylist(self.rows, schema=SCHEMA)])
+            write_sealed(part, ROW_SCHEMA, [pa.Table.from_pylist(self.rows, schema=ROW_SCHEMA)])
         self.number, self.rows, self.n_frames, self._file = self.number + 1, [], 0, None
 
     def drop(self) -> None:
-        """Forget the shard that is not finished; the writer is used no more."""
+        """Discard the unfinished shard; the writer may not be used afterwards."""
         with suppress(OSError):
             self._flush.wait()
         self._flush.close()
         if self._file is not None:
-            with suppress(OSError):  # it writes what it holds: a full disk says so again
+            with suppress(OSError):  # closing writes the buffer, which fails again on a full disk
                 self._file.close()
             part_of(shard_path(self.folder, self.number)).unlink(missing_ok=True)
         self.rows, self.n_frames, self._file, self._pending = [], 0, None, []
 
     def explain(self, error: OSError) -> CumelError:
-        """Say which shard could not be written."""
+        """Make the error that names the shard that could not be written."""
         return unwritable(shard_path(self.folder, self.number), error)
 
     def _open(self) -> BinaryIO:
         if self._file is None:
             self._file = part_of(shard_path(self.folder, self.number)).open("wb")
             self._file.write(header(0, self.n_rows, self.dtype))
-            self._file.flush()  # the frames go past its buffer
+            self._file.flush()  # frames are written to the descriptor, past the buffer
         return self._file

@@ -1,4 +1,4 @@
-"""A new store in the place of an old one: at every moment, one of the two is whole."""
+"""Replacing a store by a new one, so that one of the two is whole at every moment."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from .config import CONFIG, RAY_CONFIG, StoreConfig
 from .places import PLACES
 from .shards import INDEX, sidecars
 
-NEXT = ".next"  # a folder in a store's own: while it is there, it is the store, and what lies around it is not
-STAGE = ".next.part"  # what it is called before and after that, when it counts for nothing
+NEXT = ".next"  # subfolder that is the store as long as it exists; files around it then belong to the old store
+STAGE = ".next.part"  # name of that subfolder before it is complete and while it is removed
 
 
 def current(folder: Path) -> Path:
-    """Return the folder that holds a store: the one in it, where it is being taken over."""
-    return folder / NEXT if os.path.isdir(folder / NEXT) else folder  # noqa: PTH112 (where the folder's name is no name)
+    """Return the folder with a store's files: `folder`, or a subfolder in the middle of a takeover."""
+    return folder / NEXT if os.path.isdir(folder / NEXT) else folder  # noqa: PTH112 (`folder` may be a name that no file can have)
 
 
 def take_over(
     folder: Path, config: StoreConfig, begin: Callable[[Path], None] | None = None, name: str = CONFIG
 ) -> None:
-    """Put a new store in the place of the one in `folder`, whose lock is held.
+    """Replace the store in `folder`, whose lock is held, by a new one.
 
     Parameters
     ----------
     folder : Path
     config : StoreConfig
-        Of the new store.
+        Config of the new store.
     begin : callable, optional
-        Writes the new store's first shard into the folder that it is given; without one the new store is empty.
+        Writes the new store's first shard into the folder that it is called with; by default the new store is empty.
     name : str
-        Of the file that `config` goes to.
+        Name of the config's file.
 
     Raises
     ------
     CumelError
-        When something cannot be written; then one of the two is whole all the same.
+        When something cannot be written; one of the two stores is whole even then.
     """
     stage = folder / STAGE
     try:
@@ -59,7 +59,7 @@ def take_over(
 
 
 def settle(folder: Path) -> None:
-    """Bring what `take_over` began to its end, if it was killed on the way."""
+    """Finish a `take_over` that was killed; if its new store was not complete, remove that."""
     new = folder / NEXT
     if not new.is_dir():
         discard(folder)
@@ -78,21 +78,21 @@ def settle(folder: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove what a store that took over, or did not come to it, left behind."""
+    """Remove the leftovers of a takeover."""
     if (folder / STAGE).is_dir():
         shutil.rmtree(folder / STAGE)
 
 
 def _files(folder: Path) -> list[Path]:
-    """List what a store consists of."""
+    """List all files of a store."""
     shards = [path for path in folder.glob("features-*.npy") if path.stem.removeprefix("features-").isdecimal()]
     parts = folder.glob("data/part-*.parquet")
     configs = folder / CONFIG, folder / RAY_CONFIG
-    return [folder / INDEX, folder / PLACES, *(one.path for one in sidecars(folder)), *shards, *parts, *configs]
+    return [folder / INDEX, folder / PLACES, *(sidecar.path for sidecar in sidecars(folder)), *shards, *parts, *configs]
 
 
 def _link(path: Path, name: Path) -> None:
-    """Give a file a second name, or where the disk knows no such thing, a copy."""
+    """Make a hard link to a file, or a copy where the disk has no hard links."""
     try:
         os.link(path, name)
     except OSError:

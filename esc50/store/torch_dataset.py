@@ -17,13 +17,13 @@ from ...kernels.tensors import dct_weights
 from .reader import Store
 
 
-class Recording(tuple[Tensor, str]):
-    """Features [n_rows, n_frames] and path, a pair that knows what its features are."""
+class FeatureItem(tuple[Tensor, str]):
+    """A pair of features [n_rows, n_frames] and path that also has the kind and config of the features."""
 
     kind: str
     cfg: FeatureConfig
 
-    def __new__(cls, features: Tensor, path: str, kind: str, cfg: FeatureConfig) -> Recording:
+    def __new__(cls, features: Tensor, path: str, kind: str, cfg: FeatureConfig) -> FeatureItem:
         """Make the pair."""
         pair = super().__new__(cls, (features, path))
         pair.kind, pair.cfg = kind, cfg
@@ -42,7 +42,7 @@ class Batch(NamedTuple):
 
     @property
     def mask(self) -> Tensor:
-        """Bool [n_clips, most_frames], true where there is a clip's own frame."""
+        """Bool [n_clips, most_frames], true at a clip's own frames."""
         return torch.arange(self.features.shape[2], device=self.n_frames.device) < self.n_frames[:, None]
 
 
@@ -55,9 +55,9 @@ class FeatureDataset(Dataset[tuple[Tensor, str]]):
     Parameters
     ----------
     folder : path
-        Of the store.
+        The store.
     check : bool
-        Whether to compare them.
+        Whether to compare features with their checksums.
 
     Examples
     --------
@@ -72,20 +72,19 @@ class FeatureDataset(Dataset[tuple[Tensor, str]]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, number: int) -> Recording:
+    def __getitem__(self, number: int) -> FeatureItem:
         if not -len(self) <= number < len(self):
             raise IndexError(number)
         row, config = int(self._rows[number]), self.store.config
-        return Recording(torch.from_numpy(self.store[row]), self.store.row(row)["path"], config.kind, config.features)
+        return FeatureItem(torch.from_numpy(self.store[row]), self.store.row(row)["path"], config.kind, config.features)
 
 
 def pad(batch: Sequence[tuple[Tensor, str]]) -> Batch:
-    """Collate clips of different length, each filled up with what its kind of feature has where nothing sounds.
+    """Collate clips of different length, padded with the values that silence has in their kind of feature.
 
     Decibels are filled with the clip's own floor, ``top_db`` below its maximum, as `log_mel` fills a padded batch; MFCC
-    with those of digital silence; what is linear (mel, STFT) and images with 0. Of pairs that are not a
-    `FeatureDataset`'s own, such as those of another dataset, integers and complex numbers are filled with 0, and others
-    with the clip's least value.
+    with those of digital silence; linear features (mel, STFT) and images with 0. In pairs of another dataset than
+    `FeatureDataset`, integers and complex numbers are filled with 0, real numbers with the clip's least value.
 
     Returns
     -------
@@ -93,14 +92,14 @@ def pad(batch: Sequence[tuple[Tensor, str]]) -> Batch:
         A tuple of ``features`` [n_clips, n_rows, most_frames], ``n_frames`` [n_clips] and ``paths``; its `mask`
         [n_clips, most_frames] tells a clip's own frames from the filling.
     """
-    clips = [one for one, _ in batch]
-    n_frames = torch.tensor([one.shape[1] for one in clips], dtype=torch.int64, device="cpu")
+    clips = [features for features, _ in batch]
+    n_frames = torch.tensor([clip.shape[1] for clip in clips], dtype=torch.int64, device="cpu")
     features = clips[0].new_empty(len(clips), clips[0].shape[0], int(n_frames.max()))
     for out, item, clip in zip(features, batch, clips, strict=True):
         out[:, : clip.shape[1]] = clip
         if clip.shape[1] < out.shape[1]:
             out[:, clip.shape[1] :] = (
-                silence(clip, item.kind, item.cfg) if isinstance(item, Recording) else _least(clip)
+                silence(clip, item.kind, item.cfg) if isinstance(item, FeatureItem) else _least(clip)
             )
     return Batch(features, n_frames, [path for _, path in batch])
 

@@ -7,7 +7,7 @@ from ...kernels.lazy import lazily
 if TYPE_CHECKING:
     from .buffers import Buffers, give_back_memory, keep_freed_memory, pinned
     from .compiling import no_extension, why_eager
-    from .device import autocast, choose, describe, fast_bf16, place
+    from .device import autocast, choose, describe, fast_bf16, to_device
     from .driver import FIRST, MISSING, NO_DEVICE, Load, driver_fault, starts, supported_cuda
     from .faults import NO_MEMORY, device_fault, need
     from .files import REMEDIES, EarlyFlush, commit, part_of, replacing, synced, unwritable, write_all

@@ -47,7 +47,7 @@ def _asked(question: Callable[[], int]) -> int:
     return answer
 
 
-def place(net: nn.Module, device: torch.device) -> nn.Module:
+def to_device(net: nn.Module, device: torch.device) -> nn.Module:
     """Move a network to `device`, channels last: convolutions are a third faster so, on CPUs and GPUs."""
     return net.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 

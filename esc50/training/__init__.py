@@ -1,4 +1,4 @@
-"""From features to a trained network, and how good it is."""
+"""Training and evaluating networks on features."""
 
 from typing import TYPE_CHECKING
 
@@ -7,10 +7,10 @@ from ...kernels.lazy import lazily
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
     from .cross_validation import cross_validate, parse_numbers
-    from .distributed import joined, local_device
+    from .data import from_store
+    from .distributed import local_device, process_group
     from .evaluation import evaluate
     from .loop import train
-    from .material import stored
     from .models import MODELS, ESC50Model, count_macs, count_parameters
     from .recipes import ALIASES, RECIPES, Recipe
 

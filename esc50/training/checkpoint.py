@@ -25,20 +25,20 @@ class Checkpoint:
 
     recipe: Recipe
     labels: tuple[str, ...]
-    fold: int  # held out
+    fold: int  # fold held out for testing
     seed: int
-    data: str = ""  # `Esc50.fingerprint` of what it is trained on
-    processes: int = 1  # that train together, each with its part of a batch
+    data: str = ""  # `Esc50.fingerprint` of the data
+    processes: int = 1  # processes that train together, each on a part of every batch
     epoch: int
     model: dict[str, Any]  # the network's state_dict
-    ema: dict[str, Any] | None  # its moving average's, if the recipe keeps one
+    ema: dict[str, Any] | None  # state_dict of the moving average, if the recipe keeps one
     optimizer: dict[str, Any]
     scheduler: dict[str, Any] | None
     history: list[dict[str, Any]] = field(default_factory=list)  # one row per epoch
-    source: str = "checkpoint"  # the file that it was read from, for messages
+    source: str = "checkpoint"  # file that it was read from, for error messages
 
     def __post_init__(self) -> None:
-        """Check what a file may hold in the wrong type."""
+        """Check types and ranges, as the values may come from a file."""
         texts = isinstance(self.labels, tuple) and all(isinstance(label, str) for label in self.labels)
         if not texts or not 0 < len(self.labels) <= MOST_LABELS:
             raise CumelError(f"labels: must be texts, 1 to {MOST_LABELS}")
@@ -61,7 +61,7 @@ class Checkpoint:
     def network(self) -> nn.Module:
         """Build the trained network (the averaged weights where there are any), ready for inference."""
         weights = self.model if self.ema is None else self.ema
-        with torch.device("meta"):  # a recipe of another size is seen without the memory that it would take
+        with torch.device("meta"):  # shapes alone: a wrong recipe's network may not fit into memory
             due = {name: value.shape for name, value in self.recipe.build(len(self.labels)).state_dict().items()}
         if due != {name: value.shape for name, value in weights.items()}:
             raise CumelError(f"{self.source}: its weights do not fit its recipe {self.recipe.name}; train again")
@@ -76,12 +76,12 @@ class Checkpoint:
         optimizer: torch.optim.Optimizer,
         scheduler: torch.optim.lr_scheduler.LRScheduler | None,
     ) -> None:
-        """Bring a run's parts, which are new, into the state that they had.
+        """Load the saved state into the parts of a run.
 
         Raises
         ------
         CumelError
-            When the state is not that of such parts.
+            When the state does not fit the parts.
         """
         try:
             net.load_state_dict(self.model)
@@ -93,7 +93,7 @@ class Checkpoint:
             if scheduler is not None and self.scheduler is not None:
                 _check_scheduler(scheduler.state_dict(), self.scheduler)
                 scheduler.load_state_dict(self.scheduler)
-        except Exception as error:  # damage surfaces as anything
+        except Exception as error:  # damage may raise anything
             reason = str(error) if isinstance(error, CumelError) else type(error).__name__
             raise CumelError(
                 f"{self.source}: the run's state does not fit its recipe ({reason}); train again"
@@ -107,7 +107,7 @@ class Checkpoint:
         try:
             with replacing(path) as part, part.open("wb") as file:
                 torch.save(values, file)
-        except RuntimeError as error:  # torch reports a full disk so
+        except RuntimeError as error:  # torch's error for a full disk
             reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
             raise CumelError(f"{path}: cannot be written ({reason}); free some space, then --resume") from None
         return path
@@ -140,7 +140,7 @@ class Checkpoint:
             return cls(recipe=recipe, labels=labels, source=str(path), **values)
         except CumelError as error:
             raise CumelError(f"{path}: not a usable checkpoint ({error}); train again") from None
-        except Exception as error:  # damage anywhere in a pickle surfaces as anything
+        except Exception as error:  # damage in a pickle may raise anything
             raise CumelError(f"{path}: not a usable checkpoint ({type(error).__name__}); train again") from None
 
 
@@ -163,7 +163,7 @@ def _check_weights(name: str, state: Any) -> None:
 
 
 def _check_optimizer(optimizer: torch.optim.Optimizer, fresh: list[dict[str, Any]]) -> None:
-    """Check what an optimiser was given, beside the groups that it had when it was new."""
+    """Check an optimiser's loaded state; `fresh` are the groups that it had when it was new."""
     for group, due in zip(optimizer.param_groups, fresh, strict=True):
         for name in group.keys() | due.keys():
             kept, new = group[name], due[name]
@@ -179,7 +179,7 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, fresh: list[dict[str, Any
 
 
 def _check_scheduler(fresh: dict[str, Any], state: dict[str, Any]) -> None:
-    """Check a scheduler's state, of which only the step is another one than in the beginning."""
+    """Check a scheduler's state: only the step, and the rates that go with it, may differ from a new one's."""
     moving = ("last_epoch", "_step_count", "_last_lr")
     same = all(state[name] == value for name, value in fresh.items() if name not in moving)
     if not same or set(state) != set(fresh):
@@ -192,8 +192,8 @@ def _check_scheduler(fresh: dict[str, Any], state: dict[str, Any]) -> None:
 
 
 def _numbers(value: Any) -> Any:
-    """Return what may not change: how many numbers there are, or a value that is none."""
-    return [type(one) for one in value] if isinstance(value, tuple) and all(map(_is_number, value)) else value
+    """Return the part of an option that may not change: a tuple's number types, or the value itself."""
+    return [type(number) for number in value] if isinstance(value, tuple) and all(map(_is_number, value)) else value
 
 
 def _is_number(value: Any) -> bool:
@@ -204,16 +204,16 @@ STORED = tuple(each.name for each in fields(Checkpoint) if each.name != "source"
 
 
 def to_continue(out: Path, resume: bool, identity: dict[str, Any]) -> Checkpoint | None:
-    """Read the checkpoint that a run in `out` continues, having made sure that it is of this very run.
+    """Read the checkpoint that a run in `out` continues, and check that it is of the same run.
 
     Parameters
     ----------
     out : Path
         The run's folder; made if missing.
     resume : bool
-        Whether there should be one.
+        Whether a checkpoint is expected.
     identity : dict
-        Those of the checkpoint's fields that say which run it is.
+        Fields of the checkpoint that identify the run.
 
     Raises
     ------
@@ -236,8 +236,9 @@ def to_continue(out: Path, resume: bool, identity: dict[str, Any]) -> Checkpoint
         raise CumelError(f"{out / NAME}: not a usable checkpoint (its scheduler is not the recipe's); train again")
     differing = previous.recipe.differences(identity["recipe"])
     for name in ("fold", "seed", "processes"):
-        if getattr(previous, name) != identity[name]:
-            differing.append(f"{name}={getattr(previous, name)}, not {identity[name]}")
+        was = getattr(previous, name)
+        if was != identity[name]:
+            differing.append(f"{name}={was}, not {identity[name]}")
     if previous.labels != identity["labels"]:
         differing.append("other labels")
     if previous.data != identity["data"]:

@@ -17,9 +17,9 @@ from ...kernels import CumelError
 from ..datasets import Esc50
 from ..system import defaults, describe
 from .checkpoint import NAME, Checkpoint
+from .data import TrainingData, prepare
 from .evaluation import accuracy, confusion_matrix, per_class
 from .loop import SCORES, train
-from .material import Material, prepare
 from .recipes import Recipe
 
 
@@ -34,7 +34,7 @@ def cross_validate(
     *,
     resume: bool = False,
     workers: int = 2,
-    material: Material | None = None,
+    training_data: TrainingData | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.int64]]:
     """Train and test once per fold and seed; the features are computed once.
 
@@ -52,13 +52,13 @@ def cross_validate(
         data.split(fold)  # a fold that is absent is reported before an hour of training
         if not resume and (run / NAME).exists():
             raise CumelError(f"{run}: holds a run already; --resume continues it")
-    if material is None:
-        material = prepare(data, recipe, workers, device)
+    if training_data is None:
+        training_data = prepare(data, recipe, workers, device)
     rows = []
     for (seed, fold), run in runs.items():
         keep = resume and (run / NAME).exists()
         rows.append(
-            train(data, run, recipe, fold, device, seed=seed, resume=keep, workers=workers, material=material)
+            train(data, run, recipe, fold, device, seed=seed, resume=keep, workers=workers, training_data=training_data)
             | {"history": Checkpoint.load(run).history}
         )
     scores = {key: np.load(run / SCORES) for key, run in runs.items()}
@@ -76,7 +76,7 @@ def _report(
 ) -> tuple[dict[str, Any], NDArray[np.int64]]:
     targets = np.array([clip.target for clip in data.clips])
     truth = {fold: targets[data.split(fold)[1]] for fold in folds}
-    confusion = sum(confusion_matrix(given, truth[fold]) for (_, fold), given in scores.items())
+    confusion = sum(confusion_matrix(fold_scores, truth[fold]) for (_, fold), fold_scores in scores.items())
     assert isinstance(confusion, np.ndarray)
     by_seed = {seed: [accuracy(scores[seed, fold], truth[fold]) for fold in folds] for seed in seeds}
     together = [accuracy(np.mean([scores[seed, fold] for seed in seeds], axis=0), truth[fold]) for fold in folds]

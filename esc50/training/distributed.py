@@ -1,4 +1,4 @@
-"""Several processes train one network: torch's DistributedDataParallel, or our own ring over point-to-point messages.
+"""Several processes train one network, by torch's DistributedDataParallel or by our own ring of messages.
 
 `torchrun` starts the processes. Each has a copy of the network and a part of every batch; before each step the
 gradients become their mean over the processes, so every copy takes the step of one process with the whole batch.
@@ -24,30 +24,30 @@ from ...kernels import CumelError, UnavailableError
 from .ring import Ring
 
 ENGINES = ("ddp", "ring")
-TIMEOUT = timedelta(minutes=10)  # for which a process waits for one that lives and says nothing
-# What gloo, NCCL and torch say when another process is gone.
+TIMEOUT = timedelta(minutes=10)  # how long a collective waits for a peer that is alive but silent
+# Texts in the errors of gloo, NCCL and torch when another process is gone.
 GONE = ("closed by peer", "reset by peer", "Broken pipe", "Timed out", "timed out", "NCCL", "ProcessGroup", "store")
 
 
 @dataclass(frozen=True)
 class World:
-    """Who a process is among those of the run."""
+    """The rank of a process, and how many train together."""
 
     rank: int = 0
     size: int = 1
     engine: Literal["ddp", "ring"] = "ddp"
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process tests, logs, saves and reports."""
         return self.rank == 0
 
     def part(self, batch: Tensor) -> Tensor:
-        """Return this process's part of a batch; parts differ by one clip at most."""
+        """Return this process's part of a batch; the sizes of parts differ by one clip at most."""
         return batch.tensor_split(self.size)[self.rank]
 
     def interleave(self, part: NDArray, n_rows: int) -> NDArray:
-        """Collect the array [n_rows, ...] of which each process has every `size`-th row, beginning with its rank's."""
+        """Collect an array [n_rows, ...] from all processes; process `rank` has the rows rank, rank + size, ..."""
         if self.size == 1:
             return part
         whole = np.empty((n_rows, *part.shape[1:]), part.dtype)
@@ -58,7 +58,7 @@ class World:
         return whole
 
     def replica(self, net: nn.Module) -> Replica:
-        """Make this process's copy of `net` one that learns with the others."""
+        """Wrap this process's copy of `net`, so that it trains together with the others."""
         if self.size == 1:
             return Replica(net)
         return RingReplica(net, self) if self.engine == "ring" else DdpReplica(net)
@@ -68,13 +68,13 @@ SOLO = World()
 
 
 class Replica:
-    """A network that learns; this one alone."""
+    """A network in training; this class is for one process alone."""
 
     def __init__(self, net: nn.Module) -> None:
-        self.net: Callable[[Tensor], Tensor] = net  # what a step calls
+        self.net: Callable[[Tensor], Tensor] = net  # the network, or the wrapper that a step calls in its place
 
     def reduce(self) -> None:
-        """Make the gradients, once backward is through, their mean over the processes."""
+        """Replace the gradients, after backward, by their mean over the processes."""
 
     def mean_(self, tensor: Tensor) -> None:
         """Replace `tensor` by its mean over the processes."""
@@ -92,7 +92,7 @@ class Replica:
 
 
 class DdpReplica(Replica):
-    """Gradients travel by torch's own engine: NCCL between CUDA devices, gloo between CPUs."""
+    """A replica whose gradients torch averages: by NCCL between CUDA devices, by gloo between CPUs."""
 
     def __init__(self, net: nn.Module) -> None:
         device = next(net.parameters()).device
@@ -109,7 +109,7 @@ class DdpReplica(Replica):
 
 
 class RingReplica(Replica):
-    """Gradients travel around our own ring."""
+    """A replica whose gradients `Ring` averages."""
 
     def __init__(self, net: nn.Module, world: World) -> None:
         super().__init__(net)
@@ -123,15 +123,15 @@ class RingReplica(Replica):
 
 
 @contextmanager
-def joined(engine: str) -> Iterator[World]:
-    """Meet the processes that `torchrun` started, for the length of the block; alone when it did not.
+def process_group(engine: str) -> Iterator[World]:
+    """Join the processes that `torchrun` started until the block ends; without torchrun, this process is alone.
 
     Raises
     ------
     CumelError
         For an unknown engine.
     UnavailableError
-        When another process is gone, or this one is told to stop: it then ends as well, and the run can be resumed.
+        When another process is gone, or SIGTERM comes. This process then ends as well, and the run can be resumed.
     """
     if engine not in ENGINES:
         raise CumelError(f"--parallel {engine}: must be one of {', '.join(ENGINES)}")
@@ -152,7 +152,7 @@ def joined(engine: str) -> Iterator[World]:
         dist.init_process_group(backend, timeout=TIMEOUT)
         yield World(rank, size, "ring" if engine == "ring" else "ddp")
         dist.destroy_process_group()
-    except RuntimeError as error:  # torch's, of every backend
+    except RuntimeError as error:  # torch raises this with every backend
         if not any(sign in str(error) for sign in GONE):
             raise
         raise UnavailableError(

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from ...kernels import CumelError
 from ..datasets import Esc50
-from ..system import autocast, defaults, describe, place
+from ..system import autocast, defaults, describe, to_device
 from .augment.spectrogram import rolled_views
 from .checkpoint import Checkpoint
-from .material import Material, prepare
+from .data import TrainingData, prepare
 
 
 @torch.no_grad()
@@ -41,10 +41,10 @@ def probabilities(
     scores = []
     for batch in features.split(batch_size):
         with autocast(features.device, precision):
-            seen = [
+            outputs = [
                 net(view.contiguous(memory_format=torch.channels_last)) for view in rolled_views(batch.float(), views)
             ]
-        scores.append(torch.stack([one.double().softmax(dim=1) for one in seen]).mean(dim=0).cpu().numpy())
+        scores.append(torch.stack([logits.double().softmax(dim=1) for logits in outputs]).mean(dim=0).cpu().numpy())
     net.train(training)
     return np.concatenate(scores)
 
@@ -68,7 +68,7 @@ def evaluate(
     *,
     fold: int | None = None,
     workers: int = 2,
-    material: Material | None = None,
+    training_data: TrainingData | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.int64]]:
     """Test a run's checkpoint on the fold that it held out.
 
@@ -91,11 +91,11 @@ def evaluate(
     recipe = checkpoint.recipe
     _, test_set = data.split(fold)
     held_out = Esc50(data.root, tuple(data.clips[i] for i in test_set), data.labels)
-    net = place(checkpoint.network(), device)
-    if material is None:
+    net = to_device(checkpoint.network(), device)
+    if training_data is None:
         features = prepare(held_out, recipe.replace(augment="none"), workers, device).features
     else:
-        features = material.features[test_set]
+        features = training_data.features[test_set]
     truth = np.array([clip.target for clip in held_out.clips])
     tested = torch.from_numpy(features).to(device)
     scores = probabilities(net, tested, recipe.batch_size, recipe.precision, recipe.views)

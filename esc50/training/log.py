@@ -1,4 +1,4 @@
-"""What a run tells while it goes: a line per epoch in log.jsonl, TensorBoard where it is installed, a picture."""
+"""The log of a run: a line per epoch in log.jsonl, TensorBoard where it is installed, and a learning curve."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN = ("loss", "accuracy", "lr", "seconds")
 
 
 class RunLog:
-    """Writes a run's history into its folder `out`, beginning after `history`, which an earlier part of it wrote."""
+    """Writes the history of a run into its folder `out`; a resumed run passes the `history` so far."""
 
     def __init__(self, out: Path, history: list[dict[str, Any]]) -> None:
         self.out, self.history = out, history
@@ -29,7 +29,7 @@ class RunLog:
             self._writer = SummaryWriter(out / TENSORBOARD, purge_step=done + 1 if done else None)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Note an epoch."""
+        """Add an epoch."""
         self.history.append(row)
         if self._writer is not None:
             for name in SHOWN:

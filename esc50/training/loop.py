@@ -1,4 +1,4 @@
-"""The training loop, from a dataset to a checkpoint. It reads from top to bottom."""
+"""The training loop, from a dataset to a checkpoint, in one function to read from top to bottom."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from torch.nn import functional as F
 
 from ...kernels import CumelError
 from ..datasets import Esc50
-from ..system import autocast, bar, defaults, describe, fast_bf16, place, replacing, say, why_eager
+from ..system import autocast, bar, defaults, describe, fast_bf16, replacing, say, to_device, why_eager
 from .checkpoint import NAME, Checkpoint, to_continue
+from .data import Batches, TrainingData, prepare
 from .distributed import SOLO, Replica, World
 from .evaluation import accuracy, probabilities
-from .feed import Feed
 from .log import RunLog
-from .material import Material, prepare
 from .models import count_parameters
 from .recipes import Recipe
 
-SCORES = "scores.npy"  # of the last epoch, [n_test, n_classes]
+SCORES = "scores.npy"  # probabilities after the last epoch, [n_test, n_classes]
 UNMIXED = 0.05  # share of the epochs, at the end, that see whole unmixed clips
-SAVE_SECONDS = 20.0  # between two checkpoints; the last epoch's is always written
+SAVE_SECONDS = 20.0  # least time between two checkpoints; the last epoch's is always written
 
 
 @defaults()
@@ -41,7 +40,7 @@ def train(
     seed: int = 0,
     resume: bool = False,
     workers: int = 2,
-    material: Material | None = None,
+    training_data: TrainingData | None = None,
     world: World = SOLO,
 ) -> dict[str, Any]:
     """Train on every fold but one, and report the last epoch's accuracy on that one.
@@ -64,8 +63,8 @@ def train(
         Continue the run in `out`, which must have the same recipe, fold, seed, labels, clips and processes.
     workers : int
         Threads that decode.
-    material : Material, optional
-        Of all clips; computed when absent.
+    training_data : TrainingData, optional
+        Features of all clips; computed when absent.
     world : World
         The processes that train together; each calls this with the same arguments, the first one reports.
 
@@ -87,30 +86,30 @@ def train(
     identity["processes"] = world.size
     previous = to_continue(out, resume, identity)
     eager = why_eager(device)
-    if device.type == "cuda" and world.leads:
+    if device.type == "cuda" and world.is_main:
         say(
             "the network is compiled before its first step: a minute or two"
             if eager is None
             else f"not compiled: {eager}"
         )
     started = time.monotonic()
-    if material is None:
-        material = prepare(data, recipe, workers, device, world)
+    if training_data is None:
+        training_data = prepare(data, recipe, workers, device, world)
     prepared = time.monotonic() - started
     targets = np.array([clip.target for clip in data.clips])
-    known = material.of(train_set)  # statistics come from the training folds alone
+    seen = training_data.of(train_set)  # statistics come from the training folds alone
     scale = {}
     if recipe.kind == "logmel":
-        scale = {"mean": float(known.features.mean()), "std": max(float(known.features.std()), 1e-3)}
+        scale = {"mean": float(seen.features.mean()), "std": max(float(seen.features.std()), 1e-3)}
 
     torch.manual_seed(seed)
-    net = place(recipe.build(len(data.labels), **scale), device)
+    net = to_device(recipe.build(len(data.labels), **scale), device)
     average = copy.deepcopy(net) if recipe.ema_decay else None
     optimizer = recipe.optimizer(net)
-    feed = Feed(known, targets[train_set].tolist(), len(data.labels), recipe, device, world)
-    scheduler = recipe.scheduler(optimizer, feed.n_batches)
-    tested = torch.from_numpy(material.features[test_set]).to(device)
-    log = RunLog(out, [] if previous is None else previous.history) if world.leads else None
+    batches = Batches(seen, targets[train_set].tolist(), len(data.labels), recipe, device, world)
+    scheduler = recipe.scheduler(optimizer, batches.n_batches)
+    tested = torch.from_numpy(training_data.features[test_set]).to(device)
+    log = RunLog(out, [] if previous is None else previous.history) if world.is_main else None
     done = 0
     if previous is not None:
         done = previous.epoch
@@ -119,8 +118,8 @@ def train(
     if eager is None:
         replica.net = torch.compile(replica.net, dynamic=False)  # a batch has one of two sizes
 
-    order, steps, saved = torch.Generator(), done * feed.n_batches, time.monotonic()
-    with bar("training", (recipe.epochs - done) * feed.n_batches, "batches", quiet=not world.leads) as advance:
+    order, steps, saved = torch.Generator(), done * batches.n_batches, time.monotonic()
+    with bar("training", (recipe.epochs - done) * batches.n_batches, "batches", quiet=not world.is_main) as advance:
         for epoch in range(done, recipe.epochs):
             epoch_started = time.monotonic()
             torch.manual_seed((seed * 100_003 + epoch + 1) * 1009 + world.rank)
@@ -128,17 +127,17 @@ def train(
             mixing = epoch < round(recipe.epochs * (1 - UNMIXED))
             total = torch.zeros((), device=device)
             net.train()
-            for x, labels, share in feed.epoch(order, mixing):
+            for x, labels, share in batches.epoch(order, mixing):
                 total += step(replica, optimizer, x, labels, recipe.precision, share)
                 if average is not None:
-                    follow(average, net, recipe.ema_decay, steps)
+                    update_ema(average, net, recipe.ema_decay, steps)
                 if scheduler is not None:
                     scheduler.step()
                 steps += 1
                 advance()
             replica.mean_(total)
             replica.mean_statistics(net, *([] if average is None else [average]))
-            loss = float(total) / feed.n_batches
+            loss = float(total) / batches.n_batches
             if not (loss < math.inf and all(bool(weight.isfinite().all()) for weight in net.parameters())):
                 raise CumelError(
                     f"epoch {epoch + 1}: training diverged (loss {loss:g}); use a lower --lr than {recipe.lr:g}"
@@ -205,7 +204,7 @@ def train(
 def step(
     replica: Replica, optimizer: torch.optim.Optimizer, x: Tensor, labels: Tensor, precision: str, share: float = 1.0
 ) -> Tensor:
-    """Update the weights once; returns the loss, a tensor, so that nothing waits for it."""
+    """Update the weights once; returns the loss as a tensor, so that nothing waits for the device."""
     optimizer.zero_grad(set_to_none=True)
     with autocast(x.device, precision):
         logits = replica.net(x.contiguous(memory_format=torch.channels_last))
@@ -217,14 +216,14 @@ def step(
 
 
 @torch.no_grad()
-def follow(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
+def update_ema(average: nn.Module, net: nn.Module, decay: float, step: int) -> None:
     """Move the averaged weights and batch statistics towards the network's, faster during the first steps."""
     share = 1.0 - min(decay, (1 + step) / (10 + step))
     pairs = list(zip(average.state_dict().values(), net.state_dict().values(), strict=True))
-    moving = [(mine, theirs) for mine, theirs in pairs if mine.is_floating_point()]
+    floats = [(mean, value) for mean, value in pairs if mean.is_floating_point()]
     torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-        [mine for mine, _ in moving], [theirs for _, theirs in moving], share
+        [mean for mean, _ in floats], [value for _, value in floats], share
     )
-    for mine, theirs in pairs:
-        if not mine.is_floating_point():
-            mine.copy_(theirs)
+    for mean, value in pairs:
+        if not mean.is_floating_point():
+            mean.copy_(value)

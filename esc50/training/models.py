@@ -68,8 +68,8 @@ class ESC50Model(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits [batch, num_cats]."""
-        seen = self.features(image.to(self.dense1.weight.dtype))  # of 0..255, exact in float16 too
-        hidden = torch.relu(self.dense1(seen.mean(dim=(2, 3)) if self.pool else seen.flatten(1)))
+        maps = self.features(image.to(self.dense1.weight.dtype))  # values 0..255 are exact in float16 too
+        hidden = torch.relu(self.dense1(maps.mean(dim=(2, 3)) if self.pool else maps.flatten(1)))
         return self.dense2(self.dropout(hidden))
 
 
@@ -186,12 +186,12 @@ class ResidualCNN(_Normalised):
 
 @dataclass(frozen=True)
 class Model:
-    """What `--model` can name."""
+    """A network that `--model` can name."""
 
     about: str
-    recipe: str  # the one it is made for
+    recipe: str  # recipe that it is made for
     build: Callable[[tuple[int, int, int], int, float, float], nn.Module]  # input shape, classes, mean, std
-    any_length: bool = True  # whether clips of another length than the input shape's can be seen
+    any_length: bool = True  # whether it takes clips of another length than the input shape's
 
 
 MODELS: dict[str, Model] = {

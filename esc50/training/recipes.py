@@ -1,4 +1,4 @@
-"""What a training run does, as data: the recipes behind `cumel train --recipe`."""
+"""Recipes: the settings of a training run, for `cumel train --recipe`."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ class Recipe:
 
     name: str
     features: FeatureConfig
-    kind: Literal["image", "logmel"]  # what the network sees: a uint8 image, or dB
+    kind: Literal["image", "logmel"]  # input of the network: a uint8 image, or dB
     model: str  # one of `MODELS`
-    seconds: float = 5.0  # of each clip
+    seconds: float = 5.0  # length of each clip
     epochs: int
-    batch_size: int  # of all processes together
+    batch_size: int  # clips per step, of all processes together
     lr: float
     schedule: Literal["constant", "one-cycle"] = "constant"
     weight_decay: float = 0.0
-    augment: Literal["none", "mel", "wave"] = "none"  # on cached spectrograms, or on samples before fresh features
-    crop_frames: int = 160  # of an augmented batch
-    ema_decay: float = 0.0  # of the weights' moving average; 0: none
+    augment: Literal["none", "mel", "wave"] = "none"  # changes to cached spectrograms (mel) or samples (wave)
+    crop_frames: int = 160  # length of an augmented clip
+    ema_decay: float = 0.0  # decay of the weights' moving average; 0: no average
     views: int = 1  # rolled views averaged at test time
-    test_every: int = 1  # epochs; the last is always tested
+    test_every: int = 1  # epochs between two tests; the last epoch is always tested
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16 wherever the device computes faster in it
     needs_gpu: bool = False  # hours on a CPU: it must be asked for by --device cpu
 
     def __post_init__(self) -> None:
-        """Check what an option of the command line may change."""
+        """Check types and ranges, as values come from the command line and from files."""
         if not isinstance(self.name, str) or not isinstance(self.needs_gpu, bool):
             raise CumelError(f"name={self.name!r}, needs_gpu={self.needs_gpu!r}: must be a text, and true or false")
         for name, most in MOST.items():
@@ -95,9 +95,10 @@ class Recipe:
         return cls(**{**values, "name": name, "features": FeatureConfig.from_dict(values["features"])})
 
     def differences(self, other: Recipe) -> list[str]:
-        """Name each field that differs, as ``name=mine, not theirs``."""
-        mine, theirs = self.to_dict(), other.to_dict()
-        differing = [f"{k}={mine[k]}, not {theirs[k]}" for k in mine if k != "features" and mine[k] != theirs[k]]
+        """List the fields that differ, as ``name=own value, not other's``."""
+        values, others = self.to_dict(), other.to_dict()
+        names = [name for name in values if name != "features" and values[name] != others[name]]
+        differing = [f"{name}={values[name]}, not {others[name]}" for name in names]
         return differing + self.features.differences(other.features)
 
     @property
@@ -126,7 +127,7 @@ class Recipe:
         return kind(net.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
     def scheduler(self, optimizer: torch.optim.Optimizer, n_batches: int) -> torch.optim.lr_scheduler.OneCycleLR | None:
-        """Make what changes the learning rate after each of an epoch's `n_batches` steps; None for a constant one."""
+        """Make the schedule of the learning rate, which is stepped after every batch; None for a constant rate."""
         if self.schedule == "constant":
             return None
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=self.epochs * n_batches)
@@ -154,7 +155,7 @@ ALIASES = {"document": "baseline"}  # earlier names; checkpoints and models of t
 
 RECIPES: dict[str, Recipe] = {
     # The student report: min-max images, cross-entropy, Adam at a constant rate, 20 epochs. It does not give the rate:
-    # its flatten layer sums 217,000 inputs, and at 2e-4 one step throws them about.
+    # its flatten layer sums 217,000 inputs, and at 2e-4 one step makes them jump.
     "baseline": Recipe(
         name="baseline", features=PRESETS["esc50"], kind="image", model="esc50", epochs=20, batch_size=16, lr=2e-5
     ),

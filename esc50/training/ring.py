@@ -31,18 +31,18 @@ class Bucket:
         self.views: dict[nn.Parameter, Tensor] = {}
         offset = 0
         for p in parameters:
-            self.views[p] = self.flat.as_strided(p.size(), p.stride(), offset)  # dense, channels last or not
+            self.views[p] = self.flat.as_strided(p.size(), p.stride(), offset)  # same memory format as the parameter
             offset += p.numel()
         self.waiting = set(parameters)
 
 
 class Ring:
-    """Takes the gradients of `net` around the ring; `finish` waits for them.
+    """Averages the gradients of `net` around a ring of processes; `finish` waits for that.
 
     Parameters
     ----------
     net : nn.Module
-        Every process's has the same parameters, and equal ones.
+        The network; its parameters are equal in every process.
     rank, size : int
         This process, and how many there are.
     bucket_bytes : int
@@ -50,7 +50,7 @@ class Ring:
 
     def __init__(self, net: nn.Module, rank: int, size: int, bucket_bytes: int = BUCKET_BYTES) -> None:
         self.rank, self.size = rank, size
-        self.seconds = 0.0  # that messages took, beside backward or not
+        self.seconds = 0.0  # total time of messages
         self.buckets: list[Bucket] = []
         group: list[nn.Parameter] = []
         for p in reversed([p for p in net.parameters() if p.requires_grad]):
@@ -98,7 +98,7 @@ class Ring:
         tensor.copy_(flat[:n].view_as(tensor))
 
     def _collect(self, p: Tensor) -> None:
-        """Take a gradient that backward has just finished; the hook of every parameter."""
+        """Take a gradient that backward has just finished; this is the hook of every parameter."""
         assert isinstance(p, nn.Parameter)
         assert p.grad is not None
         bucket = self._place[p]
@@ -128,7 +128,7 @@ class Ring:
             torch.cuda.current_stream().wait_stream(self._stream)
 
     def _carry(self) -> None:
-        """Take buckets around the ring, one after another; the thread."""
+        """Take buckets around the ring, one after another; the body of the thread."""
         while True:
             flat, event = self._full.get()
             try:

@@ -23,8 +23,8 @@ from support.emulation import Emulated
 from support.recordings import TINY, tone, write
 
 CPU = torch.device("cpu")
-RESAMPLED_DB = 1e-4  # of noise; 1.5e-5: mfcc, 48000 to 8000 Hz; the convolution adds in another order
-DEVICE_DB = 1e-2  # as `cumel verify`; no GPU yet
+RESAMPLED_DB = 1e-4  # worst of noise 1.5e-5: mfcc, 48000 to 8000 Hz; the convolution adds in another order
+DEVICE_DB = 1e-2  # the bound of `cumel verify`; no GPU yet
 
 
 def results_of(clips: list[Clip | None]) -> list[Result]:

@@ -112,7 +112,7 @@ def test_the_command(cluster: str, paths: list[Path], tmp_path: Path, capsys: py
     assert main([*call, "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
     assert (report["files"], report["extracted"], report["failed"]) == (4, 3, 1)
-    assert main([*call, "--quiet"]) == 1  # what was asked for has not changed
+    assert main([*call, "--quiet"]) == 1  # the recordings asked for have not changed
 
 
 def test_what_a_cluster_cannot_do(paths: list[Path], tmp_path: Path) -> None:

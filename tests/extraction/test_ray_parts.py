@@ -10,9 +10,9 @@ import torch
 
 from cumel.esc50.extraction.local import config_of, extract
 from cumel.esc50.extraction.ray import parts as module
-from cumel.esc50.extraction.ray.attempts import Tries
+from cumel.esc50.extraction.ray.attempts import Attempts
 from cumel.esc50.extraction.ray.engine import _batch, _Extractor
-from cumel.esc50.extraction.ray.parts import FACTS, Plan, part_path, parts_of, plan, write_part_index
+from cumel.esc50.extraction.ray.parts import FACTS, PartsTodo, part_path, parts_of, plan_parts, write_part_index
 from cumel.esc50.store import Store, StoreConfig
 from cumel.kernels import CumelError
 
@@ -30,13 +30,13 @@ def paths(tmp_path: Path) -> list[Path]:
     return found
 
 
-def begin(out: Path, paths: list[Path], kind: str = "logmel", **options: bool) -> Plan:
+def begin(out: Path, paths: list[Path], kind: str = "logmel", **options: bool) -> PartsTodo:
     out.mkdir(exist_ok=True)
     options = {"overwrite": False, "retry_errors": False} | options
-    return plan(out, config_of(TINY, kind, "float32", CPU), paths, **options)
+    return plan_parts(out, config_of(TINY, kind, "float32", CPU), paths, **options)
 
 
-def work(out: Path, todo: Plan, kind: str = "logmel", size: int = 4) -> list[dict]:
+def work(out: Path, todo: PartsTodo, kind: str = "logmel", size: int = 4) -> list[dict]:
     """Do as an actor does with each batch."""
     stored = config_of(TINY, kind, "float32", CPU).dtype
     actor, rows = _Extractor(kind, stored, TINY, "cpu", out, todo.run, 2), []
@@ -51,7 +51,7 @@ def read(out: Path) -> dict[str, tuple[dict, np.ndarray]]:
     for row in pq.read_table(out / "index.parquet").to_pylist():
         one = pq.read_table(out / "data" / row["file"]).slice(row["row"], 1).to_pylist()[0]
         features = np.array(one.pop("features"))
-        where = ("path", "name")  # which may change
+        where = ("path", "name")  # these may change
         assert {n: one[n] for n in FACTS if n not in where} == {n: row[n] for n in FACTS if n not in where}
         found[row["path"]] = (one | {name: row[name] for name in where}, features)
     return found
@@ -88,7 +88,7 @@ def test_what_is_done_is_not_done_again(tmp_path: Path, paths: list[Path]) -> No
     todo = begin(out, [*paths[:4], paths[0]])
     assert (todo.paths, todo.run, todo.kept) == (paths[:4], 0, 0)
     work(out, todo)
-    (out / "data" / ".part-0000-000000004-1.tmp").touch()  # of a worker that was killed
+    (out / "data" / ".part-0000-000000004-1.tmp").touch()  # leftover of a killed worker
     (out / "data" / ".part-0000-000000004.tries").touch()
     todo = begin(out, paths)
     assert (todo.paths, todo.run, todo.kept, todo.failed_before) == (paths[4:], 1, 4, 1)
@@ -157,18 +157,18 @@ def test_a_full_disk_stops_the_run(tmp_path: Path, paths: list[Path], monkeypatc
 
 def test_only_a_recording_that_killed_twice_is_blamed(tmp_path: Path) -> None:
     path = tmp_path / "record"
-    first = Tries(path)
+    first = Attempts(path)
     first.taking(7)
-    second = Tries(path)  # the first one died, of whatever
+    second = Attempts(path)  # the first one died, of whatever
     assert (first.careful, second.careful, second.blamed) == (False, True, set())
     for number in (5, 6, 7):
         second.taking(number)
-    third = Tries(path)
+    third = Attempts(path)
     third.taking(8)
-    fourth = Tries(path)
+    fourth = Attempts(path)
     assert (third.blamed, fourth.blamed) == ({7}, {7, 8})
     fourth.done()
-    assert not Tries(path).careful
+    assert not Attempts(path).careful
 
 
 def test_a_recording_that_is_blamed_is_not_read(tmp_path: Path, paths: list[Path]) -> None:
@@ -176,7 +176,7 @@ def test_a_recording_that_is_blamed_is_not_read(tmp_path: Path, paths: list[Path
     todo = begin(out, paths)
     record = out / "data" / ".part-0000-000000000.tries"
     for _ in range(2):
-        Tries(record).taking(1)
+        Attempts(record).taking(1)
     rows = work(out, todo)
     assert rows[1]["error"] == f"{paths[1]}: kills the worker that reads it; leave it out"
     assert [row["number"] for row in rows if row["error"] is None] == [0, 3, 4, 5]

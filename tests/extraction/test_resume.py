@@ -63,8 +63,8 @@ def test_what_changed_is_taken_again_and_what_is_gone_is_said(tmp_path: Path, pa
     order = [row["path"] for row in Store(out).rows]
     write(paths[7], tone())
     write(paths[11], tone(hz=1000))
-    os.utime(paths[13], ns=(0, 10**18))  # of the same size
-    paths[12].unlink()  # keeps what it has
+    os.utime(paths[13], ns=(0, 10**18))  # the size stays
+    paths[12].unlink()  # its row stays
     report = extract(paths, out, TINY, **OPTIONS)
     assert (report["files"], report["failed"], report["kept"], report["failed_before"]) == (3, 0, 27, 0)
     assert (report["changed"], report["gone"], report["gone_files"]) == (3, 1, [str(paths[12])])
@@ -79,7 +79,7 @@ def test_what_changed_is_taken_again_and_what_is_gone_is_said(tmp_path: Path, pa
         np.testing.assert_array_equal(store[path], tiny_log_mel(path))
     assert extract(paths, out, TINY, retry_errors=True, **OPTIONS)["files"] == 0
     rest = [path for path in paths if path != paths[12]]
-    assert extract(rest, out, TINY, **OPTIONS)["gone_files"] == [str(paths[12])]  # though nobody asked for it
+    assert extract(rest, out, TINY, **OPTIONS)["gone_files"] == [str(paths[12])]  # although it is not among the inputs
 
 
 def test_a_retry_takes_what_failed_although_it_did_not_change(tmp_path: Path, paths: list[Path]) -> None:
@@ -112,7 +112,7 @@ def test_rows_of_failures_can_be_dropped(tmp_path: Path, paths: list[Path]) -> N
     assert content(out) == before
     (out / INDEX).unlink()
     assert len(Store(out)) == 28
-    write(paths[3], tone())  # what was dropped is taken when it is asked for
+    write(paths[3], tone())  # a dropped recording is taken when it is asked for
     report = extract(paths, out, TINY, **OPTIONS)
     assert (report["files"], report["failed"], report["kept"]) == (2, 1, 28)
     assert [row["path"] for row in Store(out).rows] == list(map(str, paths))

@@ -35,7 +35,7 @@ def test_what_a_folder_does_not_give_is_counted(tree: Path, monkeypatch: pytest.
     touch(tree, *SYSTEM_FILES, *OTHER_FILES)
     for given in (tree, f"{tree}/**", tree.parent / ".hidden"):
         if given == tree.parent / ".hidden":
-            tree.rename(given)  # what is named is searched, whatever its name
+            tree.rename(given)  # a folder that is named is searched, whatever its name
         found = resolve([given])
         assert [path.name for path in found] == [Path(name).name for name in TREE]
         assert dict(found.left_out) == LEFT_OUT
@@ -85,7 +85,7 @@ def test_every_format_of_libsndfile_is_taken_by_its_names(tmp_path: Path, format
 def test_a_name_takes_few_bytes(tmp_path: Path) -> None:
     for number in range(NAMES):
         touch(tmp_path, f"session-{number // 500:03}/recording-with-a-name-of-its-own-{number:06}.wav")
-    resolve([tmp_path / "session-000"])  # what is imported and cached
+    resolve([tmp_path / "session-000"])  # the first call imports and caches
     tracemalloc.start()
     found = resolve([tmp_path])
     held, _ = tracemalloc.get_traced_memory()

@@ -112,7 +112,7 @@ def test_a_data_set_that_moved_is_not_extracted_again(tmp_path: Path, move: Call
     old, new, out = tmp_path / "old", tmp_path / "new", tmp_path / "out"
     for number, name in enumerate(["a.wav", "sub/a.wav", "b.wav"]):
         noise(old / name, number)
-    shutil.copy(old / "a.wav", old / "c.wav")  # of the same content: names tell which is which
+    shutil.copy(old / "a.wav", old / "c.wav")  # equal content: names tell which is which
     (old / "bad.wav").write_text("no sound")
     run(out, old)
     before = {row["name"]: row for row in Store(out).rows}
@@ -133,7 +133,7 @@ def test_a_data_set_that_moved_is_not_extracted_again(tmp_path: Path, move: Call
     assert content(out) == again
     (out / INDEX).unlink()
     assert Store(out).rows == store.rows
-    write(given / "b.wav", tone())  # what moved may change as well
+    write(given / "b.wav", tone())  # a moved file may change as well
     assert run(out, given)["changed"] == 1
     np.testing.assert_array_equal(Store(out)[given / "b.wav"], tiny_log_mel(given / "b.wav"))
     assert len(Store(out)) == 5

@@ -187,7 +187,7 @@ def test_a_place_that_is_taken_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(CumelError, match="is there already"):
             convert(store.folder, taken, "npy")
     (tmp_path / "empty").mkdir()
-    (tmp_path / ".empty.part").mkdir()  # of a run that was killed
+    (tmp_path / ".empty.part").mkdir()  # leftover of a killed run
     (tmp_path / ".empty.part" / "half.npy").touch()
     convert(store.folder, tmp_path / "empty", "npy")
     assert not list((tmp_path / "empty").rglob("half.npy"))

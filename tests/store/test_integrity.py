@@ -144,7 +144,7 @@ def test_verify_names_every_damaged_recording_and_repair_takes_those_again(
     assert all(f"the features of {paths[number]} are not what was written" in told.err for number in harmed)
     assert "3 recordings DAMAGED" in told.out
 
-    again = extract(paths[:5], out, TINY, repair=True, **OPTIONS)  # what is damaged need not be named
+    again = extract(paths[:5], out, TINY, repair=True, **OPTIONS)  # damaged recordings need not be named
     assert (again["files"], again["failed"]) == (3, 0)
     assert "3 recordings whose features were damaged are taken again" in again["notes"]
     assert everything(out)[2] == expected

@@ -13,7 +13,7 @@ from cumel.esc50.cli import main
 from cumel.esc50.extraction.audit import check
 from cumel.esc50.extraction.local import config_of
 from cumel.esc50.extraction.ray.engine import _batch, _Extractor
-from cumel.esc50.extraction.ray.parts import plan, write_part_index
+from cumel.esc50.extraction.ray.parts import plan_parts, write_part_index
 from cumel.esc50.store.seals import write_sealed
 from cumel.esc50.store.shards import INDEX
 
@@ -39,7 +39,7 @@ def parts(tmp_path: Path, paths: list[Path]) -> Path:
 def on_ray(out: Path, paths: list[Path], **options: bool) -> list[Path]:
     out.mkdir(exist_ok=True)
     options = {"overwrite": False, "retry_errors": False} | options
-    todo = plan(out, config_of(TINY, "logmel", "float32", CPU), paths, **options)
+    todo = plan_parts(out, config_of(TINY, "logmel", "float32", CPU), paths, **options)
     actor = _Extractor("logmel", "float32", TINY, "cpu", out, todo.run, 1)
     for i in range(0, len(todo.paths), 8):
         actor(_batch(range(len(todo.paths))[i : i + 8], todo.paths))

@@ -14,7 +14,7 @@ from cumel.esc50.extraction.local import extract
 from cumel.esc50.inputs.find import resolve
 from cumel.esc50.store import Store
 from cumel.esc50.store.arrays import HEADER_BYTES
-from cumel.esc50.store.places import EVERY, NO_PLACES, PLACES, SCHEMA, Places, keys_of
+from cumel.esc50.store.places import EVERY, NO_PLACES, PLACES, PLACES_SCHEMA, Places, keys_of
 from cumel.esc50.store.shards import INDEX
 from cumel.kernels import CumelError
 
@@ -81,7 +81,7 @@ def test_a_sidecar_written_anew_says_where_its_recordings_are(data: Path, tmp_pa
     run(out, data)
     (data / "b.wav").rename(data / "y.wav")
     run(out, data)
-    (data / "a.wav").rename(data / "b.wav")  # where another one of the same shard was
+    (data / "a.wav").rename(data / "b.wav")  # the place of another recording in the same shard
     run(out, data)
     assert_true(out, data)
     (out / "features-00000.parquet").unlink()
@@ -104,7 +104,7 @@ def test_a_row_that_is_lost_leaves_no_name_behind(data: Path, tmp_path: Path) ->
 def test_a_repair_finds_what_moved_where_it_is(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(out, data)
-    change(out / "features-00000.npy", HEADER_BYTES + 8, random.Random(0))  # of a.wav
+    change(out / "features-00000.npy", HEADER_BYTES + 8, random.Random(0))  # a byte of a.wav
     data = data.rename(tmp_path / "moved")
     report = run(out, data, repair=True)
     assert (report["files"], report["failed"], report["moved"], report["gone"]) == (1, 0, 2, 0)
@@ -154,7 +154,7 @@ def rows(**columns: list[str | None]) -> pa.Table:
 
 
 def changes(*moves: tuple[str, str]) -> pa.Table:
-    return pa.Table.from_pylist([{"key": key, "path": path, "name": path} for key, path in moves], schema=SCHEMA)
+    return pa.Table.from_pylist([{"key": key, "path": path, "name": path} for key, path in moves], schema=PLACES_SCHEMA)
 
 
 def paths_of(places: Places, table: pa.Table, number: int) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 
 from cumel.esc50.extraction.audit import check
 from cumel.esc50.extraction.local import config_of, extract
-from cumel.esc50.extraction.ray.parts import parts_of, plan, write_part_index
+from cumel.esc50.extraction.ray.parts import parts_of, plan_parts, write_part_index
 from cumel.esc50.store import Store, StoreConfig, shards, takeover
 from cumel.kernels import CumelError
 
@@ -113,17 +113,17 @@ def test_parts_are_replaced_in_one_step(made: Path, tmp_path: Path, monkeypatch:
     out.mkdir()
     config, other = (config_of(cfg, "logmel", "float32", CPU) for cfg in (TINY, OTHER))
     options = {"retry_errors": False, "paths": sorted((made / "in").iterdir())}
-    plan(out, config, overwrite=False, **options)
+    plan_parts(out, config, overwrite=False, **options)
     shutil.copy(next((made / "old").glob("*.parquet")), out / "data" / "part-0000-000000000.parquet")
     monkeypatch.setattr(takeover, "settle", lambda _: None)  # killed just before
-    plan(out, other, overwrite=True, **options)
+    plan_parts(out, other, overwrite=True, **options)
     monkeypatch.undo()
     assert StoreConfig.load(takeover.current(out), "ray.json") == other
     assert check(out, quiet=True) | {"seconds": 0} == check(takeover.current(out), quiet=True) | {
         "seconds": 0,
         "store": str(out),
     }
-    plan(out, other, overwrite=False, **options)
+    plan_parts(out, other, overwrite=False, **options)
     assert parts_of(out) == []
     assert takeover.current(out) == out
     write_part_index(out)

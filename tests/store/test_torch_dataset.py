@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from cumel.esc50.extraction.job import KINDS
 from cumel.esc50.extraction.local import extract
-from cumel.esc50.store.torch_dataset import FeatureDataset, Recording, pad
+from cumel.esc50.store.torch_dataset import FeatureDataset, FeatureItem, pad
 from cumel.esc50.system.device import choose
 from cumel.kernels import FeatureConfig
 
@@ -70,7 +70,7 @@ def test_mfcc_are_filled_with_those_of_silence(tmp_path: Path, name: str) -> Non
 
 
 def test_a_pair_stays_a_pair() -> None:
-    one = Recording(torch.zeros(2, 3), "a.wav", "logmel", TINY)
+    one = FeatureItem(torch.zeros(2, 3), "a.wav", "logmel", TINY)
     features, path = again = pickle.loads(pickle.dumps(one))
     assert (path, again.kind, again.cfg, len(again)) == ("a.wav", "logmel", TINY, 2)
     assert torch.equal(features, one[0])

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from cumel.esc50.cli import main
 from cumel.esc50.training import loop, recipes
-from cumel.esc50.training.distributed import joined
+from cumel.esc50.training.distributed import process_group
 from cumel.esc50.training.models import ResidualCNN
 from cumel.esc50.training.ring import Ring
 
@@ -39,7 +39,7 @@ def batch(n_clips: int) -> tuple[Tensor, Tensor]:
 def gradients(engine: str, n_clips: int) -> tuple[list[NDArray], int]:
     """Every gradient of one step; twice, so that the second finds what the first left."""
     net = network()
-    with joined(engine) as world:
+    with process_group(engine) as world:
         replica = world.replica(net)
         x, labels = map(world.part, batch(n_clips))
         for _ in range(2):
@@ -54,7 +54,7 @@ def unused_and_small_buckets() -> tuple[float, list[float], float]:
     """A bucket for each tensor, and a parameter that takes no part in the loss."""
     net = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 2))
     nn.init.ones_(net[0].weight)
-    with joined("ring") as world:
+    with process_group("ring") as world:
         ring = Ring(net, world.rank, world.size, bucket_bytes=1)
         net[0](torch.full((1, 3), world.rank + 1.0)).sum().backward()
         ring.finish()
@@ -71,14 +71,14 @@ def command(
     """Train by the command line, saving each epoch; process 1 dies at a step. Returns the exit code and last line."""
     recipes.RECIPES["quick"] = tiny_recipe(epochs=epochs, precision="fp32")
     loop.SAVE_SECONDS = 0.0
-    follow = loop.follow
+    update_ema = loop.update_ema
 
     def fatal(*given: Any) -> None:
         if given[3] == killed_at and os.environ.get("RANK") == "1":
             os.kill(os.getpid(), by)
-        follow(*given)
+        update_ema(*given)
 
-    loop.follow = fatal
+    loop.update_ema = fatal
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         code = main(["train", "--fold", "1", "--device", "cpu", *arguments])

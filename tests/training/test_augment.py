@@ -116,7 +116,7 @@ def test_a_crop_is_rarely_silence() -> None:
     x[..., 40:50] = 0.0
     torch.manual_seed(0)
     heard = (augment.crop(x, 50) > -1).any(dim=3)[:, 0, 0].float().mean()
-    chance = 59 / 100  # of one stretch of 50 in a circle of 100 to meet ten frames
+    chance = 59 / 100  # a stretch of 50 in a circle of 100 meets ten frames so often
     assert float(heard) == pytest.approx(1 - (1 - chance) ** 2, abs=0.03)
 
 

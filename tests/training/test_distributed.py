@@ -7,18 +7,17 @@ import torch
 
 from cumel.esc50.datasets.esc50 import Esc50
 from cumel.esc50.training.checkpoint import Checkpoint
-from cumel.esc50.training.distributed import World, joined
-from cumel.esc50.training.feed import Feed
-from cumel.esc50.training.material import prepare
+from cumel.esc50.training.data import Batches, prepare
+from cumel.esc50.training.distributed import World, process_group
 from cumel.kernels import CumelError
 
 from support.processes import Processes
 from support.recordings import tiny_recipe, write_dataset
 from support.training_jobs import command, gradients, network, unused_and_small_buckets
 
-# Of the largest gradient of a tensor, against one process with the whole batch; worst: 6.3e-7, of 4 processes.
+# Share of the largest gradient of a tensor, against one process with the whole batch; worst: 6.3e-7, of 4 processes.
 GRADIENT_TOLERANCE = 1e-6
-EPOCHS, BATCHES = 4, 6  # of the runs here: 24 clips in batches of 4
+EPOCHS, BATCHES = 4, 6  # every run has 24 clips in batches of 4
 
 
 @pytest.mark.parametrize(("size", "n_clips"), [(2, 8), (4, 9)])
@@ -84,8 +83,8 @@ def test_both_engines_end_with_the_same_weights(tmp_path: Path, root: Path) -> N
 
 
 def test_what_is_refused(root: Path) -> None:
-    with pytest.raises(CumelError, match="--parallel mpi: must be one of ddp, ring"), joined("mpi"):
+    with pytest.raises(CumelError, match="--parallel mpi: must be one of ddp, ring"), process_group("mpi"):
         pass
     recipe, data = tiny_recipe(batch_size=3), Esc50.read(root)
     with pytest.raises(CumelError, match="batches of 3 clips do not do for 4 processes"):
-        Feed(prepare(data, recipe, 1), [0] * 36, 3, recipe, torch.device("cpu"), World(0, 4))
+        Batches(prepare(data, recipe, 1), [0] * 36, 3, recipe, torch.device("cpu"), World(0, 4))

@@ -10,10 +10,10 @@ import cumel.esc50.training.loop as training
 from cumel.esc50.datasets.esc50 import Esc50
 from cumel.esc50.training.checkpoint import NAME, Checkpoint
 from cumel.esc50.training.cross_validation import cross_validate, parse_numbers
+from cumel.esc50.training.data import TrainingData, prepare
 from cumel.esc50.training.evaluation import accuracy, confusion_matrix, evaluate, per_class
 from cumel.esc50.training.log import LOG, PICTURE, TENSORBOARD
 from cumel.esc50.training.loop import SCORES, train
-from cumel.esc50.training.material import Material, prepare
 from cumel.esc50.training.recipes import RECIPES, Recipe
 from cumel.kernels import PRESETS, CumelError
 
@@ -185,14 +185,14 @@ def test_cross_validation_is_a_run_per_fold_and_seed(tmp_path: Path, data: Esc50
 def test_statistics_come_from_the_training_folds_alone(tmp_path: Path, data: Esc50) -> None:
     """What the held-out fold sounds like changes nothing of what is learnt."""
     recipe = tiny_recipe(epochs=1)
-    material = prepare(data, recipe, workers=1)
-    train(data, tmp_path / "a", recipe, 1, CPU, material=material)
-    loud = material.features.copy()
+    training_data = prepare(data, recipe, workers=1)
+    train(data, tmp_path / "a", recipe, 1, CPU, training_data=training_data)
+    loud = training_data.features.copy()
     loud[data.split(1)[1]] += 50.0
-    train(data, tmp_path / "b", recipe, 1, CPU, material=Material(loud))
+    train(data, tmp_path / "b", recipe, 1, CPU, training_data=TrainingData(loud))
     mine, other = (Checkpoint.load(tmp_path / name).model for name in "ab")
     assert all(torch.equal(mine[key], other[key]) for key in mine)
-    assert mine["mean"] == pytest.approx(material.features[data.split(1)[0]].mean())
+    assert mine["mean"] == pytest.approx(training_data.features[data.split(1)[0]].mean())
 
 
 def test_counts() -> None:

@@ -8,7 +8,7 @@ from cumel.esc50.training.augment import waveform
 SR = 16000
 # dB between librosa's A-weighting and ours; worst: 3.6e-14
 WEIGHTING_TOLERANCE = 1e-9
-# Of the energy of unit noise of 16,000 samples that two clips of one loudness mix to; worst: 0.0125
+# Share of the energy of unit noise (16,000 samples) by which a mix of two equally loud clips may differ; worst: 0.0125
 ENERGY_TOLERANCE = 0.05
 
 

@@ -1,4 +1,4 @@
-"""A record, on disk, of the workers that died of a batch, so that they do not die of one recording for ever."""
+"""Which recording was being read when a Ray worker died; after two deaths the recording is left out."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import socket
 from itertools import pairwise
 from pathlib import Path
 
-WORKER = "worker:"  # begins the word of each; the others are numbers of recordings
+WORKER = "worker:"  # prefix of a worker's entry in the record; other entries are numbers of recordings
 
 
-class Tries:
-    """The record of one batch. The first worker leaves its name, those after it also which recording they are at.
+class Attempts:
+    """The record of one batch, on disk.
 
-    So an accident costs nobody; a recording that kills the decoder costs two workers, and the third knows it.
+    The first worker enters its name alone. A later worker, which finds that entry, also enters each recording before it
+    reads it. So a worker that dies by accident blames no recording; a recording that kills the decoder is left out by
+    the third worker.
 
     Parameters
     ----------
     path : Path
-        The record; it is made here, and removed by `done`.
+        The file; it is made here, and removed by `done`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,12 +33,12 @@ class Tries:
         self._say(me)
 
     def taking(self, number: int) -> None:
-        """Say which recording is next."""
+        """Enter the recording that is read next, if a worker died of this batch."""
         if self.careful:
             self._say(str(number))
 
     def done(self) -> None:
-        """Forget the batch: what came of it is on disk."""
+        """Remove the record, as the batch is on disk."""
         self.path.unlink(missing_ok=True)
 
     def _say(self, word: str) -> None:

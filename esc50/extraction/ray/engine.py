@@ -17,20 +17,20 @@ import torch
 
 from ....kernels import CumelError, FeatureConfig, UnavailableError
 from ...audio import resampler_on
-from ...inputs import Keys, Listing, Recording
+from ...inputs import Entry, Keys, Listing
 from ...system import Hold, bar, device_fault, give_back_memory, locked, need, ordered
+from ..counts import Counts
 from ..gpu import on_device
 from ..job import Job, Result
 from ..local import HELD_BYTES, config_of
 from ..long import Helpers
 from ..short import begin, failed, take
-from ..tally import Tally
-from .attempts import Tries
-from .parts import Plan, drop, part_path, plan, write_part, write_part_index
+from .attempts import Attempts
+from .parts import PartsTodo, drop, part_path, plan_parts, write_part, write_part_index
 
-BATCH_FILES = 128  # of a batch, and so of a Parquet file
-SECONDS = 10.0  # for a cluster to answer
-FAILED, LACKING = -1, -2  # in place of a number: why no other batch need be tried
+BATCH_FILES = 128  # recordings in a batch, and so in a Parquet file
+SECONDS = 10.0  # time for a cluster to answer
+FAILED, LACKING = -1, -2  # numbers that stand for the end of the whole run
 ENDS = {FAILED: CumelError, LACKING: UnavailableError}
 RETURNED = pa.schema(
     [
@@ -65,8 +65,8 @@ def extract_on_ray(
 ) -> dict[str, Any]:
     """Extract the features of `paths` on a Ray cluster into Parquet files in `out`; what is there is not done again.
 
-    Each file is written whole or not at all, and is the checkpoint of its recordings: a row each, with the facts of
-    the index of a store and ``features`` [n_frames, n_rows]. The numbers are those of `extract`, to the last bit.
+    Each file is written whole or not at all, and is the checkpoint of its recordings: a row each, with the columns
+    of a store's index and ``features`` [n_frames, n_rows]. The numbers are those of `extract`, to the last bit.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def extract_on_ray(
     device : str
         ``auto``: an actor per GPU where the cluster has GPUs, else one per CPU; ``cpu`` or ``cuda`` demand it.
     address : str, optional
-        Of the cluster; without one, Ray starts on this machine, for as long as this takes.
+        Address of the cluster; without one, Ray runs on this machine until the call returns.
     workers : int
         CPUs that Ray uses on this machine, without an `address`; threads that decode for each GPU.
     batch_files : int
@@ -116,23 +116,23 @@ def extract_on_ray(
         place = torch.device("cuda" if on_gpu else "cpu")
         config = replace(config, device=where, resampler=resampler_on(place))
         with locked(out):
-            todo = plan(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
+            todo = plan_parts(out, config, paths, overwrite=overwrite, retry_errors=retry_errors, repair=repair)
             give_back_memory()
-            tally = Tally(cfg.sr)
-            tally.refuse(todo.unusable)
+            counts = Counts(cfg.sr)
+            counts.refuse(todo.unusable)
             job = Job(kind, config.dtype, cfg, place, out)
             with bar("extracting", len(todo.paths), "files", quiet=quiet or not todo.paths) as advance:
                 for result in _results(ray, todo, job, n_actors, workers if on_gpu else 1, batch_files):
-                    tally.add(result)
-                    advance(note=tally)
+                    counts.add(result)
+                    advance(note=counts)
             if drop_errors:
-                tally.dropped = drop(out, job)
+                counts.dropped = drop(out, job)
             write_part_index(out)
-    return tally.report(todo, config, out)
+    return counts.report(todo, config, out)
 
 
 class _Cluster(NamedTuple):
-    """What Ray has."""
+    """Resources of a cluster."""
 
     cpus: int
     gpus: int
@@ -144,12 +144,12 @@ def _cluster(ray: Any, address: str | None, workers: int) -> Iterator[_Cluster]:
     """Join a cluster, or start one here; leave it as it was."""
     begun = not ray.is_initialized()
     if begun:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends usage statistics by default
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        here = {"num_cpus": workers, "include_dashboard": False} if address is None else {}
+        options = {"num_cpus": workers, "include_dashboard": False} if address is None else {}
         try:
             _knock(address)
-            ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **here)
+            ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **options)
         except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             named = "Ray does not start here" if address is None else f"--address {address}: no Ray cluster answers"
@@ -170,7 +170,7 @@ def _knock(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS).close()
 
 
-def _results(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_files: int) -> Iterator[Result]:
+def _results(ray: Any, todo: PartsTodo, job: Job, n_actors: int, threads: int, batch_files: int) -> Iterator[Result]:
     """Yield what comes of each recording, in no order, once it is on disk."""
     n_done, goes_on = 0, "what was complete before is kept, and the same call goes on from there"
     try:
@@ -186,7 +186,9 @@ def _results(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_
         raise CumelError(f"Ray stopped ({str(error).strip().splitlines()[-1]}); {goes_on}") from error
 
 
-def _rows(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_files: int) -> Iterator[dict[str, Any]]:
+def _rows(
+    ray: Any, todo: PartsTodo, job: Job, n_actors: int, threads: int, batch_files: int
+) -> Iterator[dict[str, Any]]:
     on_gpu = job.device.type == "cuda"
     batches = [
         _batch(range(len(todo.paths))[i : i + batch_files], todo.paths) for i in range(0, len(todo.paths), batch_files)
@@ -206,14 +208,14 @@ def _rows(ray: Any, todo: Plan, job: Job, n_actors: int, threads: int, batch_fil
 
 
 def _batch(numbers: range, paths: Listing) -> pa.Table:
-    """Return some recordings as a worker takes them: names may be any bytes."""
-    found = [paths.recording(number) for number in numbers]
+    """Return recordings as the table that a worker takes; paths are bytes, as they need not be UTF-8."""
+    entries = [paths.entry(number) for number in numbers]
     return pa.table(
         {
             "number": numbers,
-            "path": [os.fsencode(one.path.absolute()) for one in found],
-            "name": [os.fsencode(one.name) for one in found],
-            "also": pa.array([one.also for one in found], pa.list_(pa.string())),
+            "path": [os.fsencode(entry.path.absolute()) for entry in entries],
+            "name": [os.fsencode(entry.name) for entry in entries],
+            "also": pa.array([entry.also for entry in entries], pa.list_(pa.string())),
         }
     )
 
@@ -235,7 +237,7 @@ def _settings(ray: Any) -> Iterator[None]:
 class _Extractor:
     """An actor: writes a Parquet file for each batch of paths, and returns what came of them."""
 
-    def __init__(  # what a job is made of: it may hold what another process cannot have
+    def __init__(  # parts of a Job, as a Job itself cannot always be sent to another process
         self, kind: str, stored: str, cfg: FeatureConfig, device: str, out: Path, run: int, threads: int
     ) -> None:
         self.job = Job(kind, stored, cfg, torch.device(device), out)
@@ -248,17 +250,17 @@ class _Extractor:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         numbers = batch["number"].to_pylist()
-        found = [
-            Recording(Path(os.fsdecode(row["path"])), os.fsdecode(row["name"]), tuple(row["also"]))
+        entries = [
+            Entry(Path(os.fsdecode(row["path"])), os.fsdecode(row["name"]), tuple(row["also"]))
             for row in batch.to_pylist()
         ]
         part = part_path(self.job.spill, self.run, numbers[0])
         try:
-            tries = Tries(part.with_name(f".{part.stem}.tries"))
-            with closing(self._results(list(zip(numbers, found, strict=True)), tries)) as results:
+            attempts = Attempts(part.with_name(f".{part.stem}.tries"))
+            with closing(self._results(list(zip(numbers, entries, strict=True)), attempts)) as results:
                 done = write_part(part, results, self.job)
-            tries.done()
-        except Exception as error:  # a full disk or device: the others need not try
+            attempts.done()
+        except Exception as error:  # a full disk or a faulty device ends the whole run
             reason = error if isinstance(error, CumelError | OSError) else device_fault(error, self.job.device)
             if reason is None:
                 raise
@@ -269,17 +271,17 @@ class _Extractor:
             [{"number": number} | row for number, row in zip(numbers, rows, strict=True)], schema=RETURNED
         )
 
-    def _results(self, items: list[tuple[int, Recording]], tries: Tries) -> Generator[Result]:
-        def take_one(item: tuple[int, Recording], hold: Hold) -> Result:
-            number, one = item
-            begun = begin(one, self.key_of)
-            if number in tries.blamed:
+    def _results(self, items: list[tuple[int, Entry]], attempts: Attempts) -> Generator[Result]:
+        def take_one(item: tuple[int, Entry], hold: Hold) -> Result:
+            number, entry = item
+            begun = begin(entry, self.key_of)
+            if number in attempts.blamed:
                 return failed(begun, CumelError("kills the worker that reads it; leave it out"))
-            tries.taking(number)
+            attempts.taking(number)
             result = take(begun, hold, self.job, self.helpers)
             hold(result.n_bytes)
             return result
 
-        threads = 1 if tries.careful else self.threads
+        threads = 1 if attempts.careful else self.threads
         read = ordered(items, take_one, threads, HELD_BYTES, self.start)
         return on_device(read, self.job) if self.job.device.type == "cuda" else read

@@ -1,4 +1,4 @@
-"""The files that Ray's workers write: their names, their facts, and whether all is as it was written."""
+"""The Parquet files that Ray's workers write: names, columns and integrity."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from ...store.integrity import Findings, key_of_row, nothing, place_of, places_o
 from ...store.places import Places, keys_of
 from ...store.rows import DROPPED, IDENTITY, upgraded
 from ...store.seals import CHECKSUM, FEATURES, read_sealed
-from ...store.shards import INDEX, SCHEMA, read_rows
+from ...store.shards import INDEX, ROW_SCHEMA, read_rows
 
 DATA = "data"
-FACTS = {field.name: field.type for field in SCHEMA if field.name not in ("shard", "offset")}  # of a recording
+FACTS = {
+    field.name: field.type for field in ROW_SCHEMA if field.name not in ("shard", "offset")
+}  # columns of a recording
 INDEX_SCHEMA = pa.schema([*FACTS.items(), ("file", pa.string()), ("row", pa.int64())])
 FEATURE_FACTS = [*IDENTITY, "name", "status", "n_frames", CHECKSUM]
 
@@ -29,7 +31,7 @@ FEATURE_FACTS = [*IDENTITY, "name", "status", "n_frames", CHECKSUM]
 class Part(NamedTuple):
     """A file of features, a row per recording."""
 
-    run: int  # a later run's row of a recording counts
+    run: int  # number of the run; the row of a recording's last run counts
     first: int  # number of its first recording in that run
     path: Path
 
@@ -53,25 +55,25 @@ def facts_of(part: Part, columns: Iterable[str] = INDEX_SCHEMA.names) -> pa.Tabl
 
 def examine_parts(out: Path, *, advance: Callable[[int], None] = nothing) -> Findings:
     """Read all parts, and compare the features of each recording with their checksum, where its row counts."""
-    found, home, readable = Findings(), {}, []
-    places = places_of(out, found)
+    findings, home, readable = Findings(), {}, []
+    places = places_of(out, findings)
     for part in parts_of(out):
         try:
             facts = places.apply(facts_of(part, [*IDENTITY, "status"]), part.run)
         except CumelError as error:
-            found.add_file(part.path, error)
+            findings.add_file(part.path, error)
             continue
         for key, status in zip(keys_of(facts).to_pylist(), facts["status"].to_pylist(), strict=True):
             home[key] = None if status == DROPPED else part
         readable.append(part)
-    found.recordings = sum(part is not None for part in home.values())
+    findings.recordings = sum(part is not None for part in home.values())
     for part in readable:
-        _examine_part(part, places, {key for key, one in home.items() if one is part}, found)
+        _examine_part(part, places, {key for key, newest in home.items() if newest is part}, findings)
         advance(1)
-    return found
+    return findings
 
 
-def _examine_part(part: Part, places: Places, counting: set[str], found: Findings) -> None:
+def _examine_part(part: Part, places: Places, counting: set[str], findings: Findings) -> None:
     rows = [
         row if row["n_frames"] and key_of_row(row) in counting else None
         for row in places.apply(facts_of(part, FEATURE_FACTS), part.run).to_pylist()
@@ -82,14 +84,14 @@ def _examine_part(part: Part, places: Places, counting: set[str], found: Finding
         if row is None:
             continue
         if frames is not None and frames_fit(row, frames):
-            found.count(row[CHECKSUM])
+            findings.count(row[CHECKSUM])
         else:
             what = f"the features of {row['path']} are not what was written"
-            found.add_row(row, part.path, damaged(part.path, what))
+            findings.add_row(row, part.path, damaged(part.path, what))
 
 
 def _frames(path: Path) -> Iterator[NDArray | None]:
-    """Yield the frames of each row, or None where they cannot be read; a row's own checksum says whether they fit."""
+    """Yield the frames of each row, or None where they cannot be read; checksums are not compared here."""
     with pq.ParquetFile(path) as file:
         for i in range(file.num_row_groups):
             try:
@@ -106,14 +108,14 @@ def _split(lists: pa.ListArray) -> list[NDArray]:
 
 
 def mend(out: Path) -> tuple[dict[str, tuple[str, str]], list[Part]]:
-    """Find the recordings whose features are damaged, and remove the parts of which not even the facts can be read.
+    """Find the recordings whose features are damaged, and remove the parts whose other columns cannot be read.
 
     Returns
     -------
     dict of str to (str, str)
-        The recordings, by key: where they are, as `place_of`.
+        The damaged recordings: key -> `place_of`.
     list of Part
-        Those parts.
+        The removed parts.
     """
     broken, readable = [], set()
     for part in parts_of(out):
@@ -131,17 +133,17 @@ def mend(out: Path) -> tuple[dict[str, tuple[str, str]], list[Part]]:
     return gone | examine_parts(out).harmed, broken
 
 
-def examine_part_index(out: Path, found: Findings) -> None:
-    """Read the index of parts that are finished."""
+def examine_part_index(out: Path, findings: Findings) -> None:
+    """Check the index of a finished folder of parts."""
     try:
         if (out / INDEX).exists():
             read_index(out)
     except CumelError as error:
-        found.add_file(out / INDEX, CumelError(f"{out / INDEX}: damaged ({error}); {REWRITE}"))
+        findings.add_file(out / INDEX, CumelError(f"{out / INDEX}: damaged ({error}); {REWRITE}"))
 
 
 def read_index(out: Path) -> list[dict[str, str]]:
-    """Read which part holds each recording; a `CumelError` with the reason alone when the index is damaged."""
+    """Read which part holds each recording; a `CumelError`, with the reason alone, when the index is damaged."""
     columns = [*IDENTITY, "name"]
     table = read_sealed(out / INDEX, [*columns, "file"])
-    return upgraded(table, SCHEMA, columns).append_column("file", table["file"]).to_pylist()
+    return upgraded(table, ROW_SCHEMA, columns).append_column("file", table["file"]).to_pylist()

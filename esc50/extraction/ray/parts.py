@@ -1,4 +1,4 @@
-"""Features as Parquet files that many processes write: each file is whole or not there, and what it holds is done."""
+"""A folder of Parquet files that many processes write; each file is whole or missing, and is a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ....kernels import CumelError
 from ...inputs import RECORDING, Listing
-from ...store import RAY_CONFIG as CONFIG, Clip, StoreConfig
+from ...store import RAY_CONFIG as CONFIG, StoreConfig, StoredClip
 from ...store.formats import GROUP_BYTES, NUMBERS, table_of
 from ...store.places import Places
 from ...store.rows import DROPPED, IDENTITY, Tables, merged, with_places
@@ -26,28 +26,28 @@ from ...system import LOCK, commit, replacing, unwritable
 from ..job import Job, Result
 from ..resume.compare import compare
 from ..resume.folder import lost, not_both, places_that_fit, refuse_nothing, taken_again
-from ..resume.known import Known
+from ..resume.row_arrays import RowArrays
 from ..resume.todo import Todo
 from ..short import failed
 from .part_files import DATA, FACTS, INDEX_SCHEMA, facts_of, mend, parts_of
 
 
 @dataclass
-class Plan(Todo):
-    """What is left to do."""
+class PartsTodo(Todo):
+    """What is left to do in a folder of parts."""
 
     run: int = 0  # number of this run
 
 
 def part_path(out: Path, run: int, first: int) -> Path:
-    """Name of a part; a part that is written once more, after its writer died, has the same."""
+    """Path of a part; a part that is written again, after its writer died, has the same path."""
     return out / DATA / f"part-{run:04d}-{first:09d}.parquet"
 
 
-def plan(
+def plan_parts(
     out: Path, config: StoreConfig, paths: Sequence[Path], *, overwrite: bool, retry_errors: bool, repair: bool = False
-) -> Plan:
-    """Find out what is left to do in a folder whose lock is held; makes it ready when it is new.
+) -> PartsTodo:
+    """Find out what is left to do in a folder whose lock is held; an empty folder is prepared.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def plan(
     if repair:
         harmed, broken = mend(out)
         notes += lost(part.path for part in broken if not (out / INDEX).exists())
-        retry_errors = retry_errors or any(part.run for part in broken)  # the rows before theirs count again
+        retry_errors = retry_errors or any(part.run for part in broken)  # older rows of their recordings count again
         notes += taken_again(len(harmed))
     (out / DATA).mkdir(exist_ok=True)
     if not (out / CONFIG).exists():
@@ -81,27 +81,27 @@ def plan(
     if len(todo.places):
         written = (facts_of(part, IDENTITY) for part in parts_of(out))
         Places.load(out).changed(todo.places, next_run(out), written).save(out)
-    return Plan.of(listing, todo, notes, run=next_run(out))
+    return PartsTodo.of(listing, todo, notes, run=next_run(out))
 
 
 def next_run(out: Path) -> int:
-    """Return the number of a run that begins now."""
+    """Return the number of the next run."""
     return max([0, Places.load(out).number, *(1 + part.run for part in parts_of(out))])
 
 
 def rows_of(out: Path) -> Tables:
-    """Return what the parts say of their recordings now, without features: also the file, and which row of it."""
-    found = parts_of(out)
+    """Return the rows of all parts with places applied, without features, with the file and the row in it."""
+    parts = parts_of(out)
 
     def tables(columns: list[str] | None) -> Iterator[tuple[int, pa.Table]]:
-        for part in found:
+        for part in parts:
             yield part.run, facts_of(part, INDEX_SCHEMA.names if columns is None else columns)
 
     return with_places(tables, Places.load(out))
 
 
 def write_part(path: Path, results: Iterable[Result], job: Job) -> list[Result]:
-    """Write the features of `results`; returns what came of each, without its features.
+    """Write the features of `results`; returns the results without features.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def write_part(path: Path, results: Iterable[Result], job: Job) -> list[Result]:
         When it cannot be written.
     """
     done: list[Result] = []
-    group: list[Clip] = []
+    group: list[StoredClip] = []
     n_bytes, writer = 0, None
     with _whole(path) as part:
         try:
@@ -130,14 +130,14 @@ def write_part(path: Path, results: Iterable[Result], job: Job) -> list[Result]:
     return done
 
 
-def _write(path: Path, writer: pq.ParquetWriter | None, group: list[Clip]) -> pq.ParquetWriter:
+def _write(path: Path, writer: pq.ParquetWriter | None, group: list[StoredClip]) -> pq.ParquetWriter:
     table = table_of(group, FACTS)
     writer = writer or pq.ParquetWriter(path, table.schema, write_page_checksum=True, **NUMBERS)
     writer.write_table(table)
     return writer
 
 
-def _clip(result: Result, job: Job) -> tuple[Clip, Result]:
+def _clip(result: Result, job: Job) -> tuple[StoredClip, Result]:
     frames = [np.empty((0, job.n_rows), job.stored)]
     try:
         frames += result.parts
@@ -145,12 +145,12 @@ def _clip(result: Result, job: Job) -> tuple[Clip, Result]:
         result, frames = failed(result, error), frames[:1]
     whole = frames[-1] if len(frames) == 2 else np.concatenate(frames)
     checksum = zlib.crc32(whole.data) if result.n_frames else None
-    return Clip(result.facts(job.cfg.sr) | {"n_frames": result.n_frames, CHECKSUM: checksum}, whole), result
+    return StoredClip(result.facts(job.cfg.sr) | {"n_frames": result.n_frames, CHECKSUM: checksum}, whole), result
 
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """Yield a name that no other process has; what is written there becomes `path` when the block ends well."""
+    """Yield a unique temporary path, which becomes `path` when the block ends without an error."""
     part = path.with_name(f".{path.stem}-{uuid.uuid4().hex}.tmp")
     try:
         yield part
@@ -163,17 +163,17 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def sweep(out: Path) -> None:
-    """Remove what writers that died left unfinished."""
+    """Remove the unfinished files of writers that died."""
     for unfinished in (out / DATA).glob(".part-*"):
         unfinished.unlink(missing_ok=True)
 
 
 def drop(out: Path, job: Job) -> int:
-    """Take back the rows of what failed; returns how many there were."""
-    known = Known(rows_of(out))
-    failing = [row for _, row in known.rows(np.flatnonzero(known.failed), list(FACTS))]
+    """Cancel the rows of failed recordings; returns their number."""
+    arrays = RowArrays(rows_of(out))
+    failing = [row for _, row in arrays.rows(np.flatnonzero(arrays.failed), list(FACTS))]
     nothing = np.empty((0, job.n_rows), job.stored)
-    clips = [Clip(row | {"status": DROPPED, "error": None}, nothing) for row in failing]
+    clips = [StoredClip(row | {"status": DROPPED, "error": None}, nothing) for row in failing]
     if clips:
         with _whole(part_path(out, next_run(out), 0)) as part:
             _write(part, None, clips).close()
@@ -182,7 +182,7 @@ def drop(out: Path, job: Job) -> int:
 
 
 def write_part_index(out: Path) -> None:
-    """Write a row per recording: its facts, the file that holds it, and which row of that it is."""
+    """Write the index: a row per recording with its columns, the file that holds it, and the row in that file."""
     sweep(out)
     with replacing(out / INDEX) as part:
         write_sealed(part, INDEX_SCHEMA, merged(rows_of(out)))

@@ -1,1 +1,1 @@
-"""What an extraction finds in its folder, and what is left to do there."""
+"""Resuming an extraction: what its folder holds, and what is left to do."""

@@ -1,10 +1,10 @@
-"""The recordings that are asked for against the rows that are there: what is new, changed, elsewhere now, or gone.
+"""Comparison of the given recordings with a store's rows: which are new, changed, moved or gone.
 
-A recording is its real path. A row whose place is empty, or is a link now, is recognised in a new recording by its
-content: size and fingerprint. A path that leads elsewhere than it did is the same recording, changed.
+The real path identifies a recording. A row whose path no longer exists, or is a link now, is matched with a new
+recording by content: size and fingerprint. A path with another target than before is the same recording, changed.
 """
 
-# Strings, for there may be millions of names:
+# Paths are strings here, as there may be millions of them:
 # ruff: noqa: PTH118
 
 from __future__ import annotations
@@ -22,63 +22,67 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...inputs import LINKED, Digests, Keys, Listing, digest, digests_of, escaped, unescaped
-from ...store.places import BLOCK, EVERY, SCHEMA, Places
+from ...store.places import BLOCK, EVERY, PLACES_SCHEMA, Places
 from ...store.rows import Tables, with_places
 from ...system import give_back_memory
-from .known import Known, Numbers
-from .looks import fingerprint, look
+from .fingerprint import fingerprint, look
 from .moves import Gone
+from .row_arrays import Numbers, RowArrays
 
 MOST_NAMED = 10_000  # rows that a report names
 
 
 @dataclass
 class Comparison:
-    """What is to be done, and what is to be said."""
+    """What is to be extracted, and what is to be reported."""
 
     new: Listing  # recordings that have no row
     again: Listing  # recordings that have one, and are extracted again
     todo: Listing  # both, in the order that they were given
     kept: int  # recordings whose rows stay
-    failed_before: int  # how many of the recordings asked for keep a row that says so
-    failures: list[dict[str, str]]  # those, path and error
+    failed_before: int  # given recordings that keep the row of an earlier failure
+    failures: list[dict[str, str]]  # path and error of these
     changed: int
     moved: int
-    gone: int  # rows whose recordings are not there
+    gone: int  # rows whose recordings do not exist any more
     gone_names: list[str]
-    places: pa.Table  # what the rows do not say
+    places: pa.Table  # changes for places.parquet
 
 
 def compare(
-    found: Listing, tables: Tables, *, retry_errors: bool, harmed: Mapping[str, tuple[str, str]] = MappingProxyType({})
+    listing: Listing,
+    tables: Tables,
+    *,
+    retry_errors: bool,
+    harmed: Mapping[str, tuple[str, str]] = MappingProxyType({}),
 ) -> Comparison:
     """Find out which recordings have rows; those in `harmed` are extracted again in any case, wherever they are now.
 
-    `harmed` says by their keys where they were: the folder from which they were given, and the name in it.
+    `harmed` has the keys of damaged recordings; its values are the given folder and the name in it.
     """
-    known = Known(tables)
+    rows = RowArrays(tables)
     give_back_memory()
-    one = _Comparing(found.with_paths(filter(_is_there, harmed.values())), known)
-    one.by_path()
-    one.by_content()
-    one.add_gone(harmed)
-    one.names()
-    return one.result(retry_errors, digests_of(harmed))
+    comparing = _Comparing(listing.with_paths(filter(_exists, harmed.values())), rows)
+    comparing.by_path()
+    comparing.by_content()
+    comparing.add_gone(harmed)
+    comparing.names()
+    return comparing.result(retry_errors, digests_of(harmed))
 
 
 @dataclass
 class _Comparing:
     found: Listing
-    known: Known
+    known: RowArrays
     gone_names: list[str] = field(default_factory=list)
     n_moved: int = 0
 
     def __post_init__(self) -> None:
         found, known = self.found, self.known
         self.changes = _Changes()
-        self.row: Numbers = Digests(known.key).last(found.digests)  # of each recording
+        self.row: Numbers = Digests(known.key).last(found.digests)  # row of each recording, -1 without one
         self.changed = np.zeros(len(found), bool)
-        self.elsewhere = np.zeros(len(found), bool)  # its row says another place
+        self.elsewhere = np.zeros(len(found), bool)  # recordings whose row has another path
         self.gone = 0
         for i in map(int, self._kept()):
             size, mtime_ns, _ = look(found.text(i))
@@ -113,7 +117,7 @@ class _Comparing:
         return np.flatnonzero(~taken & ~self.known.dropped)
 
     def by_path(self) -> None:
-        """Recognise paths that lead elsewhere than they did."""
+        """Match rows with paths whose target changed."""
         rest, new = self.rest, self.new
         if not len(rest) or not len(new):
             return
@@ -132,10 +136,10 @@ class _Comparing:
         return bool(known.size[row] == size and known.printed[row] and known.fingerprint[row] == content)
 
     def by_content(self) -> None:
-        """Find the rows whose recordings are gone, and recognise those under new names."""
+        """Find the rows whose recordings are gone, and match them with new recordings by content."""
         rest, key_of = self.rest, Keys()
-        rest = rest[self.known.size[rest] >= 0]  # the others never were there
-        rows, names, lasts = array("q"), bytearray(), bytearray()  # each packed, so that millions fit
+        rest = rest[self.known.size[rest] >= 0]  # size -1: the file did not exist then either
+        rows, names, lasts = array("q"), bytearray(), bytearray()  # packed, as there may be millions
         for row, facts in self.known.rows(rest, ["path", "real", "name"]):
             key = facts["real"] or facts["path"]
             if key_of(unescaped(key)) != key or not os.path.lexists(unescaped(key)):
@@ -158,7 +162,7 @@ class _Comparing:
             self.gone_names.append(facts["path"])
 
     def add_gone(self, harmed: Mapping[str, tuple[str, str]]) -> None:
-        """Ask for those that are nowhere to be found: their features are lost, and their rows must say so."""
+        """Add damaged recordings that no longer exist: extracting them again makes their rows failures."""
         found, keys = self.found, list(harmed)
         gone = np.flatnonzero(np.isin(digests_of(keys), self.known.key[self.rest]))
         self.found = found.with_paths(harmed[keys[i]] for i in gone)
@@ -168,42 +172,42 @@ class _Comparing:
         self.elsewhere = np.concatenate([self.elsewhere, np.zeros(len(more), bool)])
 
     def names(self) -> None:
-        """Take note of other places and other names of rows."""
+        """Collect the rows' new paths, and other paths to their files."""
         found, known = self.found, self.known
         has = np.flatnonzero(self.row >= 0)
         odd = self.elsewhere[has] | found.linked[has] | (known.path[self.row[has]] != known.key[self.row[has]])
         odd = has[odd][np.argsort(self.row[has[odd]])]
         rows = known.rows(self.row[odd], ["path", "real", "name", "also", "error"])
         for i, (_, facts) in zip(map(int, odd), rows, strict=True):
-            one, path = found.recording(i), escaped(found.absolute(i))
+            entry, path = found.entry(i), escaped(found.absolute(i))
             key = facts["real"] or facts["path"]
-            here = [path, *one.also]
+            paths = [path, *entry.also]
             if self.elsewhere[i]:
                 real = Keys()(found.text(i))
-                size, mtime_ns, _ = look(one.path)
+                size, mtime_ns, _ = look(entry.path)
                 change: dict[str, Any] = {} if self.changed[i] else {"size": size, "mtime_ns": mtime_ns}
                 if facts["error"] is not None:
-                    change["error"] = _named(one.path, Path(facts["path"]), facts["error"])
-                change |= {"path": path, "name": escaped(one.name), "real": None if real == path else real}
-                self.changes.add(key=key, also=list(one.also), **change)
+                    change["error"] = _renamed(entry.path, Path(facts["path"]), facts["error"])
+                change |= {"path": path, "name": escaped(entry.name), "real": None if real == path else real}
+                self.changes.add(key=key, also=list(entry.also), **change)
                 continue
-            before, own = list(facts["also"] or ()), facts["path"]
-            moves = own != path and Keys()(unescaped(own)) != key
-            own = path if moves else own
+            before, row_path = list(facts["also"] or ()), facts["path"]
+            moves = row_path != path and Keys()(unescaped(row_path)) != key
+            row_path = path if moves else row_path
             also = [
                 other
-                for other in dict.fromkeys([*before, *here])
-                if other != own
-                and (other in here or not os.path.lexists(unescaped(other)) or Keys()(unescaped(other)) == key)
+                for other in dict.fromkeys([*before, *paths])
+                if other != row_path
+                and (other in paths or not os.path.lexists(unescaped(other)) or Keys()(unescaped(other)) == key)
             ]
             if moves:
                 real = None if key == path else key
-                self.changes.add(key=key, also=also, path=path, name=escaped(one.name), real=real)
+                self.changes.add(key=key, also=also, path=path, name=escaped(entry.name), real=real)
             elif also != before:
                 self.changes.add(key=key, also=also)
 
     def result(self, retry_errors: bool, harmed: NDArray) -> Comparison:
-        """Put it together."""
+        """Return the comparison."""
         found, known, has = self.found, self.known, self.row >= 0
         failed, dropped = np.zeros(len(found), bool), np.zeros(len(found), bool)
         failed[has], dropped[has] = known.failed[self.row[has]], known.dropped[self.row[has]]
@@ -229,31 +233,31 @@ class _Comparing:
         )
 
 
-def _is_there(place: tuple[str, str]) -> bool:
+def _exists(place: tuple[str, str]) -> bool:
     return os.path.lexists(os.path.join(*place))
 
 
-def _named(path: Path, before: Path, error: str) -> str:
-    """Return an error that names a path, so that it names another one."""
+def _renamed(path: Path, before: Path, error: str) -> str:
+    """Return an error's text with the path `before` in it replaced by `path`."""
     _, named, reason = error.partition(f"{before.name}: ")
     return escaped(f"{path}: ") + reason if named else error
 
 
 class _Changes:
-    """Rows for `Places`, as they grow."""
+    """Collects rows for `Places`."""
 
     def __init__(self) -> None:
-        self._tables: list[pa.Table] = [SCHEMA.empty_table()]
+        self._tables: list[pa.Table] = [PLACES_SCHEMA.empty_table()]
         self._rows: list[dict[str, Any]] = []
 
     def add(self, **change: Any) -> None:
-        """Take a row."""
+        """Add a row."""
         self._rows.append(change)
         if len(self._rows) >= BLOCK:
             self._flush()
 
     def _flush(self) -> None:
-        self._tables.append(pa.Table.from_pylist(self._rows, schema=SCHEMA))
+        self._tables.append(pa.Table.from_pylist(self._rows, schema=PLACES_SCHEMA))
         self._rows = []
 
     def table(self) -> pa.Table:

@@ -22,15 +22,15 @@ from .todo import Todo
 
 
 @dataclass
-class Plan(Todo):
+class StoreTodo(Todo):
     """What is left to do in a store."""
 
-    number: int = 0  # the next shard's
-    overwrites: bool = False  # what is there is removed once the first new shard is complete
+    number: int = 0  # number of the next shard
+    overwrites: bool = False  # whether the first complete shard replaces the old store
 
 
 def not_both(*, overwrite: bool, retry_errors: bool, repair: bool) -> None:
-    """Refuse what contradicts itself, with a `CumelError`."""
+    """Refuse options that contradict each other, with a `CumelError`."""
     if overwrite and repair:
         raise CumelError("--overwrite and --repair: starting over keeps nothing to repair; name one of them")
     if overwrite and retry_errors:
@@ -42,9 +42,9 @@ def check_place(out: Path, *, overwrite: bool, retry_errors: bool, repair: bool)
     if out.exists() and not out.is_dir():
         raise CumelError(f"{out}: is a file; --out names a folder")
     not_both(overwrite=overwrite, retry_errors=retry_errors, repair=repair)
-    there = current(out)
-    if (there / CONFIG).exists():
-        if not is_store(there) and not sidecars(there):
+    folder = current(out)
+    if (folder / CONFIG).exists():
+        if not is_store(folder) and not sidecars(folder):
             raise CumelError(f"{out}: its {CONFIG} is not a store's; choose another --out")
     elif out.exists() and any(path.name != LOCK and path.suffix != ".part" for path in out.iterdir()):
         raise CumelError(f"{out}: is not empty and holds no store; choose another --out")
@@ -53,7 +53,7 @@ def check_place(out: Path, *, overwrite: bool, retry_errors: bool, repair: bool)
 
 
 def lost(files: Iterable[Path]) -> list[str]:
-    """Say which damaged files took with them what recordings they were of."""
+    """Return a note on each damaged file whose recordings are not known."""
     return [
         f"{path} was damaged, and no index says what it held: of its recordings, those given here are taken again"
         for path in files
@@ -61,20 +61,20 @@ def lost(files: Iterable[Path]) -> list[str]:
 
 
 def taken_again(n: int) -> list[str]:
-    """Say how many recordings are extracted again since their features were damaged."""
+    """Return a note on the recordings that are extracted again because their features were damaged."""
     who = "1 recording whose features were damaged is" if n == 1 else f"{n} recordings whose features were damaged are"
     return [f"{who} taken again"] if n else []
 
 
 def refuse_nothing(out: Path, *, retry_errors: bool, repair: bool) -> None:
-    """Refuse a wish that only a store can fulfil, where there is none, with a `CumelError`."""
+    """Refuse options that need a store where there is none, with a `CumelError`."""
     if retry_errors or repair:
         wish = "retry; leave --retry-errors" if retry_errors else "repair; leave --repair"
         raise CumelError(f"{out}: holds no features to {wish} away")
 
 
 def places_that_fit(out: Path, repaired: bool) -> list[str]:
-    """Remove a damaged file of places, if it is to be repaired; returns what there is to say."""
+    """Check places.parquet; if `repaired`, remove a damaged one, and return a note on that."""
     try:
         Places.load(out)
     except CumelError as error:
@@ -85,14 +85,13 @@ def places_that_fit(out: Path, repaired: bool) -> list[str]:
     return []
 
 
-def plan(
+def plan_store(
     out: Path, config: StoreConfig, paths: Sequence[Path], *, overwrite: bool, retry_errors: bool, repair: bool = False
-) -> Plan:
-    """Find out what is left to do in a folder whose lock is held; makes it a store when it is none.
+) -> StoreTodo:
+    """Find out what is left to do in a folder whose lock is held; an empty folder becomes a store.
 
-    A recording that has a row is not extracted again unless it changed, whatever else is in `paths`; one that is not in
-    `paths` keeps its row. So the same call goes on where the last one ended, and another list of recordings adds to the
-    store.
+    A recording that has a row is not extracted again unless it changed; a recording that is not in `paths` keeps its
+    row. So the same call goes on where the last one ended, and another list of recordings adds to the store.
 
     Raises
     ------
@@ -104,51 +103,51 @@ def plan(
     for name in (".features-*.part", *(f".{name}.part" for name in (INDEX, CONFIG, PLACES))):
         for old in out.glob(name):
             old.unlink()
-    found = sidecars(out)
-    started = (out / CONFIG).exists() and (bool(found) or (out / INDEX).exists())
+    listed = sidecars(out)
+    started = (out / CONFIG).exists() and (bool(listed) or (out / INDEX).exists())
     notes: list[str] = []
     harmed, restored = {}, []
     if started and not overwrite:
         notes = [*config.goes_on(out), *places_that_fit(out, repair)]
         damaged, harmed = restore_sidecars(out, config, damaged=repair)
-        notes += lost(one.path for one in damaged if not one.path.exists())
-        retry_errors = retry_errors or any(one.again for one in damaged)  # the rows before theirs count again
-        before, found = found, sidecars(out)
-        restored = [one.path.name for one in found if one not in before]
+        notes += lost(sidecar.path for sidecar in damaged if not sidecar.path.exists())
+        retry_errors = retry_errors or any(sidecar.again for sidecar in damaged)  # older rows count again
+        before, listed = listed, sidecars(out)
+        restored = [sidecar.path.name for sidecar in listed if sidecar not in before]
         notes += [f"{out}: {', '.join(restored)} were gone, and are written anew out of the index"] * bool(restored)
     elif not started:
         config.save(out)
-        found = []
+        listed = []
         (out / PLACES).unlink(missing_ok=True)
     if not (started and overwrite):
-        _remove_orphans(out, found)
+        _remove_orphans(out, listed)
     harmed |= examine(out, config).harmed if repair else {}
     if started and not overwrite:
         notes += taken_again(len(harmed))
         notes += _index_that_fits(out, repair or bool(restored))
         if not repair:
-            _check_shards(out, config, found)
+            _check_shards(out, config, listed)
     listing = Listing.of(paths)
-    rows = rows_of([] if overwrite else found)
+    rows = rows_of([] if overwrite else listed)
     todo = compare(listing.of_kind(RECORDING), rows, retry_errors=retry_errors, harmed=harmed)
-    number = 0 if overwrite else max([0, Places.load(out).number, *(1 + one.number for one in found)])
+    number = 0 if overwrite else max([0, Places.load(out).number, *(1 + sidecar.number for sidecar in listed)])
     if len(todo.places):
         (out / INDEX).unlink(missing_ok=True)
-        Places.load(out).changed(todo.places, number, (one.read([*IDENTITY]) for one in found)).save(out)
-    return Plan.of(listing, todo, notes, number=number, overwrites=started and overwrite)
+        Places.load(out).changed(todo.places, number, (sidecar.read([*IDENTITY]) for sidecar in listed)).save(out)
+    return StoreTodo.of(listing, todo, notes, number=number, overwrites=started and overwrite)
 
 
-def _remove_orphans(out: Path, found: list[Sidecar]) -> None:
+def _remove_orphans(out: Path, listed: list[Sidecar]) -> None:
     """Remove shards without a sidecar: their run was killed in between."""
-    complete = {shard_path(out, one.number) for one in found}
+    complete = {shard_path(out, sidecar.number) for sidecar in listed}
     for path in out.glob("features-*.npy"):
         if path not in complete and path.stem.removeprefix("features-").isdecimal():
             path.unlink()
 
 
-def _check_shards(out: Path, config: StoreConfig, found: list[Sidecar]) -> None:
-    """Compare shards with the frames that are due, with a `CumelError`."""
-    for sidecar in found:
+def _check_shards(out: Path, config: StoreConfig, listed: list[Sidecar]) -> None:
+    """Raise a `CumelError` for a shard with fewer frames than its rows say."""
+    for sidecar in listed:
         table = sidecar.read(["offset", "n_frames"])
         ends = pc.add(table["offset"], table["n_frames"])  # pyright: ignore[reportAttributeAccessIssue]
         due = pc.max(ends).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]
@@ -156,7 +155,7 @@ def _check_shards(out: Path, config: StoreConfig, found: list[Sidecar]) -> None:
             break
     else:
         return
-    for file in examine(out, config, deep=False).files:  # it matters where a row counts that no later one replaces
+    for file in examine(out, config, deep=False).files:  # rows that later ones replaced do not matter
         raise CumelError(file["error"])
 
 

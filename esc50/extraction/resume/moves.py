@@ -1,4 +1,4 @@
-"""Rows whose recordings are gone, and what recognises them elsewhere: the content; of equal ones the name chooses."""
+"""Matching of rows whose recordings are gone with new files: by content, and among equal contents by name."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...inputs import DIGEST, Digests, digest, escaped
-from .looks import fingerprint, look
+from .fingerprint import fingerprint, look
 
-MOST_TRIED = 64  # rows of the same look of which the name chooses
+MOST_TRIED = 64  # rows of equal content that are compared by name
 
 
 class Gone:
-    """Rows that wait to be recognised, each once.
+    """Rows without a recording; each can be matched with one file.
 
-    A row is recognised by size and fingerprint; one from before there were fingerprints by size, time and last name.
+    A row is matched by size and fingerprint; a row without a fingerprint, of an earlier version, by size, time of
+    change and last part of the path.
 
     Parameters
     ----------
     rows : ndarray [n]
-        Their numbers.
+        Numbers of the rows.
     names, lasts : bytearray
         Digests of their names, and of the last parts of their paths, one after another.
     size, mtime_ns, fingerprint, printed : ndarray [n]
@@ -42,13 +43,13 @@ class Gone:
         self._size, self._sizes, self._printed = size, np.unique(size), printed
         self._lasts = np.frombuffer(lasts, DIGEST)
         self._by_name = Digests(np.frombuffer(names, DIGEST))
-        self._look = np.where(printed, fingerprint, mtime_ns)  # the two are so many that they hardly ever meet
+        self._look = np.where(printed, fingerprint, mtime_ns)  # a hash and a time practically never coincide
         self._order = np.argsort(self._look, kind="stable")
         self._sorted = self._look[self._order]
-        self._begin: dict[int, int] = {}  # where the free ones among equal looks begin
+        self._begin: dict[int, int] = {}  # start of a group of equal values -> start of its free rows
 
     def take(self, path: str, name: str) -> int | None:
-        """Return the row that a file is the recording of, and take it out; None when there is none."""
+        """Return the row of which a file is the recording, and remove it here; None when no row fits."""
         size, mtime_ns, _ = look(path)
         if size < 0 or self._sizes[np.searchsorted(self._sizes[:-1], size)] != size:
             return None
@@ -68,7 +69,7 @@ class Gone:
         return None
 
     def _alike(self, value: int | None) -> NDArray[np.int64]:
-        """Return the first rows of a look that are free."""
+        """Return the first free rows with this fingerprint or time."""
         if value is None:
             return np.empty(0, np.int64)
         begin, end = np.searchsorted(self._sorted, value), np.searchsorted(self._sorted, value, "right")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torchaudio.functional import mask_along_axis_iid
 
 FLOOR = 1e-10  # power of silence: the amin of the features
-HEARD = 20.0  # dB below its loudest frame, down to which a clip counts as sounding
+HEARD = 20.0  # dB below a clip's loudest frame; quieter frames count as silent
 
 
 def roll(log_mel: Tensor) -> Tensor:
@@ -38,13 +38,13 @@ def gain(log_mel: Tensor, most: float = 6.0) -> Tensor:
 
 
 def partners(labels: Tensor) -> Tensor:
-    """Return for each clip of a batch the index of another, of another class where a few draws find one.
+    """Return a partner clip for mixing with each clip of a batch, of another class if one of three candidates is.
 
-    The clips stand in a random ring, each before its partner; where both are of one class, the next or third is taken.
+    The candidates are the three clips before it in a random ring.
     """
     order = torch.randperm(len(labels), device=labels.device)
     other = torch.empty_like(order)
-    other[order] = order.roll(1)  # never oneself, in a batch of two or more
+    other[order] = order.roll(1)  # no clip is its own partner in a batch of two or more
     for step in (2, 3):
         farther = torch.empty_like(order)
         farther[order] = order.roll(step)
@@ -92,14 +92,14 @@ def _take_over(log_mel: Tensor, labels: Tensor, share: float, axis: int) -> tupl
     edge = torch.where(torch.rand(batch, 1, device=device) < share, edge, n)
     shape = [batch, 1, 1, 1]
     shape[axis] = n
-    own = (torch.arange(n, device=device) < edge).reshape(shape)
+    keeps = (torch.arange(n, device=device) < edge).reshape(shape)
     part = edge / n
-    return torch.where(own, log_mel, log_mel[other]), part * labels + (1.0 - part) * labels[other]
+    return torch.where(keeps, log_mel, log_mel[other]), part * labels + (1.0 - part) * labels[other]
 
 
 def mask(log_mel: Tensor, n_bands: int = 8, n_frames: int = 24) -> Tensor:
     """Blank one random stripe of at most `n_bands` and one of `n_frames` in each clip (SpecAugment)."""
-    blank: Any = log_mel.mean()  # stays on the device: nothing waits for it
+    blank: Any = log_mel.mean()  # a tensor on the device, so that nothing waits for it
     striped = mask_along_axis_iid(log_mel, n_bands, blank, axis=2)
     return mask_along_axis_iid(striped, n_frames, blank, axis=3)
 
@@ -107,8 +107,8 @@ def mask(log_mel: Tensor, n_bands: int = 8, n_frames: int = 24) -> Tensor:
 def crop(log_mel: Tensor, n_frames: int) -> Tensor:
     """Keep a random stretch of `n_frames` of each clip, which may run over its end into its beginning.
 
-    Of two such stretches each clip gets the one with more frames within 20 dB of its loudest: a window of a bark and
-    four seconds of silence is rarely silence under the label "dog".
+    Of two such stretches each clip gets the one with more frames within 20 dB of its loudest: from a clip of a bark
+    and four seconds of silence, a window is then rarely all silence under the label "dog".
     """
     batch, _, n_mels, length = log_mel.shape
     if n_frames >= length:

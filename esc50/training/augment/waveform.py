@@ -16,16 +16,17 @@ WINDOW = 2048  # samples in which loudness is measured: 46 ms at 44.1 kHz
 def speed(y: Tensor, low: float = 0.8, high: float = 1.25) -> Tensor:
     """Play each clip at a random speed, from `low` to `high` as likely as their ratio; pitch moves with it.
 
-    Between samples it interpolates linearly. What no longer fits is cut; zeros follow what has become shorter.
+    Values between samples are interpolated linearly. A clip that becomes longer is cut; one that becomes shorter is
+    followed by zeros.
     """
     batch, n_samples = y.shape
     ratio = low * (high / low) ** torch.rand(batch, 1, device=y.device, dtype=torch.float64)
-    place = torch.arange(n_samples, device=y.device) * ratio  # float64: float32 has no fractions left after 2^24
+    place = torch.arange(n_samples, device=y.device) * ratio  # float64, as float32 has no fractions above 2^24
     left = place.floor().long()
     part = (place - left).to(y.dtype)
-    known = left < n_samples - 1
+    inside = left < n_samples - 1
     left = left.clamp(max=n_samples - 2)
-    return torch.where(known, torch.lerp(y.gather(1, left), y.gather(1, left + 1), part), 0.0)
+    return torch.where(inside, torch.lerp(y.gather(1, left), y.gather(1, left + 1), part), 0.0)
 
 
 def gain(y: Tensor, most: float = 6.0) -> Tensor:

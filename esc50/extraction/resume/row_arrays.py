@@ -1,4 +1,4 @@
-"""The rows that a store has, as arrays."""
+"""The rows of a store as arrays."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from numpy.typing import NDArray
 from ...inputs import digests_of
 from ...store.places import BLOCK, keys_of
 from ...store.rows import DROPPED, Tables, rows_at
-from ...store.shards import SCHEMA as ROW
+from ...store.shards import ROW_SCHEMA
 
-SCHEMA_OF_ROWS = pa.schema([ROW.field(name) for name in ("path", "real", "status", "size", "mtime_ns", "fingerprint")])
+READ_SCHEMA = pa.schema(
+    [ROW_SCHEMA.field(name) for name in ("path", "real", "status", "size", "mtime_ns", "fingerprint")]
+)
 
 Numbers = NDArray[np.int64]
 
 
-class Known:
-    """The rows that there are, as arrays, for there may be millions: of each recording the last one."""
+class RowArrays:
+    """The last row of each recording, as arrays, as there may be millions."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        blocks = [_columns(SCHEMA_OF_ROWS.empty_table())]
-        blocks += [_columns(table) for table in tables(SCHEMA_OF_ROWS.names)]
+        blocks = [_columns(READ_SCHEMA.empty_table())]
+        blocks += [_columns(table) for table in tables(READ_SCHEMA.names)]
         all_of = {name: np.concatenate([block.pop(name) for block in blocks]) for name in list(blocks[0])}
         n = len(all_of["key"])
         _, last = np.unique(all_of["key"][::-1], return_index=True)
@@ -39,12 +41,12 @@ class Known:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def rows(self, places: Numbers, columns: list[str]) -> Any:
-        """Yield (place, row) of ascending places in these arrays."""
-        for at, table in rows_at(self.tables, self.numbers[places], columns):
+    def rows(self, positions: Numbers, columns: list[str]) -> Any:
+        """Yield (position, row) for ascending positions in these arrays."""
+        for at, table in rows_at(self.tables, self.numbers[positions], columns):
             for block in range(0, len(at), BLOCK):
                 part = table.slice(block, BLOCK).to_pylist()
-                yield from zip(places[at[block : block + BLOCK]].tolist(), part, strict=True)
+                yield from zip(positions[at[block : block + BLOCK]].tolist(), part, strict=True)
 
 
 def _columns(table: pa.Table) -> dict[str, NDArray]:

@@ -8,7 +8,7 @@ from cumel.esc50 import spec_to_image
 from cumel.esc50.datasets.esc50 import Esc50
 from cumel.esc50.extraction.local import extract
 from cumel.esc50.system.device import choose
-from cumel.esc50.training.material import prepare, stored
+from cumel.esc50.training.data import from_store, prepare
 from cumel.esc50.training.recipes import RECIPES
 from cumel.kernels import CumelError, log_mel, mel_image
 
@@ -40,29 +40,29 @@ def test_stored_features_are_the_computed_ones(tmp_path: Path) -> None:
     data = Esc50.read(write_dataset(tmp_path / "data"))
     recipe, store = tiny_recipe(), tmp_path / "store"
     extract([clip.path for clip in data.clips], store, TINY, device=choose("cpu"))
-    np.testing.assert_array_equal(stored(store, data, recipe).features, prepare(data, recipe, workers=1).features)
+    np.testing.assert_array_equal(from_store(store, data, recipe).features, prepare(data, recipe, workers=1).features)
     with pytest.raises(CumelError, match=r"n_mels=16, not 20"):
-        stored(store, data, recipe.replace(features=TINY.replace(n_mels=20)))
+        from_store(store, data, recipe.replace(features=TINY.replace(n_mels=20)))
     with pytest.raises(CumelError, match="features=logmel, not image"):
-        stored(store, data, tiny_recipe("baseline"))
+        from_store(store, data, tiny_recipe("baseline"))
     with pytest.raises(CumelError, match="has 8000 samples, recipe quick needs 16000"):
-        stored(store, data, recipe.replace(seconds=2.0))
+        from_store(store, data, recipe.replace(seconds=2.0))
     with pytest.raises(CumelError, match="computes fresh features each step; leave it away"):
-        stored(store, data, recipe.replace(augment="wave"))
+        from_store(store, data, recipe.replace(augment="wave"))
     write(data.clips[3].path, np.zeros(8000))
     with pytest.raises(CumelError, match="changed since"):
-        stored(store, data, recipe)
+        from_store(store, data, recipe)
 
 
 def test_samples_are_kept_as_int16(tmp_path: Path) -> None:
     data = Esc50.read(write_dataset(tmp_path))
-    material = prepare(data, tiny_recipe(augment="wave"), workers=2)
-    assert material.samples is not None
-    assert (material.samples.dtype, material.samples.shape) == (np.int16, (18, 8000))
+    training_data = prepare(data, tiny_recipe(augment="wave"), workers=2)
+    assert training_data.samples is not None
+    assert (training_data.samples.dtype, training_data.samples.shape) == (np.int16, (18, 8000))
     y = __import__("soundfile").read(data.clips[3].path, dtype="int16")[0]
-    np.testing.assert_array_equal(material.samples[3], y)
-    np.testing.assert_array_equal(material.features, prepare(data, tiny_recipe(), workers=2).features)
-    assert material.of([3]).samples.shape == (1, 8000)
+    np.testing.assert_array_equal(training_data.samples[3], y)
+    np.testing.assert_array_equal(training_data.features, prepare(data, tiny_recipe(), workers=2).features)
+    assert training_data.of([3]).samples.shape == (1, 8000)
 
 
 def test_the_real_recordings(real_data: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a file looks like from outside: its size, when it changed, and a fingerprint of its content."""
+"""Size, time of change and fingerprint of a file, by which a recording is recognised."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 import stat
 from pathlib import Path
 
-BLOCK, BLOCKS = 4096, 8  # bytes that are read at so many places; smaller files are read whole
+BLOCK = 4096  # bytes read at each place
+BLOCKS = 8  # places; a file of at most so many blocks is read whole
 
 
 def look(path: Path | str) -> tuple[int, int, bool]:
-    """Return a file's size, its time of change in nanoseconds, and whether it is a link; -1 and 0 when it is gone."""
+    """Return a file's size, its time of change in ns, and whether it is a link; size -1 if it does not exist."""
     is_link = False
     try:
         status = os.lstat(path)
@@ -25,7 +26,7 @@ def look(path: Path | str) -> tuple[int, int, bool]:
 def fingerprint(path: Path | str) -> int | None:
     """Return 64 bits of a hash of a file's beginning, its end and places between; None where it cannot be read."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe's writer is not waited for
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe does not wait
     except OSError:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What an extraction counts while it runs, for its progress line and its report."""
+"""Counts of an extraction, for its progress line and its report."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .resume.todo import Todo, copies_noted
 MOST_NAMED = 10_000  # failures, and silent recordings, that a report names; the index has all
 
 
-class Tally:
+class Counts:
     """Counts of one run."""
 
     def __init__(self, sr: int) -> None:
         self.sr = sr
         self.started = time.monotonic()
         self.files = self.failed = self.n_silent = 0
-        self.dropped = 0  # rows of failures
+        self.dropped = 0  # cancelled rows of failures
         self.shards = self.written = 0  # finished shards, and files in them
         self.audio_seconds = 0.0
         self.failures: list[dict[str, str]] = []
