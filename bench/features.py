@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from cumel.kernels import PRESETS, FeatureConfig, cuda, log_mel, mel_image, plan, reference
+from cumel.kernels.tolerance import NOISE_DB
 
 from peers import TIMED, librosas_log_mel, others, packages, true_log_mel, without_tf32
 from timing import Times, compare, copy_rate, demand, machine, peak_mb, write_rows
@@ -24,7 +25,7 @@ from timing import Times, compare, copy_rate, demand, machine, peak_mb, write_ro
 SECONDS = 5
 BATCHES = {"cpu": (1, 16, 256), "cuda": (1, 16, 256, 4096)}
 CACHED = 2**28  # bytes of a batch: less may stay in a GPU's L2 cache, and no roof of memory is over it
-LIMITS = {torch.float32: 1e-3, torch.float16: 0.05, torch.uint8: 1.0}  # dB, of an image levels; noise
+LIMITS = {torch.float32: NOISE_DB, torch.float16: 0.05, torch.uint8: 1.0}  # dB; levels of an image
 LOUDNESS = 3000  # of int16
 MADE = cuda._made
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         precision as precision,
         reference as reference,
         tensors as tensors,
+        tolerance as tolerance,
     )
     from .config import PRESETS as PRESETS, FeatureConfig as FeatureConfig
     from .errors import CumelError as CumelError, InputError as InputError, UnavailableError as UnavailableError

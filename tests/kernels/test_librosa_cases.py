@@ -15,6 +15,7 @@ from cumel import kernels as functions
 from cumel.export.graph.frontend import standalone
 from cumel.kernels import CumelError, FeatureConfig, reference
 from cumel.kernels.filterbank import dct_matrix, mel_matrix
+from cumel.kernels.tolerance import DB_STEPS
 
 from simt.emulator import compile_many
 from support.emulation import Emulated, kernels
@@ -35,7 +36,7 @@ from support.librosa_cases import (
     hollow,
     impulses,
 )
-from support.signals import DB_STEPS, MFCC_RTOL, Oracle, cufft_slack, librosa_db, librosa_mel
+from support.signals import MFCC_RTOL, Oracle, cufft_slack, librosa_db, librosa_mel
 
 Compute = Callable[[str, np.ndarray, FeatureConfig], np.ndarray]  # one feature of one clip, or of a batch
 emulated = Emulated()
