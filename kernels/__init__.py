@@ -7,10 +7,9 @@ from .lazy import lazily
 if TYPE_CHECKING:
     from . import (
         arrays as arrays,
-        autograd as autograd,
         config as config,
-        cpu as cpu,
         filterbank as filterbank,
+        kinds as kinds,
         lazy as lazy,
         precision as precision,
         reference as reference,

@@ -63,3 +63,29 @@ def like(out: Tensor, y: Any) -> Any:
     if isinstance(y, np.ndarray):
         return out.numpy()
     return sys.modules["cupy"].from_dlpack(out) if is_cupy(y) else out
+
+
+def output(out: Any, y: Any, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Give the array that a result of this shape and dtype is to be written to as a tensor.
+
+    Raises
+    ------
+    CumelError
+        For another kind of array than `y`, another device, shape or dtype, or memory that cannot be written.
+    """
+    if not isinstance(out, Tensor | np.ndarray) and not is_cupy(out):
+        raise CumelError(f"out: expected an array of the kind of y, {type(y).__name__}, got {type(out).__name__}")
+    name, wanted = (str(kind).removeprefix("torch.") for kind in (out.dtype, dtype))
+    if type(out).__module__.split(".")[0] != type(y).__module__.split(".")[0] or out.device != y.device:
+        raise CumelError(f"out: must be an array of the kind of y, {type(y).__name__}, on its device")
+    if tuple(out.shape) != shape or name != wanted:
+        raise CumelError(f"out has shape {tuple(out.shape)} and dtype {name}: the result has {shape} and {wanted}")
+    if isinstance(out, Tensor):
+        if out.requires_grad:
+            raise CumelError("out: no gradient flows through it; give out.detach()")
+        return out
+    if isinstance(out, np.ndarray):
+        if not out.flags.writeable or min(out.strides, default=0) < 0:
+            raise CumelError("out: must be writeable, with strides of 0 or more")
+        return torch.from_numpy(out)
+    return torch.from_dlpack(out)

@@ -13,55 +13,64 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .checks import check_finite
-from .config import FeatureConfig
-from .cpu import cepstra, image
+from .config import INT16_SCALE, FeatureConfig
 from .precision import exact_products
-from .reference import INT16_SCALE
-from .tensors import mel_weights, mirrored, product, taper
+from .tensors import Padded, cepstra, image, mel_weights, mirrored, product, taper, wanted
 
 
-def stft(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
-    """Complex STFT of ``clips`` [n_clips, n_samples]: [n_clips, n_bins, n_frames], zero past a clip's end."""
-    return _each_length(_stft, clips, n_samples, cfg)
+def stft(clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    """Compute [n_clips, n_bins, n_frames] complex64; zero past a clip's end."""
+    return wanted(_each_length(_stft, clips, cfg), out, dtype)
 
 
-def spectrogram(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
-    """Magnitude or power of ``clips`` [n_clips, n_samples]: [n_clips, n_bins, n_frames], zero past a clip's end."""
-    return _each_length(lambda clips, cfg: strength(_stft(clips, cfg), cfg), clips, n_samples, cfg)
+def spectrogram(
+    clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Compute [n_clips, n_bins, n_frames] float32, magnitude or power; zero past a clip's end."""
+    return wanted(_each_length(lambda y, cfg: strength(_stft(y, cfg), cfg), clips, cfg), out, dtype)
 
 
-def melspectrogram(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
-    """Mel spectrogram of ``clips`` [n_clips, n_samples]: [n_clips, n_mels, n_frames], zero past a clip's end."""
-    return _each_length(_mel, clips, n_samples, cfg)
+def melspectrogram(
+    clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Compute [n_clips, n_mels, n_frames] float32; zero past a clip's end."""
+    return wanted(_each_length(_mel, clips, cfg), out, dtype)
 
 
-def log_mel(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
-    """Log-mel spectrogram in dB of ``clips`` [n_clips, n_samples]: [n_clips, n_mels, n_frames]."""
-    mel = melspectrogram(clips, n_samples, cfg)
+def log_mel(clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    """Compute `melspectrogram` in dB, at most `top_db` below each clip's maximum.
+
+    Raises
+    ------
+    InputError
+        For a clip with NaN or infinity in it.
+    """
+    mel = melspectrogram(clips, cfg)
     check_finite(mel.amax(dim=(1, 2)))
     db = cfg.db_per_decade * mel.clamp(min=cfg.least).log10() - cfg.db_of_ref
-    return db if cfg.top_db is None else torch.maximum(db, db.amax(dim=(1, 2), keepdim=True) - cfg.top_db)
+    db = db if cfg.top_db is None else torch.maximum(db, db.amax(dim=(1, 2), keepdim=True) - cfg.top_db)
+    return wanted(db, out, dtype)
 
 
-def mfcc(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
-    """Compute MFCC of ``clips`` [n_clips, n_samples]: [n_clips, n_mfcc, n_frames]."""
-    return cepstra(log_mel(clips, n_samples, cfg), n_samples, cfg)
+def mfcc(clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    """Compute [n_clips, n_mfcc, n_frames] float32."""
+    return wanted(cepstra(log_mel(clips, cfg), clips.lengths, cfg), out, dtype)
 
 
-def mel_image(clips: Tensor, n_samples: list[int], cfg: FeatureConfig) -> Tensor:
-    """Image of ``clips`` [n_clips, n_samples]: uint8 [n_clips, n_mels, n_frames], without a gradient."""
-    return image(log_mel(clips.detach(), n_samples, cfg), [cfg.n_frames(n) for n in n_samples])
+def mel_image(clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    """Compute [n_clips, n_mels, n_frames] uint8, without a gradient."""
+    db = log_mel(clips._replace(samples=clips.samples.detach()), cfg)
+    return wanted(image(db, [cfg.n_frames(n) for n in clips.lengths]), out, dtype)
 
 
-def _each_length(
-    compute: Callable[[Tensor, FeatureConfig], Tensor], clips: Tensor, n_samples: list[int], cfg: FeatureConfig
-) -> Tensor:
-    longest = clips.shape[1]
-    if all(n == longest for n in n_samples):
-        return compute(clips, cfg)
+def _each_length(compute: Callable[[Tensor, FeatureConfig], Tensor], clips: Padded, cfg: FeatureConfig) -> Tensor:
+    """Compute clips of one length together, others each alone, and pad what comes of them with zeros."""
+    longest = clips.samples.shape[1]
+    if all(n == longest for n in clips.lengths):
+        return compute(clips.samples, cfg)
     n_frames = cfg.n_frames(longest)
-    alone = [compute(clip[None, :n], cfg) for clip, n in zip(clips, n_samples, strict=True)]
-    return torch.cat([F.pad(one, (0, n_frames - one.shape[-1])) for one in alone])
+    features = [compute(clip[None, :n], cfg) for clip, n in zip(*clips, strict=True)]
+    return torch.cat([F.pad(feature, (0, n_frames - feature.shape[-1])) for feature in features])
 
 
 def _stft(clips: Tensor, cfg: FeatureConfig) -> Tensor:

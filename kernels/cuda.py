@@ -18,7 +18,7 @@ from .checks import check_finite, clip_lengths
 from .config import FeatureConfig
 from .errors import CumelError, InputError
 from .plan import Form, Grid, Kernel, Stage
-from .tensors import dct_weights, resident
+from .tensors import dct_weights, resident, wanted
 
 SCRATCH_BYTES = 64 * 2**20  # of frames that wait for cuFFT, and about as much of spectra
 LEAST_NORMAL = float(np.finfo(np.float32).tiny)  # what is less counts as zero: CuPy compiles with -ftz=true
@@ -91,32 +91,42 @@ class Frontend:
 
     launcher: Launcher
 
-    def stft(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
+    def stft(
+        self, clips: Clips, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """Compute complex64 [n_clips, n_bins, n_frames]."""
-        return compute(self.launcher, clips, cfg, Stage.SPECTRUM)[0]
+        return wanted(compute(self.launcher, clips, cfg, Stage.SPECTRUM)[0], out, dtype)
 
-    def spectrogram(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
+    def spectrogram(
+        self, clips: Clips, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """Compute magnitude or power [n_clips, n_bins, n_frames]."""
-        return compute(self.launcher, clips, cfg, Stage.STRENGTH)[0]
+        return wanted(compute(self.launcher, clips, cfg, Stage.STRENGTH)[0], out, dtype)
 
-    def melspectrogram(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
+    def melspectrogram(
+        self, clips: Clips, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """Compute [n_clips, n_mels, n_frames]."""
-        return compute(self.launcher, clips, cfg, Stage.MEL)[0]
+        return wanted(compute(self.launcher, clips, cfg, Stage.MEL)[0], out, dtype)
 
-    def log_mel(self, clips: Clips, cfg: FeatureConfig, dtype: torch.dtype = torch.float32) -> Tensor:
+    def log_mel(
+        self, clips: Clips, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """Compute [n_clips, n_mels, n_frames] in dB, as float32 or float16."""
-        return compute(self.launcher, clips, cfg, Stage.DECIBEL, dtype)[0]
+        return wanted(compute(self.launcher, clips, cfg, Stage.DECIBEL, dtype or torch.float32)[0], out, None)
 
-    def mel_image(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
-        """Compute uint8 [n_clips, n_mels, n_frames]; waits, to refuse what is no number."""
-        out, loudest = self.unchecked_image(clips, cfg)
+    def mel_image(
+        self, clips: Clips, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """Compute uint8 [n_clips, n_mels, n_frames]; waits for the device, to refuse NaN and infinity."""
+        images, loudest = self.unchecked_image(clips, cfg)
         try:
             check_finite(loudest, clips.number, clips.of_clips)
         except InputError:
-            if isinstance(clips.lengths, Tensor):  # perhaps it is one of them that is wrong
+            if isinstance(clips.lengths, Tensor):  # perhaps a length is wrong
                 clip_lengths(clips.lengths.cpu(), clips.samples.reshape(clips.n_clips, -1), cfg)
             raise
-        return out
+        return wanted(images, out, dtype)
 
     def unchecked_image(self, clips: Clips, cfg: FeatureConfig) -> tuple[Tensor, Tensor]:
         """Compute `mel_image`, and the largest mel value [n_clips] of each clip, which tells later what it refuses."""
@@ -124,9 +134,11 @@ class Frontend:
         assert loudest is not None
         return out, loudest
 
-    def mfcc(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
+    def mfcc(
+        self, clips: Clips, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """Compute [n_clips, n_mfcc, n_frames]."""
-        return self.cepstra(self.log_mel(clips, cfg), cfg)
+        return wanted(self.cepstra(self.log_mel(clips, cfg), cfg), out, dtype)
 
     def cepstra(self, log_mel: Tensor, cfg: FeatureConfig) -> Tensor:
         """Compute [n_clips, n_mfcc, n_frames] of [n_clips, n_mels, n_frames]."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import inf
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,15 +13,12 @@ from torch import Tensor
 from . import plan
 from .checks import check_finite
 from .config import FeatureConfig
-from .cpu import image
 from .cuda import Clips, Frontend
-from .plan import Stage
+from .kinds import FEATURES, Feature
+from .tensors import image
 
 SAMPLE_BYTES = 64 * 2**20  # of samples that are on the device at a time, and
 FEATURE_BYTES = 256 * 2**20  # of their features
-
-Feature = Literal["stft", "spectrogram", "melspectrogram", "log_mel", "mfcc", "mel_image"]
-STAGES = {"stft": Stage.SPECTRUM, "spectrogram": Stage.STRENGTH}
 
 
 def stream(frontend: Frontend, device: torch.device, feature: Feature, clips: Clips, cfg: FeatureConfig) -> Tensor:
@@ -33,8 +29,7 @@ def stream(frontend: Frontend, device: torch.device, feature: Feature, clips: Cl
     Tensor [n_clips, n_rows, n_frames]
         In host memory.
     """
-    stage = STAGES.get(feature, Stage.MEL)
-    most_frames = max(1, FEATURE_BYTES // (plan.n_rows(cfg, stage) * plan.value_bytes(stage)))
+    most_frames = max(1, FEATURE_BYTES // (plan.n_rows(cfg, feature.stage) * plan.value_bytes(feature.stage)))
     lengths = np.full(clips.n_clips, clips.n_samples) if clips.lengths is None else np.asarray(clips.lengths)
     starts = np.arange(clips.n_clips) * clips.stride if clips.starts is None else clips.starts
     ends = starts + lengths
@@ -53,7 +48,7 @@ def stream(frontend: Frontend, device: torch.device, feature: Feature, clips: Cl
             parts.append(_long(frontend, device, feature, alone, cfg, most_frames))
         else:
             samples = clips.samples[begin : int(ends[last - 1])].to(device)
-            parts.append(getattr(frontend, feature)(there._replace(samples=samples), cfg).cpu())
+            parts.append(feature.on(frontend)(there._replace(samples=samples), cfg).cpu())
     return torch.cat(parts)
 
 
@@ -73,20 +68,20 @@ def _long(
     frontend: Frontend, device: torch.device, feature: Feature, clip: Clips, cfg: FeatureConfig, most_frames: int
 ) -> Tensor:
     """Compute a feature of one clip piece by piece; what depends on its maximum is done in host memory at the end."""
-    if feature in ("stft", "spectrogram", "melspectrogram"):
+    if not feature.of_maximum:
         pieces = _pieces(device, clip, cfg, most_frames)
-        return torch.cat([getattr(frontend, feature)(piece, cfg).cpu() for piece in pieces], dim=2)
+        return torch.cat([feature.on(frontend)(piece, cfg).cpu() for piece in pieces], dim=2)
     unlimited = cfg.replace(top_db=None)
     pieces = _pieces(device, clip, cfg, most_frames)
     db = torch.cat([frontend.log_mel(piece, unlimited).cpu() for piece in pieces], dim=2)
     peak = db.max()
-    if feature == "mel_image":
+    if feature is FEATURES["mel_image"]:
         check_finite(peak[None], clip.number, clip.of_clips)
     if cfg.top_db is not None:
         db = db.clamp_(min=peak - cfg.top_db) if peak < inf else db.fill_(torch.nan)
-    if feature == "log_mel":
+    if feature is FEATURES["log_mel"]:
         return db
-    if feature == "mel_image":
+    if feature is FEATURES["mel_image"]:
         return image(db, [cfg.n_frames(clip.n_samples)])
     return torch.cat([frontend.cepstra(part.to(device), cfg).cpu() for part in db.split(most_frames, dim=2)], dim=2)
 

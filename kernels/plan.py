@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import tables
-from .config import FeatureConfig
+from .config import INT16_SCALE, FeatureConfig
 from .filterbank import mel_rows, window
-from .reference import INT16_SCALE
 from .tables import Mel
 
 # n_fft = 2 P L: P points in registers of each of the L lanes of a frame, where L divides P and is at most 32.

@@ -6,17 +6,34 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
+from torch.nn import functional as F
 
-from .config import FeatureConfig
+from .config import FLAT_DB, ROUNDED_UP, FeatureConfig
 from .errors import CumelError
 from .filterbank import dct_matrix, mel_matrix, window
+
+CHUNK_SAMPLES = 200 * 2048  # overlapping frames of 1.6 MB, about what a core's cache holds
+
+
+class Padded(NamedTuple):
+    """Clips in one padded tensor, as `cpu` and `autograd` take them."""
+
+    samples: Tensor  # [n_clips, n_samples], float32 or int16
+    lengths: list[int]  # samples of each clip
+
+
+def wanted(result: Tensor, out: Tensor | None, dtype: torch.dtype | None) -> Tensor:
+    """Return a backend's result as its caller wants it: in `out`, or else as `dtype`."""
+    if out is not None:
+        return out if out is result else out.copy_(result)
+    return result if dtype is None else result.to(dtype)
 
 
 @lru_cache(maxsize=32)
@@ -124,3 +141,33 @@ def plain(y: Tensor) -> Iterator[Tensor]:
         y = get_unwrapped(y)
     with torch._C._DisableFuncTorch():
         yield y.detach()
+
+
+def cepstra(log_mel: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
+    """Compute [n_clips, n_mfcc, n_frames] of a log-mel spectrogram [n_clips, n_mels, n_frames], on any device."""
+    dct = dct_weights(cfg, log_mel.device)
+    out, width = [], log_mel.shape[2]
+    for clip, n_frames in enumerate(map(cfg.n_frames, lengths)):  # in the shape of the clip alone: the same bits
+        parts = [product(dct, log_mel[clip, :, :n_frames].contiguous())]
+        if n_frames < width:
+            parts.append(product(dct, log_mel[clip, :, n_frames:][:, :1]).expand(-1, width - n_frames))
+        out.append(torch.cat(parts, dim=1))
+    return torch.stack(out)
+
+
+def image(log_mel: Tensor, n_frames: list[int]) -> Tensor:
+    """Stretch each clip of a log-mel spectrogram [n_clips, n_mels, n_frames] over 0..255: uint8, on any device."""
+    parts = [clip[:, :n] for clip, n in zip(log_mel, n_frames, strict=True)]
+    stretched = [stretch(part, part.amin(), part.amax()) for part in parts]
+    return torch.stack([F.pad(part, (0, log_mel.shape[2] - part.shape[1])) for part in stretched])
+
+
+def stretch(log_mel: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Stretch decibels between `low` and `high` over 0..255: uint8 of the same shape, 0 where all are the same."""
+    scale = 255.0 / (high - low) * ROUNDED_UP  # so that the maximum reaches 255; as in epilogue.cuh
+    return ((log_mel - low) * torch.where(high - low < FLAT_DB, 0.0, scale)).to(torch.uint8)
+
+
+def chunk_frames(cfg: FeatureConfig) -> int:
+    """Return how many frames a chunk has: what begins at a multiple of it has the numbers of the whole."""
+    return max(1, CHUNK_SAMPLES // max(cfg.n_fft, cfg.hop_length))

@@ -63,7 +63,7 @@ def lengths(recipe: Recipe) -> list[int]:
 def signals(n_samples: int, sr: int) -> dict[str, NDArray[np.float32]]:
     """Return the clips [n_samples] of `tolerance.signal`, as a model takes them."""
     made = {kind: signal(kind, n_samples, sr) for kind in KINDS}
-    return {kind: y / np.float32(32768) if y.dtype == np.int16 else y for kind, y in made.items()}
+    return {kind: (y / np.float32(32768)).astype(np.float32) if y.dtype == np.int16 else y for kind, y in made.items()}
 
 
 def _compare(log_mel: NDArray[np.float32], y: NDArray[np.float32], cfg: FeatureConfig) -> tuple[float, float]:

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from onnxscript import ir
 
 from ...kernels import FeatureConfig
-from ...kernels.cpu import ROUNDED_UP
-from ...kernels.reference import FLAT_DB
+from ...kernels.config import FLAT_DB, ROUNDED_UP
 from .dft import Dense, Factored, transform
 from .metadata import FEATURES_NAME
 
