@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .checks import check_finite
+from .arrays import check_finite
 from .config import INT16_SCALE, FeatureConfig
 from .filterbank import mel_rows
-from .tensors import Padded, cepstra, chunk_frames, image, mirrored, taper, wanted
+from .tensors import Padded, cepstra, chunk_frames, image, mirrored, wanted, window_of
 
 _lock = Lock()
 
@@ -52,7 +52,7 @@ def _tables(cfg: FeatureConfig) -> Tables:
 def stft(clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
     """Compute [n_clips, n_bins, n_frames] complex64; zero past a clip's end."""
     result = _output(clips, cfg.n_bins, cfg, torch.complex64, out)
-    analysis = taper(cfg, result.device)
+    analysis = window_of(cfg, result.device)
 
     def chunk(clip: int, start: int, stop: int) -> None:
         framed = _frames(clips.samples[clip], clips.lengths[clip], start, stop, cfg)
@@ -67,11 +67,11 @@ def spectrogram(
 ) -> Tensor:
     """Compute [n_clips, n_bins, n_frames] float32, magnitude or power; zero past a clip's end."""
     result = _output(clips, cfg.n_bins, cfg, torch.float32, out)
-    analysis = taper(cfg, result.device)
+    analysis = window_of(cfg, result.device)
 
     def chunk(clip: int, start: int, stop: int) -> None:
         framed = _frames(clips.samples[clip], clips.lengths[clip], start, stop, cfg)
-        result[clip, :, start:stop] = _strength(torch.fft.rfft(framed * analysis), cfg)
+        result[clip, :, start:stop] = _magnitude_or_power(torch.fft.rfft(framed * analysis), cfg)
 
     _run(chunk, clips.lengths, cfg)
     return wanted(result, out, dtype)
@@ -82,11 +82,11 @@ def melspectrogram(
 ) -> Tensor:
     """Compute [n_clips, n_mels, n_frames] float32; zero past a clip's end."""
     result = _output(clips, cfg.n_mels, cfg, torch.float32, out)
-    table, analysis = _tables(cfg), taper(cfg, result.device)
+    table, analysis = _tables(cfg), window_of(cfg, result.device)
 
     def chunk(clip: int, start: int, stop: int) -> None:
         framed = _frames(clips.samples[clip], clips.lengths[clip], start, stop, cfg)
-        power = _strength(torch.fft.rfft(framed * analysis)[:, table.first_bin : table.last_bin], cfg)
+        power = _magnitude_or_power(torch.fft.rfft(framed * analysis)[:, table.first_bin : table.last_bin], cfg)
         # A mel filter is a weighted sum of a few rows of `power`: an embedding bag, torch's fastest operator for that.
         mel = F.embedding_bag(table.bins, power, table.offsets, mode="sum", per_sample_weights=table.weights)
         result[clip].T[start:stop].copy_(mel.T)  # torch transposes block by block where a frame's values lie together
@@ -123,7 +123,7 @@ def mel_image(clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtyp
     return wanted(image(log_mel(clips, cfg), [cfg.n_frames(n) for n in clips.lengths]), out, dtype)
 
 
-def _strength(bins: Tensor, cfg: FeatureConfig) -> Tensor:
+def _magnitude_or_power(bins: Tensor, cfg: FeatureConfig) -> Tensor:
     """Magnitude or power [n_bins, n_frames] of a spectrum [n_frames, n_bins], which it overwrites."""
     squares = torch.view_as_real(bins)
     squares.mul_(squares)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import plan
-from .checks import check_finite, clip_lengths
+from .arrays import check_finite, clip_lengths
 from .config import FeatureConfig
 from .errors import CumelError, InputError
 from .plan import Form, Grid, Kernel, Stage

@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from . import autograd, cpu, launcher
-from .arrays import as_tensor, like, output
-from .checks import Lengths, check_layout, clip_lengths, listed
+from .arrays import Lengths, as_tensor, check_layout, clip_lengths, like, listed, output
 from .config import FeatureConfig
 from .cuda import Clips
 from .errors import CumelError, UnavailableError

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .checks import Lengths, clip_lengths, whole_numbers
+from .arrays import Lengths, clip_lengths, whole_numbers
+from .autograd import log_mel_gradient
 from .config import FeatureConfig
 from .errors import CumelError
 from .features import Array, log_mel
-from .gradient import log_mel_gradient
 from .precision import exact_products
 from .tensors import transformed
 

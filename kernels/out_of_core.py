@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import plan
-from .checks import check_finite
+from .arrays import check_finite
 from .config import FeatureConfig
 from .cuda import Clips, Frontend
 from .kinds import FEATURES, Feature

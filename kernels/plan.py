@@ -88,14 +88,14 @@ class Fused:
     most_frames: int
     n_rows: int
     window: NDArray[np.float32]  # [n_fft]
-    twist: NDArray[np.float32]  # [P / L, n_twist, L, 2] cosine and tangent
+    twiddles: NDArray[np.float32]  # [P / L, n_twiddles, L, 2] cosine and tangent
     roots: NDArray[np.float32]  # [n, 2] exp(-2 pi i k / n_fft)
     mel: Mel
 
     @property
     def tables(self) -> tuple[np.ndarray, ...]:
         """Arrays in the order of the kernel's arguments."""
-        return self.window, self.twist, self.roots, self.mel.first, self.mel.weights
+        return self.window, self.twiddles, self.roots, self.mel.first, self.mel.weights
 
     def frames(self, n_frames: int) -> int:
         """Frames of a block, for so many in a batch."""
@@ -117,7 +117,7 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
     p, lanes = RADICES[cfg.n_fft]
     m, at_once = p * lanes, WARP // lanes
     mel = tables.mel(cfg, m, lanes) if stage >= Stage.MEL else tables.no_mel(m)
-    twist = tables.twist(p, lanes)
+    twiddles = tables.twiddles(p, lanes)
     rows, region = n_rows(cfg, stage), 8 * (lanes * (p + 2) + (8 if lanes < 16 else 0))  # REGION of fused.cu
     column = rows * value_bytes(stage)  # bytes of a frame in the tile
     for warps in (WARPS, WARPS // 2, WARPS // 4):
@@ -133,7 +133,7 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
         "P": p,
         "L": lanes,
         "BINS": mel.n_bins,
-        "N_TWIST": twist.shape[1],
+        "N_TWIST": twiddles.shape[1],
         "MEL_QUADS": ", ".join(map(str, mel.quads)),
         "MIN_BLOCKS": MIN_BLOCKS.get(cfg.n_fft, DEFAULT_MIN_BLOCKS),
     }
@@ -146,7 +146,7 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
         most_frames=most,
         n_rows=rows,
         window=(0.5 * scaled_window(cfg, int16=int16)).astype(np.float32),  # half: the split adds two halves
-        twist=twist,
+        twiddles=twiddles,
         roots=tables.roots(m, cfg.n_fft),
         mel=mel,
     )

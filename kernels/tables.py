@@ -29,8 +29,8 @@ def roots(n: int, n_fft: int) -> NDArray[np.float32]:
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
 
 
-def twist(p: int, lanes: int) -> NDArray[np.float32]:
-    """Twiddles [P / L, n_twist, L, 2] of a lane's L-point transforms, which hold the factor between the two passes.
+def twiddles(p: int, lanes: int) -> NDArray[np.float32]:
+    """Twiddles [P / L, n_twiddles, L, 2] of a lane's L-point transforms, which hold the factor between the two passes.
 
     Cosine and tangent, from the outermost merge inwards, as `Twisted` in fft.cuh reads them.
     """

@@ -37,7 +37,7 @@ def wanted(result: Tensor, out: Tensor | None, dtype: torch.dtype | None) -> Ten
 
 
 @lru_cache(maxsize=32)
-def taper(cfg: FeatureConfig, device: torch.device) -> Tensor:
+def window_of(cfg: FeatureConfig, device: torch.device) -> Tensor:
     """Return `window` [n_fft]."""
     return _constant(window(cfg), device)
 

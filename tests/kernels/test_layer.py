@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cumel.kernels import FeatureConfig, LogMel, autograd, log_mel, mel_image, melspectrogram, mfcc, reference, stft
-from cumel.kernels.gradient import log_mel_gradient
+from cumel.kernels.autograd import log_mel_gradient
 from cumel.kernels.tensors import Padded
 
 from support.signals import CASES, CONFIGS, NOISY, NOISY_DB, SMALL, TONAL_DB, oracle

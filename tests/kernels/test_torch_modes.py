@@ -47,7 +47,7 @@ MODES: dict[str, Callable[[], AbstractContextManager]] = {
 
 
 def forget() -> None:
-    for cached in (tensors.taper, tensors.mel_weights, tensors.dct_weights, cpu._tables, cpu._mirrored):
+    for cached in (tensors.window_of, tensors.mel_weights, tensors.dct_weights, cpu._tables, cpu._mirrored):
         cached.cache_clear()
 
 
