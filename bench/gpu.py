@@ -47,7 +47,7 @@ def changed(**settings: Any) -> Iterator[None]:
 
 def forget() -> None:
     """Drop what was planned and loaded."""
-    for cache in (plan.fused, cuda._made, launcher._function):
+    for cache in (plan.fused, cuda._prepared, launcher._function):
         cache.cache_clear()
 
 

@@ -24,7 +24,7 @@ from .tensors import plain
 
 Lengths = Sequence[int] | np.ndarray | Tensor | None
 MOST_CHANNELS = 64
-LEAST_CLIPS = 256  # With so many clips of a few samples each, the axes are swapped.
+LEAST_CLIPS = 256  # So many clips of a few samples each are taken for swapped axes.
 WHOLE = ("int64", "int32", "int16", "int8", "uint8", "uint16", "uint32")  # dtypes that torch turns into int64
 HINTS: dict[type, str] = {  # by what a user gave in place of an array
     tuple: "; of the samples and rate that libraries read from a file, give the samples",
@@ -70,7 +70,7 @@ def as_tensor(y: Any) -> Iterator[Tensor]:
 
 
 def _torchs(address: int, device: torch.device) -> torch.cuda.Stream:
-    """Return torch's name of a stream; ExternalStream takes another of its pool for 0, the default one."""
+    """Return a CUDA stream as torch's. Address 0, the default stream, needs a case: ExternalStream misreads it."""
     return torch.cuda.ExternalStream(address, device) if address else torch.cuda.default_stream(device)
 
 
@@ -131,8 +131,8 @@ def check_layout(shape: tuple[int, ...], cfg: FeatureConfig) -> None:
 def clip_lengths(lengths: Lengths, y: Tensor, cfg: FeatureConfig) -> tuple[NDArray[np.int64] | Tensor | None, bool]:
     """Check the length of every clip in ``y`` [..., n_samples]; without `lengths` each has all the samples.
 
-    Lengths of a padded batch that lie on its own device stay there, as only waiting for it would tell their values: a
-    kernel makes a clip NaN whose length is out of range.
+    Lengths of a padded batch that lie on its own device stay there unread, since reading would wait for the device. The
+    kernels make a clip NaN whose length is out of range.
 
     Returns
     -------
@@ -172,7 +172,7 @@ def clip_lengths(lengths: Lengths, y: Tensor, cfg: FeatureConfig) -> tuple[NDArr
 
 
 def listed(lengths: NDArray[np.int64] | Tensor | None, clips: Tensor, cfg: FeatureConfig) -> list[int]:
-    """Return the lengths of ``clips`` [n_clips, n_samples] as numbers, from `clip_lengths`; waits for a device's."""
+    """Return the lengths from `clip_lengths` of ``clips`` [n_clips, n_samples] as numbers; waits for a device."""
     if isinstance(lengths, Tensor):
         lengths, _ = clip_lengths(lengths.cpu(), clips, cfg)
     return [clips.shape[1]] * len(clips) if lengths is None else lengths.tolist()
@@ -202,7 +202,7 @@ def _on_device(lengths: Any, y: Tensor) -> Tensor | None:
 
 
 def whole_numbers(lengths: Any) -> np.ndarray:
-    """Return lengths in host memory, as an array whose dtype tells whether they are whole numbers."""
+    """Return lengths in host memory, as an array of whatever dtype they have."""
     try:
         if isinstance(lengths, Tensor):
             with plain(lengths) as numbers:
@@ -214,9 +214,14 @@ def whole_numbers(lengths: Any) -> np.ndarray:
 
 
 def check_finite(peaks: Tensor, first: int = 0, of_clips: int | None = None) -> None:
-    """Refuse a clip whose loudest mel value ``peaks`` [n_clips, ...] is no number: it had NaN or infinity in it.
+    """Refuse clips with NaN or infinity in them.
 
-    The clips may be some of a batch of `of_clips`, from its clip `first` on.
+    Parameters
+    ----------
+    peaks : Tensor [n_clips, ...]
+        Loudest mel value of each clip; not finite where its samples were not.
+    first, of_clips : int
+        Number of the first of these clips in the user's batch, and the clips of that batch, for the message.
     """
     with plain(peaks) as values:
         bad = (~values.isfinite()).flatten().nonzero()

@@ -1,7 +1,7 @@
 """The front end out of torch's own operators: differentiable, on any device, a batch at a time.
 
-Used when the input requires a gradient, and on devices other than CPU and CUDA. `log_mel_gradient` is the gradient in the
-waveform written out, for `LogMel`: a custom operator cannot ask autograd for it.
+Used (a) when the input requires a gradient, (b) on devices other than CPU and CUDA. `log_mel_gradient` is the gradient
+in the waveform, written out for `LogMel`: a custom operator cannot ask autograd for it.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _inside(n: Tensor, clips: Tensor) -> Tensor:
 
 
 def _padded(clips: Tensor, n: Tensor, cfg: FeatureConfig) -> tuple[Tensor, Tensor | None]:
-    """Pad clips of ``n`` [n_clips, 1] samples; when mirrored, also tell where each padded sample comes from."""
+    """Pad clips of ``n`` [n_clips, 1] samples; when mirrored, also return the index of each padded sample's source."""
     pad, longest = cfg.padding, clips.shape[1]
     if pad and cfg.pad_mode == "reflect":
         source = mirrored(n, -pad, longest + pad, clips.device).expand(len(clips), -1)
@@ -166,7 +166,7 @@ def _spectrum(gradient: Tensor, spectrum: Tensor, sounds: Tensor | None, cfg: Fe
 
 def _waveform(spectrum: Tensor, n_padded: int, cfg: FeatureConfig) -> Tensor:
     """Pull a gradient of the STFT back through the real FFT, the window and the overlap: [n_clips, n_padded]."""
-    paired = slice(1, (cfg.n_fft + 1) // 2)  # bins that irfft counts twice, for their mirror images
+    paired = slice(1, (cfg.n_fft + 1) // 2)  # irfft counts these bins twice, for their mirror images
     spectrum[:, paired] *= 0.5
     frames = torch.fft.irfft(spectrum, n=cfg.n_fft, dim=1, norm="forward")
     used = (frames.shape[2] - 1) * cfg.hop_length + cfg.n_fft

@@ -31,10 +31,10 @@ class Tables(NamedTuple):
     """Float32 constants of a config."""
 
     first_bin: int
-    last_bin: int  # one past
-    bins: Tensor  # [n_nonzero] bin of each mel weight, from first_bin
+    last_bin: int  # one past the last
+    bins: Tensor  # [n_nonzero] bin of each mel weight, counted from first_bin
     weights: Tensor  # [n_nonzero]
-    offsets: Tensor  # [n_mels] where each filter begins in the two above
+    offsets: Tensor  # [n_mels] start of each filter in `bins` and `weights`
 
 
 @lru_cache(maxsize=32)
@@ -154,9 +154,9 @@ def _frames(clip: Tensor, n_samples: int, start: int, stop: int, cfg: FeatureCon
 
 
 def _span(clip: Tensor, n_samples: int, first: int, last: int, pad_mode: str) -> Tensor:
-    """Copy samples `first` to `last` of a clip that ends on the way, padded.
+    """Copy samples `first` to `last`, which reach past an end of the clip, with padding.
 
-    In few operators: between two of them a thread waits for Python's lock.
+    Few operators do it, since a thread has to take Python's lock again after each.
     """
     low, high = max(first, 0), min(last, n_samples)
     inside = clip[low:high]
@@ -179,27 +179,27 @@ def _run(chunk: Callable[[int, int, int], None], lengths: list[int], cfg: Featur
     ]
 
     def work(jobs: Iterator[tuple[int, int, int]]) -> None:
-        with torch.inference_mode():  # a thread's own; it also may write to what the caller made in that mode
+        with torch.inference_mode():  # Each thread needs its own; it may then write to tensors of that mode.
             for job in jobs:
                 chunk(*job)
 
-    with _lock:  # making a pool changes torch's default for a moment
+    with _lock:  # Making a pool changes torch's number of threads for a moment.
         threads = torch.get_num_threads()
         pool = _pool(threads, os.getpid()) if threads > 1 else None
     jobs = iter(chunks)
     if pool is None:
         work(jobs)
-    else:  # each thread takes the next chunk when it is free: a task for each would cost a tenth of a chunk
+    else:  # Each thread takes the next chunk when it is free: one task per chunk would cost a tenth of its time.
         list(pool.map(work, [jobs] * threads))
 
 
 @lru_cache(maxsize=4)
 def _pool(threads: int, _pid: int) -> Any:
-    """Worker threads in which torch itself stays on one core; keyed by process, since threads do not survive a fork."""
+    """Make worker threads in each of which torch uses one core; keyed by process, as threads do not survive a fork."""
     pool = ThreadPoolExecutor(threads, "cumel", torch.set_num_threads, (1,))
     barrier = Barrier(threads + 1, timeout=60)
     for _ in range(threads):
         pool.submit(barrier.wait)
-    barrier.wait()  # every worker has started, and set its own number
-    torch.set_num_threads(threads)  # the last number set is also the default of threads to come
+    barrier.wait()  # Every worker has started by now, and set its own number.
+    torch.set_num_threads(threads)  # The number set last is also the default of threads to come.
     return pool

@@ -97,13 +97,13 @@ def log_mel(
 ) -> Array:
     """Compute the mel spectrogram in dB, as `librosa.power_to_db` (`amplitude_to_db` when power is 1) of it.
 
-    Parameters and errors as for `stft`; besides, `InputError` for a clip with NaN or infinity in it. CUDA kernels do
-    not wait to find that out: there, such a clip comes out as NaN (without `top_db`, perhaps only its frames that are).
+    Parameters and errors as for `stft`; besides, `InputError` for a clip with NaN or infinity in it. On CUDA no error
+    is raised, as that would wait for the device: the clip is NaN (only the affected frames without `top_db`).
 
     Parameters
     ----------
     dtype : {"float32", "float16"}
-        Of the result.
+        dtype of the result.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def log_mel(
     """
     name = str(dtype).removeprefix("torch.")
     if dtype is not None and not isinstance(dtype, torch.dtype):
-        with suppress(TypeError):  # what is no dtype is named as it is
+        with suppress(TypeError):  # The message below shows a value that is no dtype as it is.
             name = np.dtype(dtype).name
     if name not in ("float32", "float16"):
         raise CumelError(f"dtype={name}: must be float32 or float16")
@@ -142,7 +142,7 @@ def mfcc(
 def mel_image(
     y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
 ) -> Array:
-    """Stretch each clip's log-mel spectrogram over 0..255 and truncate, as the document's `spec_to_image` does.
+    """Stretch each clip's log-mel spectrogram over 0..255 and truncate, as the student report's `spec_to_image` does.
 
     Parameters as for `log_mel`; a clip with NaN or infinity in it is an `InputError` everywhere.
 
@@ -155,7 +155,7 @@ def mel_image(
 
 
 def unchecked_image(y: Tensor, cfg: FeatureConfig, lengths: Lengths = None) -> tuple[Tensor, Tensor]:
-    """Compute `mel_image` of clips on a CUDA device without waiting for what it refuses.
+    """Compute `mel_image` of clips on a CUDA device without waiting to see whether it would refuse one.
 
     Parameters
     ----------
@@ -170,8 +170,8 @@ def unchecked_image(y: Tensor, cfg: FeatureConfig, lengths: Lengths = None) -> t
     loudest : Tensor [n_clips], float32
         Largest mel value of each clip. Where it is NaN or infinite, `mel_image` would have refused the clip.
     """
-    given, _ = clip_lengths(lengths, y, cfg)
-    return launcher.frontend(y.device).unchecked_image(Clips.of(y.detach().contiguous(), given, cfg), cfg)
+    n_samples, _ = clip_lengths(lengths, y, cfg)
+    return launcher.frontend(y.device).unchecked_image(Clips.of(y.detach().contiguous(), n_samples, cfg), cfg)
 
 
 def _apply(
@@ -184,7 +184,7 @@ def _apply(
     dtype: torch.dtype | None = None,
 ) -> Array:
     """Check `y`, flatten its batch axes, compute, and give back what came in, where it came from."""
-    if torch.compiler.is_compiling():  # the call breaks the graph: only `LogMel` is an operator of one
+    if torch.compiler.is_compiling():  # This call breaks the graph; `LogMel` is an operator in it.
         eager: Any = torch.compiler.disable(_apply)
         return eager(feature, y, cfg, lengths, device, out, dtype)
     if not isinstance(cfg, FeatureConfig):

@@ -38,9 +38,9 @@ def lazily(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
         source, original = origins[name]
         if source.strip("."):
             value = getattr(import_module(source, package), original)
-        else:  # a module of the package
+        else:  # The name is a module of the package.
             value = import_module(source + original, package)
-        setattr(sys.modules[package], name, value)  # the next access does not come here
+        setattr(sys.modules[package], name, value)  # The next access finds it there.
         return value
 
     return get, lambda: sorted(origins), sorted(origins)

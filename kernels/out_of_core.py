@@ -1,4 +1,4 @@
-"""Clips in host memory through a device, a piece at a time: the numbers of one piece, in bounded device memory."""
+"""Features of clips in host memory, computed on a device piece by piece: the same numbers, in bounded device memory."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .cuda import Clips, Frontend
 from .kinds import FEATURES, Feature
 from .tensors import image
 
-SAMPLE_BYTES = 64 * 2**20  # of samples that are on the device at a time, and
-FEATURE_BYTES = 256 * 2**20  # of their features
+SAMPLE_BYTES = 64 * 2**20  # most samples on the device at a time
+FEATURE_BYTES = 256 * 2**20  # most features on the device at a time
 
 
 def stream(frontend: Frontend, device: torch.device, feature: Feature, clips: Clips, cfg: FeatureConfig) -> Tensor:
@@ -36,7 +36,7 @@ def stream(frontend: Frontend, device: torch.device, feature: Feature, clips: Cl
     parts = []
     for first, last in _groups(starts, ends, clips, most_frames):
         begin, some = int(starts[first]), slice(first, last)
-        there = clips._replace(
+        group = clips._replace(
             n_clips=last - first,
             lengths=None if clips.lengths is None else lengths[some],
             starts=None if clips.starts is None else starts[some] - begin,
@@ -44,11 +44,11 @@ def stream(frontend: Frontend, device: torch.device, feature: Feature, clips: Cl
             of_clips=clips.n_clips,
         )
         if lengths[first] * clips.samples.itemsize > SAMPLE_BYTES or clips.width > most_frames:
-            alone = there._replace(n_samples=int(lengths[first]), lengths=None, starts=None, start=begin)
+            alone = group._replace(n_samples=int(lengths[first]), lengths=None, starts=None, start=begin)
             parts.append(_long(frontend, device, feature, alone, cfg, most_frames))
         else:
             samples = clips.samples[begin : int(ends[last - 1])].to(device)
-            parts.append(feature.on(frontend)(there._replace(samples=samples), cfg).cpu())
+            parts.append(feature.on(frontend)(group._replace(samples=samples), cfg).cpu())
     return torch.cat(parts)
 
 
@@ -91,12 +91,12 @@ def _pieces(device: torch.device, clip: Clips, cfg: FeatureConfig, most_frames: 
     start, n_samples = clip.start, clip.n_samples
     most_samples = SAMPLE_BYTES // clip.samples.itemsize
     step = max(1, min(most_frames, (most_samples - cfg.n_fft) // cfg.hop_length))
-    last_frame = cfg.n_frames(n_samples) - 1  # those behind it hear nothing
+    last_frame = cfg.n_frames(n_samples) - 1  # The frames after it hold no sample.
     for first_frame in range(0, clip.width, step):
         width = min(step, clip.width - first_frame)
         first = min(first_frame, last_frame) * cfg.hop_length - cfg.padding
         last = min(first_frame + width - 1, last_frame) * cfg.hop_length - cfg.padding + cfg.n_fft
-        if last > n_samples:  # what is mirrored at the end lies further back
+        if last > n_samples:  # Mirroring at the end needs samples from further back.
             first = min(first, n_samples - 1 - (last - n_samples))
         low, high = min(max(first, 0), n_samples - 1), min(max(last, 1 - first), n_samples)
         samples = clip.samples[start + low : start + high].to(device)

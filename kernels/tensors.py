@@ -1,4 +1,4 @@
-"""A config's constants as float32 tensors, made once per device; mirrored samples; who follows what is computed."""
+"""What the backends share on tensors: a config's constants, mirrored samples, cepstra and images, autograd's modes."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def _constant(values: np.ndarray, device: torch.device) -> Tensor:
 
 
 def resident(values: np.ndarray, device: torch.device) -> Tensor:
-    """Copy an array to a device, to stay there: when this returns it is there for every stream.
+    """Copy an array to a device, to stay there: when this returns, every stream may read it.
 
     Raises
     ------
     CumelError
-        While a CUDA graph is being captured, for whose replays alone memory is given out.
+        While a CUDA graph is being captured: memory from then belongs to the graph's replays.
     """
-    # A tensor made in inference mode could not serve autograd later, nor one made in a transform outlive it.
+    # A tensor made in inference mode could not serve autograd later; one made in a transform could not outlive it.
     with torch.inference_mode(False), torch._C._DisableFuncTorch():
-        source = torch.from_numpy(np.array(values))  # plans are shared, and read-only
+        source = torch.from_numpy(np.array(values))  # copied, since the arrays of plans are read-only
         if device.type != "cuda":
             return source.to(device)
         if torch.cuda.is_current_stream_capturing():
@@ -76,21 +76,24 @@ def resident(values: np.ndarray, device: torch.device) -> Tensor:
         stream = torch.cuda.current_stream(device)
 
         def copy() -> Tensor:
-            with torch.cuda.stream(stream):  # whose memory this is, also when it is freed
+            with torch.cuda.stream(stream):  # The memory belongs to this stream, also when it is freed.
                 return source.to(device)
 
-        # torch.compile's graphs own what the thread that warms them up takes: not this, which outlives them.
+        # torch.compile's graphs own all memory that the thread warming them up takes. This tensor outlives them, so
+        # another thread takes its memory.
         with ThreadPoolExecutor(1) as aside:
             return aside.submit(copy).result()
 
 
 def mirrored(n_samples: int | Tensor, first: int, last: int, device: torch.device | None = None) -> Tensor:
-    """Index of samples `first` to `last` of a clip mirrored at both ends; of several with ``n_samples`` [n_clips, 1].
+    """Return the index of samples `first` to `last` of a clip mirrored at both ends.
+
+    With ``n_samples`` [n_clips, 1] there is a row for each clip.
 
     Unlike in `torch.nn.functional.pad`, any clip may be mirrored any number of times, as in NumPy.
     """
     period = 2 * (n_samples - 1)
-    period = period.clamp(min=1) if isinstance(period, Tensor) else max(1, period)  # of one sample: 1, all multiples
+    period = period.clamp(min=1) if isinstance(period, Tensor) else max(1, period)  # 1 for one sample
     index = torch.arange(first, last, device=device or "cpu").remainder(period)
     return torch.minimum(index, period - index)
 
@@ -120,23 +123,23 @@ class _Product(torch.autograd.Function):
 
 
 def product(matrix: Tensor, features: Tensor) -> Tensor:
-    """Return ``matrix @ features`` in float32, and its derivatives too, whatever the mode they are asked for in."""
+    """Return ``matrix @ features`` in float32, also under autocast; the derivatives are float32 too."""
     return _Product.apply(matrix, features) if followed(features) else matrix @ features
 
 
 def transformed(y: Tensor) -> bool:
-    """Tell whether forward-mode AD or a transform of `torch.func` follows what is done with `y`."""
+    """Tell whether forward-mode AD or a transform of `torch.func` traces operations on `y`."""
     return torch._C._are_functorch_transforms_active() or forward_ad.unpack_dual(y).tangent is not None
 
 
 def followed(y: Tensor) -> bool:
-    """Tell whether anything follows what is done with `y`: then only torch's own operators may do it."""
+    """Tell whether autograd in any form traces operations on `y`: then only torch's own operators may be used."""
     return (torch.is_grad_enabled() and y.requires_grad) or transformed(y)
 
 
 @contextmanager
 def plain(y: Tensor) -> Iterator[Tensor]:
-    """Give the numbers that `y` holds, to be looked at outside of all transforms, with the axes that vmap hides."""
+    """Give the numbers of `y` outside of all transforms, with the axes that vmap hides."""
     while is_functorch_wrapped_tensor(y):
         y = get_unwrapped(y)
     with torch._C._DisableFuncTorch():
@@ -147,7 +150,7 @@ def cepstra(log_mel: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
     """Compute [n_clips, n_mfcc, n_frames] of a log-mel spectrogram [n_clips, n_mels, n_frames], on any device."""
     dct = dct_weights(cfg, log_mel.device)
     out, width = [], log_mel.shape[2]
-    for clip, n_frames in enumerate(map(cfg.n_frames, lengths)):  # in the shape of the clip alone: the same bits
+    for clip, n_frames in enumerate(map(cfg.n_frames, lengths)):  # The shape of the clip alone gives its bits.
         parts = [product(dct, log_mel[clip, :, :n_frames].contiguous())]
         if n_frames < width:
             parts.append(product(dct, log_mel[clip, :, n_frames:][:, :1]).expand(-1, width - n_frames))
@@ -164,10 +167,10 @@ def image(log_mel: Tensor, n_frames: list[int]) -> Tensor:
 
 def stretch(log_mel: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Stretch decibels between `low` and `high` over 0..255: uint8 of the same shape, 0 where all are the same."""
-    scale = 255.0 / (high - low) * ROUNDED_UP  # so that the maximum reaches 255; as in epilogue.cuh
+    scale = 255.0 / (high - low) * ROUNDED_UP  # rounded up, so that the maximum reaches 255; as in epilogue.cuh
     return ((log_mel - low) * torch.where(high - low < FLAT_DB, 0.0, scale)).to(torch.uint8)
 
 
 def chunk_frames(cfg: FeatureConfig) -> int:
-    """Return how many frames a chunk has: what begins at a multiple of it has the numbers of the whole."""
+    """Return the frames of a chunk of the CPU path: frames from a multiple of it on have the bits of the whole clip."""
     return max(1, CHUNK_SAMPLES // max(cfg.n_fft, cfg.hop_length))

@@ -182,7 +182,7 @@ def test_tables_are_there_for_every_stream(name: str) -> None:
     """One stream's first call uploads them, another's does not run ahead of that."""
     y, cfg = noise().cuda(), CONFIGS[name]
     expected = mel_image(y, cfg), functions.mfcc(y, cfg)
-    cuda._made.cache_clear()
+    cuda._prepared.cache_clear()
     torch.cuda.synchronize()
     outputs = []
     for sleep in (SLEEP, 0):

@@ -63,7 +63,7 @@ def test_compiled_with_graphs() -> None:
     torch._dynamo.reset()
     layer = LogMel(SMALL)
     compiled = torch.compile(layer, mode="reduce-overhead", fullgraph=True)
-    cuda._made.cache_clear()
+    cuda._prepared.cache_clear()
     launcher.frontend.cache_clear()
     for seed in range(5):
         y = noise(n_clips=2, seed=seed).cuda()

@@ -106,7 +106,7 @@ def test_only_ragged_lengths_are_uploaded_and_once(feature: str, monkeypatch: py
 def test_rows_may_be_longer_than_the_kernels_stride(lengths: list[int] | Tensor | None) -> None:
     """Such clips are described one by one; 16 GB of samples are not at hand, and a meta tensor needs none."""
     clips = Clips.of(torch.empty(2, 2**32, device="meta"), lengths, SMALL)._replace(samples=torch.zeros(1))
-    made = cuda._made(SMALL, plan.Stage.DECIBEL, plan.Form.FLOAT, False, torch.device("cpu"))
+    made = cuda._prepared(SMALL, plan.Stage.DECIBEL, plan.Form.FLOAT, False, torch.device("cpu"))
     starts, given, start, stride, n_samples, *_ = cuda._batch(clips, made, SMALL, 16)
     assert starts.tolist() == [0, 2**32]
     assert given.tolist() == ([2**32, 2**32] if lengths is None else [2**32, 7])
@@ -116,7 +116,7 @@ def test_rows_may_be_longer_than_the_kernels_stride(lengths: list[int] | Tensor 
 def test_tables_are_uploaded_once_for_all_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     uploads, resident = [], cuda.resident
     monkeypatch.setattr(cuda, "resident", lambda *given: uploads.append(1) or resident(*given))
-    cuda._made.cache_clear()
+    cuda._prepared.cache_clear()
     for n_samples in (700, 5000, 9000):
         Emulated()("log_mel", np.zeros((2, n_samples), np.float32), SMALL)
     assert len(uploads) == len(plan.fused(SMALL, plan.Stage.DECIBEL).tables)
