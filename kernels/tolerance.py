@@ -19,7 +19,7 @@ Float64 = NDArray[np.float64]
 # Against the oracle, down to DEPTH_DB below a filter's ceiling.
 DB_STEPS = 4e-5  # dB; 2.4e-5: in ONNX; float32 counts in steps of 0.8e-5 at -100 dB, and 1.5e-5 at -130 dB
 AMPLITUDE = 2e-7  # share of the ceiling's amplitude; 0.7e-7: in ONNX, esc50, chirp
-DEPTH_DB = 80.0  # what lies deeper is rounding noise of the loudest bin
+DEPTH_DB = 80.0  # deeper values are rounding noise of the loudest bin
 
 # Against librosa in float64, whatever the depth.
 NOISY_DB = 1e-4  # a few windows of NOISY; 2.7e-5: whisper, noise, in a low filter of one bin, 37 dB below the maximum

@@ -231,7 +231,7 @@ def test_a_long_clip_takes_hardly_more_memory_than_its_result() -> None:
         result = function(y, cfg).nbytes
         assert result <= peak_bytes(lambda: function(y, cfg)) < result + EXTRA_BYTES  # noqa: B023
     at_once = peak_bytes(lambda: autograd.log_mel(Padded(y[None], [len(y)]), cfg))
-    assert at_once > 10 * EXTRA_BYTES  # so the profiler would have seen it
+    assert at_once > 10 * EXTRA_BYTES  # The profiler would have seen it.
 
 
 def test_autocast_does_not_reach_the_front_end() -> None:

@@ -13,9 +13,9 @@ from cumel.kernels import CumelError, FeatureConfig, LogMel, arrays, reference
 
 CFG = FeatureConfig(sr=16000, n_fft=256, hop_length=128, n_mels=8, n_mfcc=8, top_db=None, amin=1e-12)
 LENGTHS = [600, 400]
-SLOPE_ATOL = 1e-5  # of |derivative|; 1.1e-6: log_mel
-CURVE_ATOL = 2e-3  # of the largest, against differences of first derivatives; 2e-4: log_mel
-ALIKE_ATOL = 1e-5  # of the largest, between ways of computing the same in float32
+SLOPE_ATOL = 1e-5  # share of |derivative|; 1.1e-6: log_mel
+CURVE_ATOL = 2e-3  # share of the largest, against differences of first derivatives; 2e-4: log_mel
+ALIKE_ATOL = 1e-5  # share of the largest, between ways of computing the same in float32
 STEP = 1e-6
 pytestmark = [
     pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning"),

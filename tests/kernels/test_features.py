@@ -31,7 +31,7 @@ from support.signals import (
 )
 
 REAL_CLIPS = 20
-LONG_FRAMES = slice(2600, 2680)  # of a minute at 44.1 kHz; 200 frames make a chunk
+LONG_FRAMES = slice(2600, 2680)  # frames of a minute at 44.1 kHz; 200 make a chunk
 
 
 def check_all(expected: Oracle, y: np.ndarray | torch.Tensor, kind: str) -> None:

@@ -93,7 +93,7 @@ def test_only_ragged_lengths_are_uploaded_and_once(feature: str, monkeypatch: py
         emulated(feature, y, cfg)
         emulated(feature, y[0], cfg)
         emulated(feature, y.reshape(-1), cfg, [5000] * 3)
-        lengths = torch.tensor([5000, 1, 700])  # of one device with the samples
+        lengths = torch.tensor([5000, 1, 700])  # on one device with the samples
         emulated("log_mel" if feature == "half" else feature, y, cfg, lengths)
         assert not uploads
         emulated(feature, y, cfg, [5000, 1, 700])

@@ -14,10 +14,10 @@ from cumel.kernels.tensors import Padded
 from support.signals import CASES, CONFIGS, NOISY, NOISY_DB, SMALL, TONAL_DB, oracle
 
 NOISE = SMALL.replace(top_db=None, amin=1e-12)  # its log-mel of noise is smooth: nothing is clamped
-SLOPE_ATOL = 1e-6  # of |gradient| |direction|; worst 1.2e-8: uncentred. The slope itself is at least 1e-4 of it here
+SLOPE_ATOL = 1e-6  # share of |gradient| |direction|; worst 1.2e-8: uncentred. The slope is at least 1e-4 of it
 STEP = 1e-6
-MASKED_ATOL = 2e-6  # of the largest value; worst 1.1e-7: sparse, MFCC
-GRADIENT_ATOL = 2e-6  # of the largest gradient; worst 3.2e-7: prime, with lengths
+MASKED_ATOL = 2e-6  # share of the largest value; worst 1.1e-7: sparse, MFCC
+GRADIENT_ATOL = 2e-6  # share of the largest gradient; worst 3.2e-7: prime, with lengths
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

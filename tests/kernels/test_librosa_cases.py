@@ -45,9 +45,9 @@ emulated = Emulated()
 # its STFT_ATOL, 6.4e-7 is used: an impulse in 2099 points (Bluestein), CPU.
 INVERSE_ATOL = 1e-6  # librosa's, of a chirp that reaches 1; 7.0e-7: 1024 points, blackmanharris, hop 512, emulated
 ENERGY_ATOL = 5e-4  # librosa's, of a root mean square of 1; 1.1e-6: 4097 points, CPU
-SUM_RTOL = 1e-6  # of the largest sum; 6.3e-8: CPU
-MEL_BACK_RTOL = 1e-4  # of the loudest mel band, which is 10^(dB / 10); 2.9e-6: CPU
-EXACT = 1e-12  # of the value, or of the largest coefficient; 4.8e-16
+SUM_RTOL = 1e-6  # share of the largest sum; 6.3e-8: CPU
+MEL_BACK_RTOL = 1e-4  # share of the loudest mel band, which is 10^(dB / 10); 2.9e-6: CPU
+EXACT = 1e-12  # share of the value, or of the largest coefficient; 4.8e-16
 
 
 class Librosa(Oracle):
@@ -150,7 +150,7 @@ def test_a_case_of_librosas(case: Case, compute: Compute, features: tuple[str, .
                 oracle.check_mfcc(out, ours["log_mel"])
             else:
                 getattr(oracle, {"melspectrogram": "check_mel"}.get(feature, f"check_{feature}"))(out)
-        if len(channels) > 1:  # as alone, and the channels differ
+        if len(channels) > 1:  # Each channel comes out as alone, and they differ.
             for feature, out in ours.items():
                 np.testing.assert_array_equal(out, compute(feature, oracle.y, case.cfg))
                 assert not np.allclose(made[feature][0], made[feature][1])

@@ -28,7 +28,7 @@ SOME |= {
 }
 PIECE = 3  # frames whose samples fit on the device
 HOURS = 2
-RESIDENT_BYTES = 1e9  # of a clip of so many hours
+RESIDENT_BYTES = 1e9  # most bytes in memory, for a clip of so many hours
 
 
 @pytest.fixture(scope="module", autouse=True)

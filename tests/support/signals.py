@@ -73,10 +73,10 @@ def librosa_db(mel: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
 
 # Bounds of what is not in dB. Each is followed by the largest error of the CPU path and of the emulated CUDA path on
 # CASES, and where it was.
-STFT_ATOL = 1e-6  # of the clip's largest |STFT|; 5.7e-7: prime n_fft (Bluestein), clicks; with a plan 2.7e-7
-MEL_RTOL = 1e-4  # of the value, besides:
-MEL_ATOL = {1: 1e-6, 2: 1e-7}  # of the filter's ceiling, by power; 0.03 of both together: magnitude, chirp
-MFCC_RTOL = 4e-6  # of the largest norm of a frame; 1.2e-6: librosa, chirp
+STFT_ATOL = 1e-6  # share of the clip's largest |STFT|; 5.7e-7: prime n_fft (Bluestein), clicks; with a plan 2.7e-7
+MEL_RTOL = 1e-4  # share of the value, besides:
+MEL_ATOL = {1: 1e-6, 2: 1e-7}  # share of the filter's ceiling, by power; 0.03 of both together: magnitude, chirp
+MFCC_RTOL = 4e-6  # share of the largest norm of a frame; 1.2e-6: librosa, chirp
 IMAGE_UNEQUAL = 1e-3  # share of the pixels, or one pixel, that may lie one level off; one: compact, noise, 128 pixels
 
 
