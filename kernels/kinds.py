@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .config import FeatureConfig
@@ -55,7 +54,9 @@ class Feature:
 
     def __call__(self, y: Any, cfg: FeatureConfig, *arguments: Any, **options: Any) -> Any:
         """Compute the feature by the public function."""
-        return getattr(import_module(".features", __package__), self.function)(y, cfg, *arguments, **options)
+        from . import features  # here, so that the table needs no torch
+
+        return getattr(features, self.function)(y, cfg, *arguments, **options)
 
     def on(self, backend: Backend[Clips]) -> Compute[Clips]:
         """Return what computes the feature on a backend."""
