@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from cumel.kernels import PRESETS, FeatureConfig, cuda, log_mel, mel_image, plan, reference
+from cumel.kernels.tolerance import NOISE_DB
 
 from peers import TIMED, librosas_log_mel, others, packages, true_log_mel, without_tf32
 from timing import Times, compare, copy_rate, demand, machine, peak_mb, write_rows
@@ -24,9 +25,9 @@ from timing import Times, compare, copy_rate, demand, machine, peak_mb, write_ro
 SECONDS = 5
 BATCHES = {"cpu": (1, 16, 256), "cuda": (1, 16, 256, 4096)}
 CACHED = 2**28  # bytes of a batch: less may stay in a GPU's L2 cache, and no roof of memory is over it
-LIMITS = {torch.float32: 1e-3, torch.float16: 0.05, torch.uint8: 1.0}  # dB, of an image levels; noise
+LIMITS = {torch.float32: NOISE_DB, torch.float16: 0.05, torch.uint8: 1.0}  # dB; levels of an image
 LOUDNESS = 3000  # of int16
-MADE = cuda._made
+MADE = cuda._prepared
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,11 @@ def _made_without_plan(*given: Any) -> Any:
 
 def around_cufft(y: Tensor, cfg: FeatureConfig) -> Tensor:
     """Our own kernels around cuFFT, as for an n_fft without a plan."""
-    cuda._made = _made_without_plan  # a mock would cost as much as a small batch
+    cuda._prepared = _made_without_plan  # a mock would cost as much as a small batch
     try:
         return log_mel(y, cfg)
     finally:
-        cuda._made = MADE
+        cuda._prepared = MADE
 
 
 def ways(cfg: FeatureConfig, pcm: Tensor, device: str) -> Iterator[Way]:

@@ -22,12 +22,11 @@ from cumel.export.graph.network import Classifier, to_onnx
 from cumel.export.graph.quantize import quantized
 from cumel.kernels import PRESETS, FeatureConfig, log_mel
 from cumel.kernels.filterbank import mel_matrix, window
+from cumel.kernels.tolerance import DEPTH_DB, NOISE_DB, NOISY, NOISY_DB, TONAL_DB
 
 from timing import compare, machine, write_rows
 
 SECONDS = 5.0
-TOLERANCE = {"noise": 1e-4, "quiet": 1e-4, "clicks": 1e-4, "silence": 1e-4, "tone": 1e-2, "chirp": 1e-2}  # dB
-DEPTH = 80.0  # dB below the clip's maximum that are compared
 PROBABILITY = {"fp32": 1e-3, "int8": 0.2}  # untrained networks
 BAR = 0.35  # of the time of a graph with STFT
 
@@ -79,11 +78,12 @@ def parity() -> None:
         row = {"preset": preset, "nodes": len(model.graph), "kib": len(ir.to_proto(model).SerializeToString()) / 1024}
         for name, y in signals(n_samples, cfg.sr).items():
             expected = librosa_log_mel(y.astype(np.float64), cfg)
-            floor = expected.max() - DEPTH
+            floor = expected.max() - DEPTH_DB
             error = np.abs(np.maximum(run(y[None])[0, 0], floor) - np.maximum(expected, floor))
             row[f"{name}_db"] = float(error.max())
-            if not error.max() <= TOLERANCE[name]:
-                raise SystemExit(f"{preset}, {name}: {error.max():.1e} dB from librosa, more than {TOLERANCE[name]:g}")
+            limit = NOISY_DB if name in NOISY else TONAL_DB
+            if not error.max() <= limit:
+                raise SystemExit(f"{preset}, {name}: {error.max():.1e} dB from librosa, more than {limit:g}")
         rows.append(row)
     write_rows("inference_parity", rows, where())
 
@@ -123,7 +123,7 @@ def frontends(preset: str, rounds: int) -> list[dict]:
     expected = librosa_log_mel(y[0].astype(np.float64), cfg)
     for name, run in runs.items():
         error = np.abs(run(y)[0, 0] - expected).max()
-        if not error <= 1e-3:
+        if not error <= NOISE_DB:
             raise SystemExit(f"{name}: {error:.1e} dB from librosa: not timed")
     calls = {name: lambda run=run: run(y) for name, run in runs.items()}
     sizes = {name: n_bytes(model) for name, model in models.items()}

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cumel.esc50.system.pipeline import CORES
 from cumel.kernels import PRESETS, FeatureConfig, log_mel
+from cumel.kernels.tolerance import TONAL_DB
 
 from peers import LogMel, in_parts, librosas_log_mel, packages, torchaudio_log_mel, true_log_mel, without_tf32
 from timing import Times, compare, demand, machine, peak_mb, write_rows
@@ -28,7 +29,6 @@ PEERS_UP_TO_S = 60
 CLIPS = {"cpu": (1, 4, 16, 32), "cuda": (1, 4, 16, 64, 256, 1024, 4096)}
 N_FFT = (256, 512, 1024, 2048, 4096)
 N_MELS = (16, 32, 64, 128, 256)
-NOISE_DB = 1e-2  # filters of 256 bands have one bin, and no noise of that much
 # One short clip takes a GPU as long as launching a kernel does: a cost that does not grow.
 FROM = {("cuda", "clips at once"): 64, ("cuda", "clip length, s"): 60}
 BRIEF = 0.2  # seconds of each round
@@ -81,8 +81,8 @@ def check(name: str, out: Tensor, y: Tensor, cfg: FeatureConfig) -> None:
     heard = begin - settled
     for part, expected in ((mine[:, :heard], first[:, :heard]), (mine[:, -heard:], last[:, -heard:])):
         error = np.abs(part - expected).max()
-        if not error <= NOISE_DB:
-            raise SystemExit(f"{name}: {error:.1e} dB from librosa, more than {NOISE_DB}: not timed")
+        if not error <= TONAL_DB:
+            raise SystemExit(f"{name}: {error:.1e} dB from librosa, more than {TONAL_DB}: not timed")
 
 
 def measure(point: Point, device: str) -> dict[str, tuple[Times, float]]:

@@ -7,14 +7,14 @@ from .lazy import lazily
 if TYPE_CHECKING:
     from . import (
         arrays as arrays,
-        autograd as autograd,
         config as config,
-        cpu as cpu,
         filterbank as filterbank,
+        kinds as kinds,
         lazy as lazy,
         precision as precision,
         reference as reference,
         tensors as tensors,
+        tolerance as tolerance,
     )
     from .config import PRESETS as PRESETS, FeatureConfig as FeatureConfig
     from .errors import CumelError as CumelError, InputError as InputError, UnavailableError as UnavailableError

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from .errors import CumelError
-from .values import own, relative, shown
+from .values import as_python, relative, shown
 
 # Coefficients of sum_i (-1)^i a_i cos(2 pi i n / N); Harris 1978 and Nuttall 1981, as in scipy.signal.windows.
 WINDOWS: dict[str, tuple[float, ...]] = {
@@ -26,6 +26,10 @@ WHOLE = ("sr", "n_fft", "hop_length", "win_length", "n_mels", "n_mfcc")
 REAL = ("power", "fmin", "fmax", "norm", "ref", "amin", "top_db", "lifter")
 FLOAT32_MAX = 3.4e38
 MOST_DB = 1e6
+
+INT16_SCALE = 1.0 / 32768.0  # int16 samples to -1..1
+FLAT_DB = 1e-3  # A clip that spans less is constant: its differences are rounding, and make no picture.
+ROUNDED_UP = 1.0000002  # Two steps of float32 above 1: with this factor an image's maximum reaches 255.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +64,14 @@ class FeatureConfig:
     win_length: int | None = None  # samples, at most n_fft; None: n_fft
     window: str = "hann"  # a key of WINDOWS, periodic
     center: bool = True  # frame t is centred on sample t * hop_length
-    pad_mode: Literal["constant", "reflect"] = "constant"  # what lies beyond the edges: zeros, or the signal mirrored
+    pad_mode: Literal["constant", "reflect"] = "constant"  # beyond the edges: zeros, or the signal mirrored
     power: float = 2.0  # exponent of |STFT|: 1 magnitude, 2 power
     n_mels: int = 128
     fmin: float = 0.0  # Hz
     fmax: float | None = None  # Hz; None: sr / 2
     htk: bool = False  # False: Slaney's mel scale
     norm: str | float | None = "slaney"  # "slaney" (unit area), None, or the p of an l_p norm ("inf" too)
-    ref: float = 1.0  # the power that reads 0 dB
+    ref: float = 1.0  # power that reads 0 dB
     amin: float = 1e-10  # smallest power
     top_db: float | None = 80.0  # dB kept below each clip's own maximum; None: all
     n_mfcc: int = 20  # at most n_mels
@@ -75,14 +79,14 @@ class FeatureConfig:
 
     def __post_init__(self) -> None:
         """Check every field, in the order in which a user would fix them."""
-        given = dict(vars(self))
-        for name, value in given.items():
-            object.__setattr__(self, name, own(value, whole=name in WHOLE, real=name in REAL))
+        values = dict(vars(self))
+        for name, value in values.items():
+            object.__setattr__(self, name, as_python(value, whole=name in WHOLE, real=name in REAL))
         try:
             self._check()
         except _Broken as broken:
             name, rule = broken.args
-            raise CumelError(f"{name}={shown(given[name])}: {rule}") from None
+            raise CumelError(f"{name}={shown(values[name])}: {rule}") from None
 
     def _check(self) -> None:
         for name in ("sr", "n_fft", "hop_length", "n_mels", "n_mfcc"):
@@ -101,8 +105,8 @@ class FeatureConfig:
         )
         for name in ("center", "htk"):
             self._need(name, isinstance(getattr(self, name), bool), "must be true or false")
-        known = isinstance(self.pad_mode, str) and self.pad_mode in ("constant", "reflect")
-        self._need("pad_mode", known, "must be constant or reflect")
+        pads = isinstance(self.pad_mode, str) and self.pad_mode in ("constant", "reflect")
+        self._need("pad_mode", pads, "must be constant or reflect")
         self._need("power", _is_real(self.power) and self.power in (1, 2), "must be 1 (magnitude) or 2 (power)")
         self._need("fmin", _is_real(self.fmin) and self.fmin >= 0, "must be 0 Hz or more")
         self._need(
@@ -112,8 +116,8 @@ class FeatureConfig:
         )
         self._need("fmin", self.fmin < self.top_frequency, f"must lie below sr / 2 = {self.sr / 2:g} Hz")
         self._check_norm()
-        named = callable(self.ref) or (isinstance(self.ref, str) and self.ref == "max")
-        self._need("ref", _is_real(self.ref) and self.ref > 0, relative(self.ref) if named else "must be above 0")
+        of_clip = callable(self.ref) or (isinstance(self.ref, str) and self.ref == "max")
+        self._need("ref", _is_real(self.ref) and self.ref > 0, relative(self.ref) if of_clip else "must be above 0")
         self._need("amin", _is_real(self.amin) and 0 < self.amin <= FLOAT32_MAX, "must be above 0, and fit in float32")
         self._need(
             "top_db",
@@ -145,7 +149,7 @@ class FeatureConfig:
 
     @property
     def least(self) -> float:
-        """Smallest value of the mel spectrogram that is told from silence: amin, or its root for magnitude."""
+        """Smallest value of the mel spectrogram, smaller ones count as it: amin, or its root for magnitude."""
         return self.amin ** (self.power / 2.0)
 
     @property
@@ -188,9 +192,9 @@ class FeatureConfig:
         return replace(self, **changes)
 
     def differences(self, other: FeatureConfig) -> list[str]:
-        """Name each field that differs, as ``name=mine, not theirs``; empty when equal."""
-        theirs = asdict(other)
-        return [f"{name}={value}, not {theirs[name]}" for name, value in asdict(self).items() if value != theirs[name]]
+        """Name each field that differs, as ``name=own value, not the other's``; empty when equal."""
+        others = asdict(other)
+        return [f"{name}={value}, not {others[name]}" for name, value in asdict(self).items() if value != others[name]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types (an infinite norm as "inf")."""
@@ -230,9 +234,9 @@ def _is_real(value: object) -> bool:
 
 
 PRESETS: dict[str, FeatureConfig] = {
-    # The student report's spectrogram. Its era's librosa padded by reflection: add pad_mode="reflect" for that.
+    # The student report's spectrogram. librosa 0.9 and older padded by reflection: add pad_mode="reflect" for that.
     "esc50": FeatureConfig(sr=44100, fmin=20.0, fmax=8300.0),
-    # 64 x 251 at 16 kHz: a fifth of the cost of `esc50`, and better for training (the `quick` recipe).
+    # The `quick` recipe's: 64 x 251 values of 5 s. Costs a fifth of `esc50`, and trains better.
     "compact": FeatureConfig(sr=16000, n_fft=1024, hop_length=320, n_mels=64, fmin=20.0, fmax=8000.0),
     # librosa.feature.melspectrogram without arguments.
     "librosa": FeatureConfig(),

@@ -1,4 +1,4 @@
-"""What turns samples of a dtype that is not taken into those that are: the expression that a user is told."""
+"""The expression that converts samples of another dtype to float32 or int16, for error messages."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ INT32_BITS = 32
 
 
 def remedy(y: Any) -> str:
-    """Return what to say to samples `y` of another dtype than float32 and int16: an expression, where there is one.
+    """Return the end of the error message for samples `y` of another dtype: how to convert them, if they can be.
 
     Integers are taken at full scale: signed around 0, unsigned around the middle of their range, as WAV files and
-    libraries that read them have them. Where wide integers hold 16 or 32 bits only, that is their scale.
+    libraries that read them have them. Wide integers whose values fit in 16 or 32 bits are scaled as such.
     """
     name = str(y.dtype).removeprefix("torch.")
     if name == "bool":

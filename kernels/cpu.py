@@ -19,14 +19,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .checks import check_finite
-from .config import FeatureConfig
+from .arrays import check_finite
+from .config import INT16_SCALE, FeatureConfig
 from .filterbank import mel_rows
-from .reference import FLAT_DB, INT16_SCALE
-from .tensors import dct_weights, mirrored, product, taper
+from .tensors import Padded, cepstra, chunk_frames, image, mirrored, wanted, window_of
 
-ROUNDED_UP = 1.0000002  # two steps of float32 above 1
-CHUNK_SAMPLES = 200 * 2048  # of overlapping frames: 1.6 MB, about what a core's cache holds
 _lock = Lock()
 
 
@@ -34,10 +31,10 @@ class Tables(NamedTuple):
     """Float32 constants of a config."""
 
     first_bin: int
-    last_bin: int  # one past
-    bins: Tensor  # [n_nonzero] bin of each mel weight, from first_bin
+    last_bin: int  # one past the last
+    bins: Tensor  # [n_nonzero] bin of each mel weight, counted from first_bin
     weights: Tensor  # [n_nonzero]
-    offsets: Tensor  # [n_mels] where each filter begins in the two above
+    offsets: Tensor  # [n_mels] start of each filter in `bins` and `weights`
 
 
 @lru_cache(maxsize=32)
@@ -52,110 +49,81 @@ def _tables(cfg: FeatureConfig) -> Tables:
     )
 
 
-def stft(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
-    """Compute [n_clips, n_bins, n_frames] complex64 of clips ``y`` [n_clips, n_samples]; zero past a clip's end."""
-    out = _output(y, lengths, cfg.n_bins, cfg, torch.complex64)
-    analysis = taper(cfg, y.device)
+def stft(clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    """Compute [n_clips, n_bins, n_frames] complex64; zero past a clip's end."""
+    result = _output(clips, cfg.n_bins, cfg, torch.complex64, out)
+    analysis = window_of(cfg, result.device)
 
     def chunk(clip: int, start: int, stop: int) -> None:
-        framed = _frames(y[clip], lengths[clip], start, stop, cfg)
-        out[clip, :, start:stop] = torch.fft.rfft(framed * analysis).T
+        framed = _frames(clips.samples[clip], clips.lengths[clip], start, stop, cfg)
+        result[clip, :, start:stop] = torch.fft.rfft(framed * analysis).T
 
-    _run(chunk, lengths, cfg)
-    return out
+    _run(chunk, clips.lengths, cfg)
+    return wanted(result, out, dtype)
 
 
-def spectrogram(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
+def spectrogram(
+    clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+) -> Tensor:
     """Compute [n_clips, n_bins, n_frames] float32, magnitude or power; zero past a clip's end."""
-    out = _output(y, lengths, cfg.n_bins, cfg, torch.float32)
-    analysis = taper(cfg, y.device)
+    result = _output(clips, cfg.n_bins, cfg, torch.float32, out)
+    analysis = window_of(cfg, result.device)
 
     def chunk(clip: int, start: int, stop: int) -> None:
-        framed = _frames(y[clip], lengths[clip], start, stop, cfg)
-        out[clip, :, start:stop] = _strength(torch.fft.rfft(framed * analysis), cfg)
+        framed = _frames(clips.samples[clip], clips.lengths[clip], start, stop, cfg)
+        result[clip, :, start:stop] = _magnitude_or_power(torch.fft.rfft(framed * analysis), cfg)
 
-    _run(chunk, lengths, cfg)
-    return out
+    _run(chunk, clips.lengths, cfg)
+    return wanted(result, out, dtype)
 
 
-def melspectrogram(y: Tensor, lengths: list[int], cfg: FeatureConfig, out: Tensor | None = None) -> Tensor:
-    """Compute [n_clips, n_mels, n_frames] float32 of clips ``y`` [n_clips, n_samples]; zero past a clip's end.
-
-    With `out`, of that shape and any strides, it is written there; frames past a clip's end keep what they held.
-    """
-    out = _output(y, lengths, cfg.n_mels, cfg, torch.float32) if out is None else out
-    table, analysis = _tables(cfg), taper(cfg, y.device)
+def melspectrogram(
+    clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Compute [n_clips, n_mels, n_frames] float32; zero past a clip's end."""
+    result = _output(clips, cfg.n_mels, cfg, torch.float32, out)
+    table, analysis = _tables(cfg), window_of(cfg, result.device)
 
     def chunk(clip: int, start: int, stop: int) -> None:
-        framed = _frames(y[clip], lengths[clip], start, stop, cfg)
-        power = _strength(torch.fft.rfft(framed * analysis)[:, table.first_bin : table.last_bin], cfg)
+        framed = _frames(clips.samples[clip], clips.lengths[clip], start, stop, cfg)
+        power = _magnitude_or_power(torch.fft.rfft(framed * analysis)[:, table.first_bin : table.last_bin], cfg)
         # A mel filter is a weighted sum of a few rows of `power`: an embedding bag, torch's fastest operator for that.
         mel = F.embedding_bag(table.bins, power, table.offsets, mode="sum", per_sample_weights=table.weights)
-        out[clip].T[start:stop].copy_(mel.T)  # where a frame's values lie together, torch transposes block by block
+        result[clip].T[start:stop].copy_(mel.T)  # torch transposes block by block where a frame's values lie together
 
-    _run(chunk, lengths, cfg)
-    return out
+    _run(chunk, clips.lengths, cfg)
+    return wanted(result, out, dtype)
 
 
-def log_mel(y: Tensor, lengths: list[int], cfg: FeatureConfig, out: Tensor | None = None) -> Tensor:
-    """Compute `melspectrogram` in dB, at most `top_db` below each clip's maximum; `out` as there.
+def log_mel(clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    """Compute `melspectrogram` in dB, at most `top_db` below each clip's maximum.
 
     Raises
     ------
     InputError
         For a clip with NaN or infinity in it.
     """
-    mel = melspectrogram(y, lengths, cfg, out)
+    mel = melspectrogram(clips, cfg, out if out is not None and out.dtype == torch.float32 else None)
     peaks = mel.amax(dim=(1, 2), keepdim=True)
     check_finite(peaks)
     floor = torch.full_like(peaks, cfg.db_per_decade * math.log10(cfg.least))
     if cfg.top_db is not None:
         floor = torch.maximum(floor, peaks.clamp(min=cfg.least).log10() * cfg.db_per_decade - cfg.top_db)
-    db = torch.maximum(mel.log10_().mul_(cfg.db_per_decade), floor, out=mel)  # -inf, of 0, is lifted too
-    return db.sub_(cfg.db_of_ref) if cfg.db_of_ref else db
+    db = torch.maximum(mel.log10_().mul_(cfg.db_per_decade), floor, out=mel)  # lifts -inf, the dB of 0, as well
+    return wanted(db.sub_(cfg.db_of_ref) if cfg.db_of_ref else db, out, dtype)
 
 
-def mfcc(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
-    """Compute [n_clips, n_mfcc, n_frames]."""
-    return cepstra(log_mel(y, lengths, cfg), lengths, cfg)
+def mfcc(clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    """Compute [n_clips, n_mfcc, n_frames] float32."""
+    return wanted(cepstra(log_mel(clips, cfg), clips.lengths, cfg), out, dtype)
 
 
-def cepstra(log_mel: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
-    """Compute [n_clips, n_mfcc, n_frames] of a log-mel spectrogram [n_clips, n_mels, n_frames], on any device."""
-    dct = dct_weights(cfg, log_mel.device)
-    out, width = [], log_mel.shape[2]
-    for clip, n_frames in enumerate(map(cfg.n_frames, lengths)):  # in the shape of the clip alone: the same bits
-        parts = [product(dct, log_mel[clip, :, :n_frames].contiguous())]
-        if n_frames < width:
-            parts.append(product(dct, log_mel[clip, :, n_frames:][:, :1]).expand(-1, width - n_frames))
-        out.append(torch.cat(parts, dim=1))
-    return torch.stack(out)
-
-
-def mel_image(y: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
+def mel_image(clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
     """Compute [n_clips, n_mels, n_frames] uint8."""
-    return image(log_mel(y, lengths, cfg), [cfg.n_frames(n) for n in lengths])
+    return wanted(image(log_mel(clips, cfg), [cfg.n_frames(n) for n in clips.lengths]), out, dtype)
 
 
-def image(log_mel: Tensor, n_frames: list[int]) -> Tensor:
-    """Stretch each clip of a log-mel spectrogram [n_clips, n_mels, n_frames] over 0..255: uint8, on any device."""
-    parts = [clip[:, :n] for clip, n in zip(log_mel, n_frames, strict=True)]
-    stretched = [stretch(part, part.amin(), part.amax()) for part in parts]
-    return torch.stack([F.pad(part, (0, log_mel.shape[2] - part.shape[1])) for part in stretched])
-
-
-def stretch(log_mel: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Stretch decibels between `low` and `high` over 0..255: uint8 of the same shape, 0 where all are the same."""
-    scale = 255.0 / (high - low) * ROUNDED_UP  # so that the maximum reaches 255; as in epilogue.cuh
-    return ((log_mel - low) * torch.where(high - low < FLAT_DB, 0.0, scale)).to(torch.uint8)
-
-
-def chunk_frames(cfg: FeatureConfig) -> int:
-    """Return how many frames a chunk has: what begins at a multiple of it has the numbers of the whole."""
-    return max(1, CHUNK_SAMPLES // max(cfg.n_fft, cfg.hop_length))
-
-
-def _strength(bins: Tensor, cfg: FeatureConfig) -> Tensor:
+def _magnitude_or_power(bins: Tensor, cfg: FeatureConfig) -> Tensor:
     """Magnitude or power [n_bins, n_frames] of a spectrum [n_frames, n_bins], which it overwrites."""
     squares = torch.view_as_real(bins)
     squares.mul_(squares)
@@ -163,9 +131,14 @@ def _strength(bins: Tensor, cfg: FeatureConfig) -> Tensor:
     return power.sqrt_() if cfg.power == 1 else power
 
 
-def _output(y: Tensor, lengths: list[int], n_rows: int, cfg: FeatureConfig, dtype: torch.dtype) -> Tensor:
-    make = torch.empty if min(lengths, default=0) == y.shape[1] else torch.zeros  # every frame gets written, or not
-    return make(len(y), n_rows, cfg.n_frames(y.shape[1]), dtype=dtype, device=y.device)
+def _output(clips: Padded, n_rows: int, cfg: FeatureConfig, dtype: torch.dtype, out: Tensor | None) -> Tensor:
+    """Return memory for a feature, `out` where it has the dtype; zeros, unless every frame gets written."""
+    longest = clips.samples.shape[1]
+    every = min(clips.lengths, default=0) == longest
+    if out is not None and out.dtype == dtype:
+        return out if every else out.zero_()
+    make = torch.empty if every else torch.zeros
+    return make(len(clips.samples), n_rows, cfg.n_frames(longest), dtype=dtype, device=clips.samples.device)
 
 
 def _frames(clip: Tensor, n_samples: int, start: int, stop: int, cfg: FeatureConfig) -> Tensor:
@@ -181,9 +154,9 @@ def _frames(clip: Tensor, n_samples: int, start: int, stop: int, cfg: FeatureCon
 
 
 def _span(clip: Tensor, n_samples: int, first: int, last: int, pad_mode: str) -> Tensor:
-    """Copy samples `first` to `last` of a clip that ends on the way, padded.
+    """Copy samples `first` to `last`, which reach past an end of the clip, with padding.
 
-    In few operators: between two of them a thread waits for Python's lock.
+    Few operators do it, since a thread has to take Python's lock again after each.
     """
     low, high = max(first, 0), min(last, n_samples)
     inside = clip[low:high]
@@ -206,27 +179,27 @@ def _run(chunk: Callable[[int, int, int], None], lengths: list[int], cfg: Featur
     ]
 
     def work(jobs: Iterator[tuple[int, int, int]]) -> None:
-        with torch.inference_mode():  # a thread's own; it also may write to what the caller made in that mode
+        with torch.inference_mode():  # Each thread needs its own; it may then write to tensors of that mode.
             for job in jobs:
                 chunk(*job)
 
-    with _lock:  # making a pool changes torch's default for a moment
+    with _lock:  # Making a pool changes torch's number of threads for a moment.
         threads = torch.get_num_threads()
         pool = _pool(threads, os.getpid()) if threads > 1 else None
     jobs = iter(chunks)
     if pool is None:
         work(jobs)
-    else:  # each thread takes the next chunk when it is free: a task for each would cost a tenth of a chunk
+    else:  # Each thread takes the next chunk when it is free: one task per chunk would cost a tenth of its time.
         list(pool.map(work, [jobs] * threads))
 
 
 @lru_cache(maxsize=4)
 def _pool(threads: int, _pid: int) -> Any:
-    """Worker threads in which torch itself stays on one core; keyed by process, since threads do not survive a fork."""
+    """Make worker threads in each of which torch uses one core; keyed by process, as threads do not survive a fork."""
     pool = ThreadPoolExecutor(threads, "cumel", torch.set_num_threads, (1,))
     barrier = Barrier(threads + 1, timeout=60)
     for _ in range(threads):
         pool.submit(barrier.wait)
-    barrier.wait()  # every worker has started, and set its own number
-    torch.set_num_threads(threads)  # the last number set is also the default of threads to come
+    barrier.wait()  # Every worker has started by now, and set its own number.
+    torch.set_num_threads(threads)  # The number set last is also the default of threads to come.
     return pool

@@ -1,4 +1,4 @@
-"""The CUDA path: the kernels of `plan` on clips in device memory, through a launcher with a GPU or emulator behind."""
+"""The CUDA path: the kernels of `plan` on clips in device memory, through a launcher for a GPU or an emulator."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import plan
-from .checks import check_finite, clip_lengths
+from .arrays import check_finite, clip_lengths
 from .config import FeatureConfig
 from .errors import CumelError, InputError
 from .plan import Form, Grid, Kernel, Stage
-from .tensors import dct_weights, resident
+from .tensors import dct_weights, resident, wanted
 
-SCRATCH_BYTES = 64 * 2**20  # of frames that wait for cuFFT, and about as much of spectra
-LEAST_NORMAL = float(np.finfo(np.float32).tiny)  # what is less counts as zero: CuPy compiles with -ftz=true
+SCRATCH_BYTES = 64 * 2**20  # frames that wait for cuFFT; their spectra take about as much
+LEAST_NORMAL = float(np.finfo(np.float32).tiny)  # Smaller values count as zero: CuPy compiles with -ftz=true.
 FORMS = {torch.float32: Form.FLOAT, torch.float16: Form.HALF, torch.uint8: Form.IMAGE}
 
 Argument = Tensor | np.generic | None
@@ -35,11 +35,11 @@ class Launcher(Protocol):
         ...
 
     def keep(self, *tensors: Tensor) -> None:
-        """Hold on to cached tensors, if a CUDA graph is being captured that will read them again."""
+        """Hold on to cached tensors while a CUDA graph is captured, whose replays will read them."""
         ...
 
     def workspace(self, n_clips: int) -> tuple[Tensor, Tensor]:
-        """Return int32 zeros [n_clips, 2] and [n_clips], for one launch, which leaves them zero."""
+        """Return int32 zeros [n_clips, 2] and [n_clips] for one launch. The kernel resets them before it ends."""
         ...
 
 
@@ -48,29 +48,29 @@ class Clips(NamedTuple):
 
     samples: Tensor  # [n], float32 or int16
     n_clips: int
-    n_samples: int  # of the longest clip, and of each without `lengths`
-    stride: int  # samples from one clip's first to the next one's, without `starts`
+    n_samples: int  # samples of the longest clip; of every clip when `lengths` is None
+    stride: int  # samples from one clip's first to the next one's; unused with `starts`
     width: int  # frames of every row of the features
-    lengths: NDArray[np.int64] | Tensor | None = None  # [n_clips] samples of each; as tensor on the device, unchecked
-    starts: NDArray[np.int64] | None = None  # [n_clips] where sample 0 of each lies
-    start: int = 0  # where that of the first lies, without `starts`; negative when only a later piece lies there
-    first_frame: int = 0  # of the piece
-    number: int = 0  # of the first clip, in the user's batch
-    of_clips: int | None = None  # in that batch; None: these
+    lengths: NDArray[np.int64] | Tensor | None = None  # [n_clips] samples of each; a tensor is on the device, unchecked
+    starts: NDArray[np.int64] | None = None  # [n_clips] index of each clip's sample 0
+    start: int = 0  # index of the first clip's sample 0, without `starts`; negative when only a later piece lies here
+    first_frame: int = 0  # number of the piece's first frame in its clip
+    number: int = 0  # number of the first clip in the user's batch
+    of_clips: int | None = None  # clips in the user's batch; None when this is all of it
 
     @classmethod
     def of(cls, clips: Tensor, lengths: Sequence[int] | NDArray | Tensor | None, cfg: FeatureConfig) -> Clips:
         """Describe clips ``[n_clips, n_samples]``, or ``[n]`` one right after another, with their checked lengths.
 
-        Lengths in a tensor may be any numbers, in memory that only the device reads: a clip of less than a frame, or of
-        more samples than its row, comes out as NaN.
+        Lengths in a tensor may be any numbers, as only the device reads them: a clip of less than a frame, or of more
+        samples than its row, comes out as NaN.
         """
         if lengths is not None and not isinstance(lengths, Tensor):
             lengths = np.array(lengths, np.int64)
         if clips.dim() == 2:
             n_clips, longest = clips.shape
             starts = None
-            if n_clips > 1 and longest >= 2**32:  # more than the kernels take for a stride
+            if n_clips > 1 and longest >= 2**32:  # The kernels' stride has 32 bits.
                 starts = np.arange(n_clips) * longest
                 lengths = np.full(n_clips, longest) if lengths is None else lengths
             return cls(clips.reshape(-1), n_clips, longest, longest, cfg.n_frames(longest), lengths, starts)
@@ -85,48 +85,60 @@ class Clips(NamedTuple):
 class Frontend:
     """The features of `cpu`, for clips on the launcher's device.
 
-    Nothing waits for the device, but for `mel_image`, which refuses clips that hold NaN or infinity, or whose length on
-    the device is out of range; in the other features these appear as NaN.
+    Only `mel_image` waits for the device, to refuse clips that hold NaN or infinity, or whose length on the device is
+    out of range. The other features are NaN for such a clip.
     """
 
     launcher: Launcher
 
-    def stft(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
+    def stft(
+        self, clips: Clips, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """Compute complex64 [n_clips, n_bins, n_frames]."""
-        return compute(self.launcher, clips, cfg, Stage.SPECTRUM)[0]
+        return wanted(compute(self.launcher, clips, cfg, Stage.SPECTRUM)[0], out, dtype)
 
-    def spectrogram(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
+    def spectrogram(
+        self, clips: Clips, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """Compute magnitude or power [n_clips, n_bins, n_frames]."""
-        return compute(self.launcher, clips, cfg, Stage.STRENGTH)[0]
+        return wanted(compute(self.launcher, clips, cfg, Stage.STRENGTH)[0], out, dtype)
 
-    def melspectrogram(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
+    def melspectrogram(
+        self, clips: Clips, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """Compute [n_clips, n_mels, n_frames]."""
-        return compute(self.launcher, clips, cfg, Stage.MEL)[0]
+        return wanted(compute(self.launcher, clips, cfg, Stage.MEL)[0], out, dtype)
 
-    def log_mel(self, clips: Clips, cfg: FeatureConfig, dtype: torch.dtype = torch.float32) -> Tensor:
+    def log_mel(
+        self, clips: Clips, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """Compute [n_clips, n_mels, n_frames] in dB, as float32 or float16."""
-        return compute(self.launcher, clips, cfg, Stage.DECIBEL, dtype)[0]
+        return wanted(compute(self.launcher, clips, cfg, Stage.DECIBEL, dtype or torch.float32)[0], out, None)
 
-    def mel_image(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
-        """Compute uint8 [n_clips, n_mels, n_frames]; waits, to refuse what is no number."""
-        out, loudest = self.unchecked_image(clips, cfg)
+    def mel_image(
+        self, clips: Clips, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """Compute uint8 [n_clips, n_mels, n_frames]; waits for the device, to refuse NaN and infinity."""
+        images, loudest = self.unchecked_image(clips, cfg)
         try:
             check_finite(loudest, clips.number, clips.of_clips)
         except InputError:
-            if isinstance(clips.lengths, Tensor):  # perhaps it is one of them that is wrong
+            if isinstance(clips.lengths, Tensor):  # perhaps a length is wrong
                 clip_lengths(clips.lengths.cpu(), clips.samples.reshape(clips.n_clips, -1), cfg)
             raise
-        return out
+        return wanted(images, out, dtype)
 
     def unchecked_image(self, clips: Clips, cfg: FeatureConfig) -> tuple[Tensor, Tensor]:
-        """Compute `mel_image`, and the largest mel value [n_clips] of each clip, which tells later what it refuses."""
+        """Compute `mel_image` and each clip's largest mel value [n_clips], not finite where `mel_image` refuses."""
         out, loudest = compute(self.launcher, clips, cfg, Stage.DECIBEL, torch.uint8)
         assert loudest is not None
         return out, loudest
 
-    def mfcc(self, clips: Clips, cfg: FeatureConfig) -> Tensor:
+    def mfcc(
+        self, clips: Clips, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
+    ) -> Tensor:
         """Compute [n_clips, n_mfcc, n_frames]."""
-        return self.cepstra(self.log_mel(clips, cfg), cfg)
+        return wanted(self.cepstra(self.log_mel(clips, cfg), cfg), out, dtype)
 
     def cepstra(self, log_mel: Tensor, cfg: FeatureConfig) -> Tensor:
         """Compute [n_clips, n_mfcc, n_frames] of [n_clips, n_mels, n_frames]."""
@@ -139,31 +151,31 @@ class Frontend:
         return out
 
 
-class _Made(NamedTuple):
+class _Prepared(NamedTuple):
     """What all calls with a config have in common."""
 
     design: plan.Fused | plan.Generic
     tables: tuple[Tensor, ...]  # on the device
-    steps: tuple[np.generic, ...]  # hop_length, beyond and least of Batch in common.cuh
+    steps: tuple[np.generic, ...]  # `hop_length`, `beyond` and `least` of Batch in common.cuh
     reflect: np.int32
     levels: tuple[np.float32, ...]  # Levels of epilogue.cuh
 
 
 @cache
-def _made(cfg: FeatureConfig, stage: Stage, form: Form, int16: bool, device: torch.device) -> _Made:
+def _prepared(cfg: FeatureConfig, stage: Stage, form: Form, int16: bool, device: torch.device) -> _Prepared:
     """Plan a config's kernels and bring their tables to the device, once for all streams and shapes.
 
     They stay: memory that was dropped could be written to while another stream still reads it.
     """
     design = plan.fused(cfg, stage, form, int16=int16) or plan.generic(cfg, stage, form, int16=int16)
     levels = (
-        cfg.db_per_decade * log10(2.0),  # of a factor of two
+        cfg.db_per_decade * log10(2.0),  # decibels of a factor of two
         max(cfg.least, LEAST_NORMAL),
         cfg.db_of_ref,
         inf if cfg.top_db is None else cfg.top_db,
     )
     beyond, least = cfg.n_fft - cfg.padding, max(1, cfg.n_fft - 2 * cfg.padding)
-    return _Made(
+    return _Prepared(
         design=design,
         tables=tuple(resident(table, device) for table in design.tables),
         steps=(np.uint32(cfg.hop_length), np.int64(beyond), np.int64(least)),
@@ -175,14 +187,28 @@ def _made(cfg: FeatureConfig, stage: Stage, form: Form, int16: bool, device: tor
 def compute(
     launcher: Launcher, clips: Clips, cfg: FeatureConfig, stage: Stage, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor | None]:
-    """Compute features [n_clips, n_rows, n_frames]; `dtype` says in what a log-mel spectrogram comes.
+    """Compute features with the kernels.
 
-    Past a clip's end a row holds 0, or silence in decibels. With an image comes the largest mel value [n_clips] of each
-    clip: where that is not finite, so were the samples.
+    Parameters
+    ----------
+    launcher : Launcher
+    clips : Clips
+    cfg : FeatureConfig
+    stage : Stage
+        Where the kernels stop.
+    dtype : torch.dtype
+        float32; for decibels also float16, or uint8 for an image.
+
+    Returns
+    -------
+    features : Tensor [n_clips, n_rows, n_frames]
+        Past a clip's end a row holds 0, or silence in decibels.
+    loudest : Tensor [n_clips], float32, or None
+        With an image, each clip's largest mel value: not finite where the samples were not.
     """
     device, form = clips.samples.device, FORMS[dtype]
-    made = _made(cfg, stage, form, clips.samples.dtype == torch.int16, device)
-    design, n_clips = made.design, clips.n_clips
+    prepared = _prepared(cfg, stage, form, clips.samples.dtype == torch.int16, device)
+    design, n_clips = prepared.design, clips.n_clips
     shape, n_values = (n_clips, design.n_rows, clips.width), design.n_rows * clips.width
     out = torch.empty(shape, dtype=torch.complex64 if stage == Stage.SPECTRUM else torch.float32, device=device)
     final = None if form == Form.FLOAT else torch.empty(shape, dtype=dtype, device=device)
@@ -191,21 +217,22 @@ def compute(
     lifted = stage == Stage.DECIBEL and (final is not None or cfg.top_db is not None)
     if lifted and isinstance(design, plan.Fused) and not plan.needs_finish(n_clips, n_values):
         peaks, tickets = launcher.workspace(n_clips)
-    elif lifted:  # several launches: what one leaves for the next is this call's own
+    elif lifted:  # Several launches share these peaks: they belong to this call alone.
         peaks = torch.zeros(n_clips, 2, dtype=torch.int32, device=device)
-    launcher.keep(*made.tables)
+    launcher.keep(*prepared.tables)
     if isinstance(design, plan.Fused):
         frames = design.frames(n_clips * clips.width)
         sizes = (np.int32(design.n_rows), np.int32(frames.bit_length() - 1))
-        last = (out, *made.levels, peaks, tickets, final, loudest)
-        arguments = (clips.samples, *_batch(clips, made, cfg, frames), made.reflect, *made.tables, *sizes, *last)
+        last = (out, *prepared.levels, peaks, tickets, final, loudest)
+        batch = _batch(clips, prepared, cfg, frames)
+        arguments = (clips.samples, *batch, prepared.reflect, *prepared.tables, *sizes, *last)
         launcher.launch(design.kernel, design.grid(n_clips, clips.width, frames), arguments)
     else:
-        _around_cufft(launcher, clips, cfg, made, design, (out, *made.levels, peaks))
+        _around_cufft(launcher, clips, cfg, prepared, design, (out, *prepared.levels, peaks))
     if lifted and tickets is None:
         kernel, grid = plan.finish(n_clips, n_values, form)
         shares = (np.int64(n_values), np.int32(plan.SHARE), np.int32(grid.blocks // n_clips))
-        launcher.launch(kernel, grid, (out, *shares, *made.levels, peaks, final, loudest))
+        launcher.launch(kernel, grid, (out, *shares, *prepared.levels, peaks, final, loudest))
     return out if final is None else final, loudest
 
 
@@ -213,35 +240,35 @@ def _around_cufft(
     launcher: Launcher,
     clips: Clips,
     cfg: FeatureConfig,
-    made: _Made,
+    prepared: _Prepared,
     design: plan.Generic,
     last: tuple[Argument, ...],
 ) -> None:
     """Compute the features up to decibels, as many blocks at a time as have room in the scratch memory."""
-    frames, (window, *filters) = design.frames(SCRATCH_BYTES), made.tables
-    batch, log_frames = _batch(clips, made, cfg, frames), np.int32(frames.bit_length() - 1)
+    frames, (window, *filters) = design.frames(SCRATCH_BYTES), prepared.tables
+    batch, log_frames = _batch(clips, prepared, cfg, frames), np.int32(frames.bit_length() - 1)
     shape = (np.int32(cfg.n_bins), *filters, np.int32(design.n_rows))
     n_blocks = clips.n_clips * -(-clips.width // frames)
     most = max(1, SCRATCH_BYTES // (4 * cfg.n_fft * frames))
     for first in range(0, n_blocks, most):
         some = min(most, n_blocks - first)
         cut, features = design.grids(some, frames)
-        room = min(most, 1 << (some - 1).bit_length())  # of few sizes, as cuFFT makes a plan for each
-        waiting = torch.empty(room * frames, cfg.n_fft, device=clips.samples.device)
+        room = min(most, 1 << (some - 1).bit_length())  # cuFFT makes a plan for each size: few sizes, few plans
+        framed = torch.empty(room * frames, cfg.n_fft, device=clips.samples.device)
         place = (log_frames, np.uint32(first))
-        arguments = (clips.samples, *batch, made.reflect, window, np.int32(cfg.n_fft), *place, waiting)
+        arguments = (clips.samples, *batch, prepared.reflect, window, np.int32(cfg.n_fft), *place, framed)
         launcher.launch(design.cut, cut, arguments)
-        spectra = torch.fft.rfft(waiting)  # cuFFT
+        spectra = torch.fft.rfft(framed)  # cuFFT
         launcher.launch(design.features, features, (spectra, *batch, *shape, *place, *last))
 
 
-def _batch(clips: Clips, made: _Made, cfg: FeatureConfig, frames: int) -> tuple[Argument, ...]:
-    """Return the arguments of Batch in common.cuh; what lies in host memory goes to the device in one copy."""
-    given = [one for one in (clips.starts, clips.lengths) if isinstance(one, np.ndarray)]
-    table = np.stack(given) if len(given) > 1 else given[0][None] if given else None
-    there = [] if table is None else list(_upload(table, clips.samples.device))
-    starts = there.pop(0) if clips.starts is not None else None
-    lengths = there[0] if there else clips.lengths
+def _batch(clips: Clips, prepared: _Prepared, cfg: FeatureConfig, frames: int) -> tuple[Argument, ...]:
+    """Return the arguments of Batch in common.cuh; starts and lengths in host memory are uploaded in one copy."""
+    on_host = [array for array in (clips.starts, clips.lengths) if isinstance(array, np.ndarray)]
+    table = np.stack(on_host) if len(on_host) > 1 else on_host[0][None] if on_host else None
+    uploaded = [] if table is None else list(_upload(table, clips.samples.device))
+    starts = uploaded.pop(0) if clips.starts is not None else None
+    lengths = uploaded[0] if uploaded else clips.lengths
     assert not isinstance(lengths, np.ndarray)
     stride = clips.stride if clips.n_clips > 1 and starts is None else 0
     first = clips.first_frame * cfg.hop_length - cfg.padding
@@ -253,7 +280,7 @@ def _batch(clips: Clips, made: _Made, cfg: FeatureConfig, frames: int) -> tuple[
         np.uint32(stride),
         np.int64(clips.n_samples),
         np.int64(first),
-        *made.steps,
+        *prepared.steps,
         np.int32(clips.width),
         np.int32(n_blocks),
         np.uint32((2**32 - 1) // n_blocks),

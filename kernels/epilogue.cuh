@@ -1,31 +1,38 @@
 // From a tile of values in shared memory to the output: rows of frames, decibels, what top_db cuts off, images.
 //
-// What depends on a clip's maximum is done when all its blocks have written their values. Each block of a clip adds its
-// extremes to `peaks`; then it takes a ticket of the clip, and whoever holds the last one finishes the clip: thread 0
-// puts that on the block's `board` in shared memory, with the extremes, and sets both back to zero for the next launch.
-// Without `tickets` no block does: finish.cu follows, in which many blocks share a clip.
+// The last block finishes the clip. top_db and images depend on a clip's extremes, which are known when all its blocks
+// have written their values. So
+//   1. each block writes its values, and adds its extremes to the clip's two `peaks`, by atomic maximum;
+//   2. thread 0 of each block draws the clip's next ticket: the block with the last ticket is the last to get here;
+//   3. thread 0 tells its block through `board`, three ints in shared memory: [0] whether this block is the last, and
+//      then [1] the clip's largest value and [2] its smallest, as the bits of a float;
+//   4. the last block reads the clip's values again and makes them final; its thread 0 has set `peaks` and `tickets`
+//      back to zero, so the next launch finds them as this one did.
+// A launch without `tickets` stops after step 1, and finish.cu follows, in which many blocks share a clip.
 
-struct Levels {   // of decibels
+// From values of the mel spectrogram to decibels.
+struct Levels {
   float scale;    // decibels of a factor of two
-  float least;    // the smallest value that is told from silence
-  float ref;      // decibels that read 0
-  float top_db;   // kept below each clip's own maximum; infinite: all
+  float least;    // smallest value above silence; smaller ones count as this
+  float ref;      // decibels to subtract, so that the reference reads 0
+  float top_db;   // decibels kept below each clip's own maximum; infinite: all
 };
 
-struct Finish {            // what a clip's blocks leave to the last of them
+// What a clip's blocks hand to the last of them.
+struct Finish {
   int *peaks;              // [n_clips, 2] largest value, and FLT_MAX less the smallest, as the bits of a float
-  unsigned *tickets;       // [n_clips] blocks that are done; both are zero before and after each launch
-  void *final;             // the output in FORM, unless that is FLOAT
-  float *loudest;          // [n_clips] largest value of each clip; NaN or infinity tells of such samples
+  unsigned *tickets;       // [n_clips] blocks that are done; zero before and after each launch, as are `peaks`
+  void *final;             // output in FORM; unused when FORM is FLOAT
+  float *loudest;          // [n_clips] largest value of each clip; NaN or infinite where the samples were
 };
 
 #define LARGEST 0x7f7fffff  // FLT_MAX
 #define NOT_A_NUMBER 0x7fc00000
-#define FLAT_DB 1e-3f       // a clip that spans less is constant, as in reference.py
-#define IN_FLIGHT 8         // vectors that a thread of the last block loads at once
+#define FLAT_DB 1e-3f       // A clip that spans less is constant, as in config.py.
+#define IN_FLIGHT 8         // vectors of four values that a thread of the last block loads at once
 
 __device__ __forceinline__ float decibels(float x, Levels levels) {
-  const float audible = x < levels.least ? levels.least : x;  // keeps a NaN
+  const float audible = x < levels.least ? levels.least : x;  // a NaN stays one
   return fmaf(levels.scale, __log2f(audible), -levels.ref);
 }
 
@@ -37,8 +44,8 @@ __device__ __forceinline__ unsigned short half_bits(float x) {
   return sign | (size - 0x38000000u + 0xfffu + (size >> 13 & 1u)) >> 13;
 }
 
-// Stores a block's rows to `out`, the clip's frame 0 of the first of them. A thread keeps its frame and steps through
-// the rows: THREADS is a multiple of the frames of a tile.
+// Stores a block's rows of frames to `out`, which points at frame 0 of the clip in the first of these rows. A thread
+// keeps its frame and steps through the rows: THREADS is a multiple of the frames of a tile.
 __device__ __forceinline__ void store_tile(const Value *tile, int n_rows, Clip clip, int log_frames, int width,
                                            Value *out, Levels levels, int *peaks) {
   const int t = threadIdx.x & ((1 << log_frames) - 1), frame = clip.first_frame + t;
@@ -54,7 +61,7 @@ __device__ __forceinline__ void store_tile(const Value *tile, int n_rows, Clip c
       const Value x = sounds ? *from : silence;
 #if STAGE == DECIBEL
       *to = decibels(x, levels);
-      const int bits = __float_as_int(x) & 0x7fffffff;  // in this order, a NaN is the largest
+      const int bits = __float_as_int(x) & 0x7fffffff;  // as an integer, a NaN is the largest
       largest = max(largest, bits);
       smallest = min(smallest, bits);
 #else
@@ -87,8 +94,9 @@ typedef float Final;
 #endif
 struct __align__(4 * sizeof(Final)) Final4 { Final x, y, z, w; };
 
-struct Stretch {  // of a clip's decibels
-  float floor;    // what lies below is lifted to it; NaN for a clip with NaN or infinity in it
+// What makes a clip's decibels final.
+struct Stretch {
+  float floor;    // decibels to which lower ones are lifted; NaN for a clip with NaN or infinity in it
   float scale;    // levels of the image per decibel
 };
 
@@ -109,11 +117,12 @@ __device__ __forceinline__ Stretch stretch_of(float peak, float least, Levels le
   const float floor = top - levels.top_db;
   if (FORM != IMAGE) return {floor, 0.f};
   const float bottom = low > floor ? low : floor, span = top - bottom;
-  return {bottom, span < FLAT_DB ? 0.f : 255.f / span * 1.0000002f};  // up, so that the maximum reaches 255
+  return {bottom, span < FLAT_DB ? 0.f : 255.f / span * 1.0000002f};  // rounded up, so that the maximum reaches 255
 }
 
-// Lifts what lies more than top_db below a clip's maximum and makes its final form; whole blocks, vectors in flight.
-// Frames past the end hold silence, which is not above any floor: black in an image.
+// Lifts values more than top_db below a clip's maximum, and stores all in their final form. A whole block works on
+// them, each thread with several loads in flight. Frames past the end hold silence, which is never above a floor: black
+// in an image.
 __device__ __forceinline__ void make_final(const float *from, Final *to, long long n_values, Stretch stretch) {
   const bool aligned = ((long long)from & 15) == 0 && ((long long)to & (4 * sizeof(Final) - 1)) == 0;
   const long long n_quads = aligned ? n_values / 4 : 0;
@@ -132,8 +141,8 @@ __device__ __forceinline__ void make_final(const float *from, Final *to, long lo
     to[i] = final_of(from[i], stretch);
 }
 
-// Finishes a clip of n_values from `out` on, in the last of its blocks to get here. That one sees every other block's
-// values: barriers order a block's threads with its first, which fences on both sides of its ticket.
+// Steps 2 to 4 above, for a clip whose n_values begin at `out`. The last block sees every other block's values:
+// barriers order a block's threads with thread 0, which has a memory fence before and after it draws its ticket.
 __device__ __forceinline__ void finish_clip(Clip clip, int n_blocks, float *out, long long n_values, Levels levels,
                                             Finish finish, int *board) {
   __syncthreads();

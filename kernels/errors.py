@@ -8,12 +8,12 @@ class CumelError(ValueError):
 
 
 class InputError(CumelError):
-    """One input (a file, a clip) that cannot be used; the others can."""
+    """One input (a file, a clip) cannot be used; the others can."""
 
     exit_code = 1
 
 
 class UnavailableError(CumelError):
-    """Something that was demanded is missing: a GPU, a provider, a package."""
+    """Something that the call needs is missing: a GPU, a provider, a package."""
 
     exit_code = 3

@@ -12,19 +12,21 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from . import autograd, cpu, launcher
-from .arrays import as_tensor, like
-from .checks import Lengths, check_layout, clip_lengths, listed
+from .arrays import Lengths, as_tensor, check_layout, clip_lengths, like, listed, output
 from .config import FeatureConfig
 from .cuda import Clips
 from .errors import CumelError, UnavailableError
-from .out_of_core import Feature, stream
-from .tensors import followed
+from .kinds import FEATURES, Feature
+from .out_of_core import stream
+from .tensors import Padded, followed
 
 Array = TypeVar("Array")  # numpy.ndarray, torch.Tensor or cupy.ndarray
 Device = str | torch.device | None
 
 
-def stft(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None) -> Array:
+def stft(
+    y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
+) -> Array:
     """Compute the complex short-time Fourier transform, as `librosa.stft`.
 
     Parameters
@@ -39,6 +41,9 @@ def stft(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Devic
     device : str or torch.device, optional
         Where to compute, if not where `y` lies. Clips in host memory go through a CUDA device piece by piece, so that
         any length fits; the result comes back to where `y` lies.
+    out : ndarray or Tensor [..., n_bins, n_frames], optional
+        Where to write the result: an array of its kind, shape, dtype and device, with any strides. On the CPU the
+        features are computed in it; elsewhere they are copied to it.
 
     Returns
     -------
@@ -52,10 +57,12 @@ def stft(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Devic
     UnavailableError
         For a CUDA device that is not there, or without CuPy, which the kernels need.
     """
-    return _apply("stft", y, cfg, lengths, device)
+    return _apply(FEATURES["stft"], y, cfg, lengths, device, out)
 
 
-def spectrogram(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None) -> Array:
+def spectrogram(
+    y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
+) -> Array:
     """Compute magnitude or power of the STFT, after `cfg.power`; parameters and errors as for `stft`.
 
     Returns
@@ -63,10 +70,12 @@ def spectrogram(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device
     ndarray or Tensor [..., n_bins, n_frames], float32
         Frames past a clip's end are 0.
     """
-    return _apply("spectrogram", y, cfg, lengths, device)
+    return _apply(FEATURES["spectrogram"], y, cfg, lengths, device, out)
 
 
-def melspectrogram(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None) -> Array:
+def melspectrogram(
+    y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
+) -> Array:
     """Compute the mel spectrogram, as `librosa.feature.melspectrogram`; parameters and errors as for `stft`.
 
     Returns
@@ -74,21 +83,27 @@ def melspectrogram(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, dev
     ndarray or Tensor [..., n_mels, n_frames], float32
         Magnitude or power, after `cfg.power`. Frames past a clip's end are 0.
     """
-    return _apply("melspectrogram", y, cfg, lengths, device)
+    return _apply(FEATURES["melspectrogram"], y, cfg, lengths, device, out)
 
 
 def log_mel(
-    y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, dtype: Any = "float32", device: Device = None
+    y: Array,
+    cfg: FeatureConfig,
+    lengths: Lengths = None,
+    *,
+    dtype: Any = "float32",
+    device: Device = None,
+    out: Array | None = None,
 ) -> Array:
     """Compute the mel spectrogram in dB, as `librosa.power_to_db` (`amplitude_to_db` when power is 1) of it.
 
-    Parameters and errors as for `stft`; besides, `InputError` for a clip with NaN or infinity in it. CUDA kernels do
-    not wait to find that out: there, such a clip comes out as NaN (without `top_db`, perhaps only its frames that are).
+    Parameters and errors as for `stft`; besides, `InputError` for a clip with NaN or infinity in it. On CUDA no error
+    is raised, as that would wait for the device: the clip is NaN (only the affected frames without `top_db`).
 
     Parameters
     ----------
     dtype : {"float32", "float16"}
-        Of the result.
+        dtype of the result.
 
     Returns
     -------
@@ -103,14 +118,16 @@ def log_mel(
     """
     name = str(dtype).removeprefix("torch.")
     if dtype is not None and not isinstance(dtype, torch.dtype):
-        with suppress(TypeError):  # what is no dtype is named as it is
+        with suppress(TypeError):  # The message below shows a value that is no dtype as it is.
             name = np.dtype(dtype).name
     if name not in ("float32", "float16"):
         raise CumelError(f"dtype={name}: must be float32 or float16")
-    return _apply("log_mel", y, cfg, lengths, device, getattr(torch, name))
+    return _apply(FEATURES["log_mel"], y, cfg, lengths, device, out, getattr(torch, name))
 
 
-def mfcc(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None) -> Array:
+def mfcc(
+    y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
+) -> Array:
     """Compute mel-frequency cepstral coefficients, as `librosa.feature.mfcc`: DCT-II, orthonormal, liftered.
 
     Parameters and errors as for `log_mel`.
@@ -119,11 +136,13 @@ def mfcc(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Devic
     -------
     ndarray or Tensor [..., n_mfcc, n_frames], float32
     """
-    return _apply("mfcc", y, cfg, lengths, device)
+    return _apply(FEATURES["mfcc"], y, cfg, lengths, device, out)
 
 
-def mel_image(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None) -> Array:
-    """Stretch each clip's log-mel spectrogram over 0..255 and truncate, as the baseline's `spec_to_image` does.
+def mel_image(
+    y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
+) -> Array:
+    """Stretch each clip's log-mel spectrogram over 0..255 and truncate, as the student report's `spec_to_image` does.
 
     Parameters as for `log_mel`; a clip with NaN or infinity in it is an `InputError` everywhere.
 
@@ -132,11 +151,11 @@ def mel_image(y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: 
     ndarray or Tensor [..., n_mels, n_frames], uint8
         Zeros for a constant clip, and past a clip's end.
     """
-    return _apply("mel_image", y, cfg, lengths, device)
+    return _apply(FEATURES["mel_image"], y, cfg, lengths, device, out)
 
 
 def unchecked_image(y: Tensor, cfg: FeatureConfig, lengths: Lengths = None) -> tuple[Tensor, Tensor]:
-    """Compute `mel_image` of clips on a CUDA device without waiting for what it refuses.
+    """Compute `mel_image` of clips on a CUDA device without waiting to see whether it would refuse one.
 
     Parameters
     ----------
@@ -151,32 +170,51 @@ def unchecked_image(y: Tensor, cfg: FeatureConfig, lengths: Lengths = None) -> t
     loudest : Tensor [n_clips], float32
         Largest mel value of each clip. Where it is NaN or infinite, `mel_image` would have refused the clip.
     """
-    given, _ = clip_lengths(lengths, y, cfg)
-    return launcher.frontend(y.device).unchecked_image(Clips.of(y.detach().contiguous(), given, cfg), cfg)
+    n_samples, _ = clip_lengths(lengths, y, cfg)
+    return launcher.frontend(y.device).unchecked_image(Clips.of(y.detach().contiguous(), n_samples, cfg), cfg)
 
 
 def _apply(
-    feature: Feature, y: Array, cfg: FeatureConfig, lengths: Lengths, device: Device, dtype: torch.dtype | None = None
+    feature: Feature,
+    y: Array,
+    cfg: FeatureConfig,
+    lengths: Lengths,
+    device: Device,
+    out: Array | None,
+    dtype: torch.dtype | None = None,
 ) -> Array:
     """Check `y`, flatten its batch axes, compute, and give back what came in, where it came from."""
-    if torch.compiler.is_compiling():  # the call breaks the graph: only `LogMel` is an operator of one
+    if torch.compiler.is_compiling():  # This call breaks the graph; `LogMel` is an operator in it.
         eager: Any = torch.compiler.disable(_apply)
-        return eager(feature, y, cfg, lengths, device, dtype)
+        return eager(feature, y, cfg, lengths, device, out, dtype)
     if not isinstance(cfg, FeatureConfig):
-        made = {str: 'PRESETS["esc50"]', dict: "FeatureConfig.from_dict(...)"}.get(type(cfg), "FeatureConfig(sr=...)")
-        raise CumelError(f"cfg: expected a FeatureConfig, such as {made}, got {type(cfg).__name__}")
+        hint = {str: 'PRESETS["esc50"]', dict: "FeatureConfig.from_dict(...)"}.get(type(cfg), "FeatureConfig(sr=...)")
+        raise CumelError(f"cfg: expected a FeatureConfig, such as {hint}, got {type(cfg).__name__}")
     with as_tensor(y) as samples:
         if lengths is None:
             check_layout(tuple(samples.shape), cfg)
-        given, packed = clip_lengths(lengths, samples, cfg)
+        n_samples, packed = clip_lengths(lengths, samples, cfg)
         longest = samples.shape[-1]
         clips = samples if packed else samples.reshape(-1, longest)
-        batch = (len(given),) if packed and given is not None else samples.shape[:-1]
+        batch = (len(n_samples),) if packed and n_samples is not None else samples.shape[:-1]
+        place = _place(device, samples.device)
+        if out is not None:
+            width = int(n_samples.max()) if packed and n_samples is not None else longest
+            shape = (*batch, feature.n_rows(cfg), cfg.n_frames(width))
+            target = output(out, y, shape, dtype or getattr(torch, feature.dtype))
+            if followed(samples):
+                raise CumelError("out: no gradient flows through it; leave it away, or detach y")
+            flat = target.flatten(0, -3) if batch else target[None]  # a copy where the strides are too odd
+            if clips.numel():
+                result = _compute(feature, clips, n_samples, cfg, place, dtype, flat)
+                if result.data_ptr() != target.data_ptr():
+                    target.copy_(result.reshape(shape))
+            return out
         if clips.numel():
-            out = _compute(feature, clips, given, cfg, _place(device, samples.device), dtype)
+            result = _compute(feature, clips, n_samples, cfg, place, dtype)
         else:  # an empty batch: the shape of one clip's features, without the clip
-            out = _compute(feature, clips.new_zeros(1, longest), None, cfg, _place(device, samples.device), dtype)[:0]
-        return like(out.reshape(*batch, *out.shape[1:]), y)
+            result = _compute(feature, clips.new_zeros(1, longest), None, cfg, place, dtype)[:0]
+        return like(result.reshape(*batch, *result.shape[1:]), y)
 
 
 def _compute(
@@ -186,24 +224,29 @@ def _compute(
     cfg: FeatureConfig,
     device: torch.device,
     dtype: torch.dtype | None,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """Compute on `device` what the clips ``[n_clips, n_samples]``, or ``[n]`` without padding, then have at home."""
+    """Compute on `device` what the clips ``[n_clips, n_samples]``, or ``[n]`` without padding, then have at home.
+
+    `out` [n_clips, n_rows, n_frames], which lies at home, is used where the backend computes there.
+    """
     home, differentiable = clips.device, followed(clips)
     if device.type == "cuda" and not differentiable:
         frontend = launcher.frontend(device)
         if home.type == "cpu":
-            out = stream(frontend, device, feature, Clips.of(clips.detach().contiguous(), lengths, cfg), cfg)
+            result = stream(frontend, device, feature, Clips.of(clips.detach().contiguous(), lengths, cfg), cfg)
         else:
             lengths = lengths.to(device) if isinstance(lengths, Tensor) else lengths
-            there = Clips.of(clips.detach().contiguous().to(device), lengths, cfg)
-            out = getattr(frontend, feature)(there, cfg, *(() if dtype is None else (dtype,)))
-        return out.to(home, dtype)
+            on_device = Clips.of(clips.detach().contiguous().to(device), lengths, cfg)
+            result = feature.on(frontend)(on_device, cfg, dtype=dtype)
+        return result.to(home, dtype)
     n_samples = listed(lengths, clips, cfg)
     dense = pad_sequence(list(clips.split(n_samples)), batch_first=True) if clips.dim() == 1 else clips.contiguous()
-    backend = cpu if device.type == "cpu" and not differentiable else autograd
-    dense = dense if differentiable else dense.detach()
+    padded = Padded((dense if differentiable else dense.detach()).to(device), n_samples)
     with torch.autocast(device.type, enabled=False):  # half precision costs whole decibels
-        return getattr(backend, feature)(dense.to(device), n_samples, cfg).to(home, dtype)
+        if device.type == "cpu" and not differentiable:
+            return feature.on(cpu)(padded, cfg, out if home == device else None, dtype).to(home)
+        return feature.on(autograd)(padded, cfg, dtype=dtype).to(home)
 
 
 def _place(device: Device, home: torch.device) -> torch.device:

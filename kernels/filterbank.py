@@ -19,7 +19,7 @@ LOG_START_HZ = 1000.0
 LOG_START_MEL = LOG_START_HZ / HZ_PER_MEL
 LOG_STEP = np.log(6.4) / 27.0
 
-MAX_REMEDY = 65536  # samples; a larger n_fft is no advice
+MAX_REMEDY = 65536  # samples; no larger n_fft is advised
 
 
 class SparseRows(NamedTuple):
@@ -74,13 +74,13 @@ def window(cfg: FeatureConfig) -> Float64:
     """
     length = cfg.win_length or cfg.n_fft
     phase = 2.0 * np.pi * np.arange(length) / length
-    taper = np.zeros(length)
+    values = np.zeros(length)
     for i, a in enumerate(WINDOWS[cfg.window]):
-        taper += (-1) ** i * a * np.cos(i * phase)
+        values += (-1) ** i * a * np.cos(i * phase)
     if length == 1:
-        taper[:] = 1.0
+        values[:] = 1.0
     left = (cfg.n_fft - length) // 2
-    return _frozen(np.pad(taper, (left, cfg.n_fft - length - left)))
+    return _frozen(np.pad(values, (left, cfg.n_fft - length - left)))
 
 
 @lru_cache(maxsize=64)
@@ -123,7 +123,7 @@ def _triangles(cfg: FeatureConfig) -> Float64:
 
 
 def _remedy(cfg: FeatureConfig) -> str:
-    """Name an n_fft from which on bins lie closer together than the narrowest filter is wide."""
+    """Name the least n_fft whose bins lie closer together than the narrowest filter is wide."""
     edges = _mel_edges(cfg)
     enough = int(cfg.sr / (edges[2:] - edges[:-2]).min()) + 1
     return (
@@ -167,5 +167,5 @@ def dct_matrix(cfg: FeatureConfig) -> Float64:
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
-    array.setflags(write=False)  # shared by every caller through the cache
+    array.setflags(write=False)  # Every caller gets the same array from the cache.
     return array

@@ -1,4 +1,5 @@
-// What is left of decibels when their blocks are done: a second launch, in which many blocks share a clip.
+// Makes decibels final in a second launch, in which many blocks share a clip, when the first launch has no last block
+// that does it (epilogue.cuh).
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 finish(float *values, long long n_values, int share, int n_shares, float scale, float least, float ref, float top_db,

@@ -1,25 +1,26 @@
-// PCM to features in one launch, a warp for G frames at a time: window, real FFT of N_FFT = 2 P L samples, mel, decibels.
+// PCM to features in one launch; each warp does G frames at a time: window, real FFT of N_FFT = 2 P L samples, mel,
+// decibels.
 //
 // The samples of a frame in pairs are M = P L complex points z[n]; lane j of the L that share a frame holds
 // z[p L + j]. P-point transforms in registers, one exchange through shared memory, and L-point transforms whose
 // twiddles also hold the factor between the two passes leave Z[q + P r] in lane j, q = j + L i, register (i, r).
 // X[k] follows from Z[k] and Z[M - k], which lies in lane L - j: shuffles, no second exchange.
 //
-// BINS       of the spectrum that are wanted; M + 1: all
+// BINS       number of the spectrum's bins that are computed; M + 1: all
 // N_TWIST    entries of a lane's twiddle table
 
 #define M (P * L)
 #define N_FFT (2 * M)
-#define I (P / L)               // P-point outputs, and L-point transforms, of a lane
-#define G (WARP / L)            // frames of a warp at a time; lanes are left over where L does not divide 32
-#define PITCH (P + 2)           // of a lane's outputs in shared memory: whole float4, and no two lanes in one bank
-#define REGION (L * PITCH + (L < 16 ? 8 : 0))  // float2 of one frame
-#define BOTH (BINS > M / 2)     // X[k] and X[M - k] from one pair
+#define I (P / L)               // L-point transforms that a lane does, after one P-point transform
+#define G (WARP / L)            // frames that a warp does at a time; lanes are left over where L does not divide 32
+#define PITCH (P + 2)           // float2 from one lane's outputs to the next's: whole float4, no two lanes in one bank
+#define REGION (L * PITCH + (L < 16 ? 8 : 0))  // float2 of shared memory that one frame exchanges
+#define BOTH (BINS > M / 2)     // whether both X[k] and X[M - k] are stored from a pair
 
 __device__ __forceinline__ float2 pair_of(SamplePair s) { return make_float2((float)s.x, (float)s.y); }
 
-// z[p] = samples 2 n and 2 n + 1 of a frame, n = p L + j. At the edges of a clip by way of the lane's own part of
-// `scratch`, which keeps the rare path short.
+// Loads z[p] = samples 2 n and 2 n + 1 of a frame, n = p L + j. Frames that reach over an end of the clip go through
+// the lane's own part of `scratch`, which keeps the code of that rare path short.
 __device__ __forceinline__ void load(const Sample *y, long long first, long long n_samples, int reflect, bool on,
                                      int j, float2 *scratch, float2 (&z)[P]) {
   const bool inside = on && first >= 0 && first + N_FFT <= n_samples;
@@ -44,7 +45,7 @@ __device__ __forceinline__ void load(const Sample *y, long long first, long long
   }
 }
 
-// Multiplies by the window, half of it in plan.py for the split's sake, and does the innermost butterflies.
+// Multiplies by the window and does the innermost butterflies. plan.py has halved the window, as `split` doubles.
 __device__ __forceinline__ void windowed_pairs(const float2 *window, int j, float2 (&z)[P]) {
 #pragma unroll
   for (int p = 0; p < P / 2; ++p) {
@@ -55,7 +56,7 @@ __device__ __forceinline__ void windowed_pairs(const float2 *window, int j, floa
   }
 }
 
-// X[k] (low) and X[M - k] (high) of twice the frame, from Z[k] = a, Z[M - k] = b and w = exp(-2 pi i k / N_FFT).
+// Computes X[k] (low) and X[M - k] (high), both times two, from Z[k] = a, Z[M - k] = b and w = exp(-2 pi i k / N_FFT).
 __device__ __forceinline__ void split(float2 a, float2 b, float2 w, float2 &low, float2 &high) {
   const float2 even = make_float2(a.x + b.x, a.y - b.y), odd = make_float2(a.y + b.y, b.x - a.x);
   low.x = fmaf(-w.y, odd.y, fmaf(w.x, odd.x, even.x));
@@ -70,7 +71,7 @@ __device__ __forceinline__ Value bin_of(float2 x) { return x; }
 __device__ __forceinline__ Value bin_of(float2 x) { return strength(x); }
 #endif
 
-// The bins of a frame from the transform's registers to bins[k * stride].
+// Stores the bins of a frame, from the transform's registers, to bins[k * stride].
 __device__ __forceinline__ void store_bins(const float2 (&z)[I][L], const float2 *roots, int lane, int j, bool on,
                                            Value *bins, int stride) {
   const int partner = lane - j + (L - j) % L;
@@ -93,11 +94,12 @@ __device__ __forceinline__ void store_bins(const float2 (&z)[I][L], const float2
   if (BOTH && on && j == 0) bins[M / 2 * stride] = bin_of(make_float2(2.f * z[0][L / 2].x, -2.f * z[0][L / 2].y));
 }
 
-// Mel filters come in groups of L, lane j the j-th of each: every filter of group g has QUADS[g] vectors of four
-// weights, group after group in weights[quad * L + j], for the bins from first[g * L + j] on.
+// Mel filters come in groups of L, of which lane j takes the j-th. Every filter of group g has QUADS[g] vectors of four
+// weights, for the bins from first[g * L + j] on; the vectors lie group after group in weights[quad * L + j].
 __device__ constexpr int QUADS[] = {MEL_QUADS};
 
-// The mel values of a frame, sums of bins[], to tile[row * COLUMNS]; by recursion, for every address to be a constant.
+// Stores the mel values of a frame, weighted sums of bins[], to tile[row * COLUMNS]. The recursion over groups makes
+// every address a constant.
 template <int GROUP, int DONE>
 __device__ __forceinline__ void store_mel(const float *bins, const int *first, const float4 *weights, int n_rows, int j,
                                           bool on, float *tile) {
@@ -127,7 +129,7 @@ frontend(const Sample *samples, const long long *starts, const long long *length
          float scale, float least, float ref, float top_db, int *peaks, unsigned *tickets, void *final,
          float *loudest) {
   DYNAMIC_SHARED(shared);
-  const int warp = __shfl_sync(ALL_LANES, threadIdx.x / WARP, 0);  // known to be the same in all lanes
+  const int warp = __shfl_sync(ALL_LANES, threadIdx.x / WARP, 0);  // The compiler now knows that all lanes agree
   const int lane = threadIdx.x % WARP, j = lane % L, g = lane / L;
   const bool live = WARP % L == 0 || g < G;
   const Batch batch = {starts, lengths, start, stride, n_samples, first, hop_length, beyond, least_samples, width,
@@ -164,10 +166,10 @@ frontend(const Sample *samples, const long long *starts, const long long *length
 #if STAGE <= STRENGTH
     store_bins(y, roots, lane, j, on, tile + t + g, COLUMNS);
 #else
-    float *bins = (float *)exchange + ((g * (L - 2 * REGION)) & (WARP - 1));  // frames of a warp in banks of their own
+    float *bins = (float *)exchange + ((g * (L - 2 * REGION)) & (WARP - 1));  // a warp's frames share no bank
     __syncwarp();
     store_bins(y, roots, lane, j, live, bins, 1);
-    if (BOTH && live && j < 3) bins[BINS + j] = 0.f;  // a filter's last vector may reach beyond
+    if (BOTH && live && j < 3) bins[BINS + j] = 0.f;  // A filter's last vector may reach so far.
     __syncwarp();
     store_mel<0, 0>(bins, mel_first, mel_weights, n_rows, j, on, tile + t + g);
 #endif

@@ -1,4 +1,5 @@
-// Features of any n_fft around cuFFT: frames in device memory, their spectra by cuFFT, and the rest from those.
+// Features of any n_fft around cuFFT: `cut` writes windowed frames to device memory, cuFFT transforms them, `features`
+// does the rest from their spectra.
 // A block's frames lie side by side: frame t of block b is row (b << log_frames) + t of the frames and the spectra.
 
 #define TILE_ROWS WARP  // output rows of a block: bins, or mel filters
@@ -18,8 +19,8 @@ cut(const Sample *samples, const long long *starts, const long long *lengths, lo
     to[n] = t < clip.n_frames ? window[n] * sample_at(samples + clip.start, at + n, clip.n_samples, reflect) : 0.f;
 }
 
-// Mel filters come without their zeros: filter m has the weights mel_offsets[m] to mel_offsets[m + 1], the first of
-// them for bin mel_first[m].
+// Mel filters come without their zeros: filter m has the weights mel_offsets[m] to mel_offsets[m + 1], for the bins
+// from mel_first[m] on.
 extern "C" __global__ void __launch_bounds__(THREADS)
 features(const float2 *spectra, const long long *starts, const long long *lengths, long long start, unsigned stride,
          long long n_samples, long long first, unsigned hop_length, long long beyond, long long least_samples,

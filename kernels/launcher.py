@@ -1,4 +1,4 @@
-"""Runs the kernels of `plan` on a CUDA device, by CuPy: source text to a compiled module, to a launch."""
+"""Compiles the kernels of `plan` from their source text and launches them on a CUDA device, by CuPy."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .errors import UnavailableError
 from .plan import SHARED_LIMIT, Grid, Kernel
 from .tensors import resident
 
-CARVEOUT = -1  # percent of the L1 cache to be shared memory; -1: as the driver thinks best
-OPTIONS = ("-std=c++17", "-fmad=false")  # the sources say where to fuse, so the bits do not depend on the compiler
+CARVEOUT = -1  # percent of the L1 cache that becomes shared memory; -1: the driver chooses
+OPTIONS = ("-std=c++17", "-fmad=false")  # The sources say where to fuse, so the bits do not depend on the compiler.
 
 
 @lru_cache(maxsize=16)
@@ -38,33 +38,36 @@ class Launcher:
     def __init__(self, device: torch.device) -> None:
         self._cupy = _cupy()
         self._device = device
-        self._workspaces: dict[int, tuple[Tensor, Tensor]] = {}  # by stream
+        self._workspaces: dict[int, tuple[Tensor, Tensor]] = {}  # peaks and tickets by stream
         self._captured: list[Tensor] = []
 
     def launch(self, kernel: Kernel, grid: Grid, arguments: Sequence[Argument]) -> None:
-        """Start a kernel. Its first launch compiles it, which CuPy remembers on disk."""
+        """Start a kernel. The first launch compiles it; CuPy keeps the result on disk."""
         with self._current():
             _function(kernel, self._device)(
                 (grid.blocks,), (grid.threads,), tuple(map(_by_value, arguments)), shared_mem=grid.shared
             )
 
     def keep(self, *tensors: Tensor) -> None:
-        """Hold on to tensors for good while a CUDA graph is being captured, which will read them at every replay."""
+        """Hold on to tensors for good while a CUDA graph is being captured, whose replays will read them."""
         if torch.cuda.is_current_stream_capturing():
             self._captured.extend(tensors)
 
     def workspace(self, n_clips: int) -> tuple[Tensor, Tensor]:
-        """Return int32 zeros [n_clips, 2] and [n_clips]: a stream's own, which every launch leaves zero."""
-        if torch.cuda.is_current_stream_capturing():  # a graph may be replayed beside its stream's other work
+        """Return int32 zeros [n_clips, 2] and [n_clips].
+
+        One buffer per stream. Every kernel resets it to zero before it ends.
+        """
+        if torch.cuda.is_current_stream_capturing():  # A graph may be replayed beside its stream's other work.
             peaks = torch.zeros(n_clips, 2, dtype=torch.int32, device=self._device)
             return peaks, torch.zeros_like(peaks[:, 0])
         stream = torch.cuda.current_stream(self._device).cuda_stream
-        found = self._workspaces.get(stream)
-        if found is None or len(found[1]) < n_clips:
+        workspace = self._workspaces.get(stream)
+        if workspace is None or len(workspace[1]) < n_clips:
             room = 1 << (n_clips - 1).bit_length()
             peaks, tickets = np.zeros((room, 2), np.int32), np.zeros(room, np.int32)
-            found = self._workspaces[stream] = (resident(peaks, self._device), resident(tickets, self._device))
-        return found
+            workspace = self._workspaces[stream] = (resident(peaks, self._device), resident(tickets, self._device))
+        return workspace
 
     @contextmanager
     def _current(self) -> Iterator[None]:
@@ -80,7 +83,7 @@ def _by_value(argument: Argument) -> np.generic:
 
 
 @lru_cache(maxsize=256)
-def _function(kernel: Kernel, device: torch.device) -> Any:  # noqa: ARG001, a function belongs to a device
+def _function(kernel: Kernel, device: torch.device) -> Any:  # noqa: ARG001, part of the cache's key
     module = _cupy().RawModule(code=kernel.text(), options=OPTIONS)
     try:
         function = module.get_function(kernel.entry)
@@ -96,13 +99,13 @@ def _cupy() -> Any:
         import cupy
     except ImportError as error:
         raise UnavailableError(f"features on a CUDA device need CuPy ({error}): pip install 'cumel[gpu]'") from None
-    except OSError as error:  # its import makes the folder
+    except OSError as error:  # CuPy makes its cache folder when it is imported.
         raise _no_cache(error) from None
     return cupy
 
 
 def _no_cache(error: OSError) -> UnavailableError:
-    place = error.filename or "its folder for compiled kernels"
+    folder = error.filename or "its folder for compiled kernels"
     return UnavailableError(
-        f"CuPy cannot write {place} ({error.strerror or error}): set CUPY_CACHE_DIR to a folder that can be written"
+        f"CuPy cannot write {folder} ({error.strerror or error}): set CUPY_CACHE_DIR to a folder that can be written"
     )

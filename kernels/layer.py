@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .checks import Lengths, clip_lengths, whole_numbers
+from .arrays import Lengths, clip_lengths, whole_numbers
+from .autograd import log_mel_gradient
 from .config import FeatureConfig
 from .errors import CumelError
 from .features import Array, log_mel
-from .gradient import log_mel_gradient
 from .precision import exact_products
 from .tensors import transformed
 
@@ -57,7 +57,7 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
     y, lengths = ctx.saved_tensors
     if not torch.is_grad_enabled():
         return _gradient(gradient, y, ctx.config, lengths), None, None
-    out = log_mel(y, _config(ctx.config), lengths)  # by torch's operators: this gradient is to have one itself
+    out = log_mel(y, _config(ctx.config), lengths)  # computed by torch's operators, so this gradient has one itself
     return torch.autograd.grad(out, y, gradient, create_graph=True)[0], None, None
 
 
@@ -65,12 +65,14 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
 def _(
     info: Any, axes: tuple[int | None, ...], gradient: Tensor, y: Tensor, config: str, lengths: Tensor | None
 ) -> tuple[Tensor, int]:
-    """Take another axis for one more of the batch's."""
-    some = [
-        None if one is None else one.expand(info.batch_size, *one.shape) if axis is None else one.movedim(axis, 0)
-        for one, axis in zip((gradient, y, lengths), (*axes[:2], axes[3]), strict=True)
-    ]
-    return _gradient(some[0], some[1], config, some[2]), 0
+    """Make the axis that vmap hides one more axis of the batch."""
+
+    def batched(tensor: Tensor | None, axis: int | None) -> Any:
+        if tensor is None:
+            return None
+        return tensor.expand(info.batch_size, *tensor.shape) if axis is None else tensor.movedim(axis, 0)
+
+    return _gradient(batched(gradient, axes[0]), batched(y, axes[1]), config, batched(lengths, axes[3])), 0
 
 
 _log_mel.register_autograd(_backward, setup_context=_save)
@@ -98,7 +100,7 @@ class LogMel(nn.Module):
         if not isinstance(cfg, FeatureConfig):
             raise CumelError(f"cfg: expected a FeatureConfig, got {type(cfg).__name__}")
         self.cfg = cfg
-        self._config = cfg.to_json()  # what the operator takes; torch.compile sees a constant
+        self._config = cfg.to_json()  # the operator's argument: a constant to torch.compile
 
     def forward(self, y: Array, lengths: Lengths = None) -> Array:
         """Compute the features of float32 or int16 clips; `lengths` as in `log_mel`."""
@@ -109,7 +111,7 @@ class LogMel(nn.Module):
             lengths = torch.from_numpy(values.astype(np.int64)) if values.dtype.kind in "iu" else lengths
         if (isinstance(lengths, Tensor) and lengths.shape == y.shape[:-1]) or lengths is None:
             return _log_mel(y, self._config, lengths)
-        return log_mel(y, self.cfg, lengths)  # one clip right after another, or an error
+        return log_mel(y, self.cfg, lengths)  # clips right after one another, or lengths that are an error
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the config as JSON types."""

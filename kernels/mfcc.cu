@@ -1,4 +1,4 @@
-// Cepstra of a log-mel spectrogram: a product with the DCT, the lifter folded into it. A lane has a frame.
+// Cepstra of a log-mel spectrogram: a product with the DCT, the lifter folded into it. Each lane computes one frame.
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 mfcc(const float *log_mel, const float *dct, int n_mels, int n_mfcc, int n_frames, float *out) {

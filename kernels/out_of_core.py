@@ -1,10 +1,9 @@
-"""Clips in host memory through a device, a piece at a time: the numbers of one piece, in bounded device memory."""
+"""Features of clips in host memory, computed on a device piece by piece: the same numbers, in bounded device memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from math import inf
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,17 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import plan
-from .checks import check_finite
+from .arrays import check_finite
 from .config import FeatureConfig
-from .cpu import image
 from .cuda import Clips, Frontend
-from .plan import Stage
+from .kinds import FEATURES, Feature
+from .tensors import image
 
-SAMPLE_BYTES = 64 * 2**20  # of samples that are on the device at a time, and
-FEATURE_BYTES = 256 * 2**20  # of their features
-
-Feature = Literal["stft", "spectrogram", "melspectrogram", "log_mel", "mfcc", "mel_image"]
-STAGES = {"stft": Stage.SPECTRUM, "spectrogram": Stage.STRENGTH}
+SAMPLE_BYTES = 64 * 2**20  # most samples on the device at a time
+FEATURE_BYTES = 256 * 2**20  # most features on the device at a time
 
 
 def stream(frontend: Frontend, device: torch.device, feature: Feature, clips: Clips, cfg: FeatureConfig) -> Tensor:
@@ -33,15 +29,14 @@ def stream(frontend: Frontend, device: torch.device, feature: Feature, clips: Cl
     Tensor [n_clips, n_rows, n_frames]
         In host memory.
     """
-    stage = STAGES.get(feature, Stage.MEL)
-    most_frames = max(1, FEATURE_BYTES // (plan.n_rows(cfg, stage) * plan.value_bytes(stage)))
+    most_frames = max(1, FEATURE_BYTES // (plan.n_rows(cfg, feature.stage) * plan.value_bytes(feature.stage)))
     lengths = np.full(clips.n_clips, clips.n_samples) if clips.lengths is None else np.asarray(clips.lengths)
     starts = np.arange(clips.n_clips) * clips.stride if clips.starts is None else clips.starts
     ends = starts + lengths
     parts = []
     for first, last in _groups(starts, ends, clips, most_frames):
         begin, some = int(starts[first]), slice(first, last)
-        there = clips._replace(
+        group = clips._replace(
             n_clips=last - first,
             lengths=None if clips.lengths is None else lengths[some],
             starts=None if clips.starts is None else starts[some] - begin,
@@ -49,11 +44,11 @@ def stream(frontend: Frontend, device: torch.device, feature: Feature, clips: Cl
             of_clips=clips.n_clips,
         )
         if lengths[first] * clips.samples.itemsize > SAMPLE_BYTES or clips.width > most_frames:
-            alone = there._replace(n_samples=int(lengths[first]), lengths=None, starts=None, start=begin)
+            alone = group._replace(n_samples=int(lengths[first]), lengths=None, starts=None, start=begin)
             parts.append(_long(frontend, device, feature, alone, cfg, most_frames))
         else:
             samples = clips.samples[begin : int(ends[last - 1])].to(device)
-            parts.append(getattr(frontend, feature)(there._replace(samples=samples), cfg).cpu())
+            parts.append(feature.on(frontend)(group._replace(samples=samples), cfg).cpu())
     return torch.cat(parts)
 
 
@@ -73,20 +68,20 @@ def _long(
     frontend: Frontend, device: torch.device, feature: Feature, clip: Clips, cfg: FeatureConfig, most_frames: int
 ) -> Tensor:
     """Compute a feature of one clip piece by piece; what depends on its maximum is done in host memory at the end."""
-    if feature in ("stft", "spectrogram", "melspectrogram"):
+    if not feature.of_maximum:
         pieces = _pieces(device, clip, cfg, most_frames)
-        return torch.cat([getattr(frontend, feature)(piece, cfg).cpu() for piece in pieces], dim=2)
+        return torch.cat([feature.on(frontend)(piece, cfg).cpu() for piece in pieces], dim=2)
     unlimited = cfg.replace(top_db=None)
     pieces = _pieces(device, clip, cfg, most_frames)
     db = torch.cat([frontend.log_mel(piece, unlimited).cpu() for piece in pieces], dim=2)
     peak = db.max()
-    if feature == "mel_image":
+    if feature is FEATURES["mel_image"]:
         check_finite(peak[None], clip.number, clip.of_clips)
     if cfg.top_db is not None:
         db = db.clamp_(min=peak - cfg.top_db) if peak < inf else db.fill_(torch.nan)
-    if feature == "log_mel":
+    if feature is FEATURES["log_mel"]:
         return db
-    if feature == "mel_image":
+    if feature is FEATURES["mel_image"]:
         return image(db, [cfg.n_frames(clip.n_samples)])
     return torch.cat([frontend.cepstra(part.to(device), cfg).cpu() for part in db.split(most_frames, dim=2)], dim=2)
 
@@ -96,12 +91,12 @@ def _pieces(device: torch.device, clip: Clips, cfg: FeatureConfig, most_frames: 
     start, n_samples = clip.start, clip.n_samples
     most_samples = SAMPLE_BYTES // clip.samples.itemsize
     step = max(1, min(most_frames, (most_samples - cfg.n_fft) // cfg.hop_length))
-    last_frame = cfg.n_frames(n_samples) - 1  # those behind it hear nothing
+    last_frame = cfg.n_frames(n_samples) - 1  # The frames after it hold no sample.
     for first_frame in range(0, clip.width, step):
         width = min(step, clip.width - first_frame)
         first = min(first_frame, last_frame) * cfg.hop_length - cfg.padding
         last = min(first_frame + width - 1, last_frame) * cfg.hop_length - cfg.padding + cfg.n_fft
-        if last > n_samples:  # what is mirrored at the end lies further back
+        if last > n_samples:  # Mirroring at the end needs samples from further back.
             first = min(first, n_samples - 1 - (last - n_samples))
         low, high = min(max(first, 0), n_samples - 1), min(max(last, 1 - first), n_samples)
         samples = clip.samples[start + low : start + high].to(device)

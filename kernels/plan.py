@@ -15,26 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import tables
-from .config import FeatureConfig
+from .config import INT16_SCALE, FeatureConfig
 from .filterbank import mel_rows, window
-from .reference import INT16_SCALE
 from .tables import Mel
 
 # n_fft = 2 P L: P points in registers of each of the L lanes of a frame, where L divides P and is at most 32.
 RADICES = {256: (16, 8), 400: (20, 10), 512: (32, 8), 1024: (32, 16), 2048: (32, 32), 4096: (64, 32)}
-MIN_BLOCKS = {512: 3, 1024: 3}  # of a multiprocessor: 168 registers of a thread, since with 128 some spill
+# Blocks that fit on a multiprocessor at least. With 3 a thread has 168 registers; with 4 it has 128, and some spill.
+MIN_BLOCKS = {512: 3, 1024: 3}
 DEFAULT_MIN_BLOCKS = 4  # 128 registers; 255 for blocks of fewer warps
 WARP = 32
-WARPS = 4  # of a block, where they fit
-SHARED_LIMIT = 64 * 1024  # bytes that a block may have on every device since Turing
-BOARD_BYTES = 16  # of them, in front of all else
-MOST_FRAMES = 16  # of a block
-FEW_BLOCKS = 1024  # with fewer, blocks have fewer frames, to spread over the device; two waves of an H200
+WARPS = 4  # warps of a block, where they fit
+SHARED_LIMIT = 64 * 1024  # bytes of shared memory that a block may have on every device since Turing
+# The first bytes of shared memory: the flags through which a block's threads agree who finishes the clip.
+BOARD_BYTES = 16
+MOST_FRAMES = 16  # frames of a block, at most
+FEW_BLOCKS = 1024  # Below this, blocks take fewer frames, so that more of them share the device. Two waves of an H200.
 # A clip's last block makes its features final at about 47 GB/s (an estimate), while others keep the device busy. With
 # fewer clips than an H200 has multiprocessors, and more bytes than it moves in 6 us, a second launch is sooner.
 FEW_CLIPS = 132
 ONE_BLOCK_BYTES = 256 * 1024
-SHARE = 16384  # values that a block of that second launch makes final
+SHARE = 16384  # values that a block of the second launch makes final
 
 
 class Stage(IntEnum):
@@ -84,19 +85,19 @@ class Fused:
     kernel: Kernel
     warps: int
     shared: int  # bytes
-    region: int  # of them, bytes that one frame exchanges
-    least_frames: int  # of a block: a power of two
+    region: int  # bytes of shared memory that one frame exchanges
+    least_frames: int  # frames of a block: a power of two
     most_frames: int
     n_rows: int
     window: NDArray[np.float32]  # [n_fft]
-    twist: NDArray[np.float32]  # [P / L, n_twist, L, 2] cosine and tangent
+    twiddles: NDArray[np.float32]  # [P / L, n_twiddles, L, 2] cosine and tangent
     roots: NDArray[np.float32]  # [n, 2] exp(-2 pi i k / n_fft)
     mel: Mel
 
     @property
     def tables(self) -> tuple[np.ndarray, ...]:
         """Arrays in the order of the kernel's arguments."""
-        return self.window, self.twist, self.roots, self.mel.first, self.mel.weights
+        return self.window, self.twiddles, self.roots, self.mel.first, self.mel.weights
 
     def frames(self, n_frames: int) -> int:
         """Frames of a block, for so many in a batch."""
@@ -118,9 +119,9 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
     p, lanes = RADICES[cfg.n_fft]
     m, at_once = p * lanes, WARP // lanes
     mel = tables.mel(cfg, m, lanes) if stage >= Stage.MEL else tables.no_mel(m)
-    twist = tables.twist(p, lanes)
+    twiddles = tables.twiddles(p, lanes)
     rows, region = n_rows(cfg, stage), 8 * (lanes * (p + 2) + (8 if lanes < 16 else 0))  # REGION of fused.cu
-    column = rows * value_bytes(stage)  # bytes of a frame in the tile
+    column = rows * value_bytes(stage)  # bytes that a frame takes in the tile
     for warps in (WARPS, WARPS // 2, WARPS // 4):
         least = 1 << (warps * at_once - 1).bit_length()
         exchange = BOARD_BYTES + warps * at_once * region
@@ -134,7 +135,7 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
         "P": p,
         "L": lanes,
         "BINS": mel.n_bins,
-        "N_TWIST": twist.shape[1],
+        "N_TWIST": twiddles.shape[1],
         "MEL_QUADS": ", ".join(map(str, mel.quads)),
         "MIN_BLOCKS": MIN_BLOCKS.get(cfg.n_fft, DEFAULT_MIN_BLOCKS),
     }
@@ -146,8 +147,8 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
         least_frames=least,
         most_frames=most,
         n_rows=rows,
-        window=(0.5 * scaled_window(cfg, int16=int16)).astype(np.float32),  # half: the split adds two halves
-        twist=twist,
+        window=(0.5 * scaled_window(cfg, int16=int16)).astype(np.float32),  # halved, since `split` doubles
+        twiddles=twiddles,
         roots=tables.roots(m, cfg.n_fft),
         mel=mel,
     )
@@ -213,7 +214,7 @@ def mfcc(n_clips: int, n_frames: int) -> tuple[Kernel, Grid]:
 
 
 def finish(n_clips: int, n_values: int, form: Form) -> tuple[Kernel, Grid]:
-    """Plan what follows the blocks of `n_clips` clips of `n_values` decibels, when no block of theirs finishes them."""
+    """Plan the second launch, which makes `n_clips` clips of `n_values` decibels final when no last block does."""
     grid = Grid(n_clips * -(-n_values // SHARE), WARPS * WARP, 0)
     return _kernel("finish.cu", "finish", _constants(Stage.DECIBEL, form)), grid
 
@@ -247,7 +248,10 @@ def _constants(
     int16: bool = False,
     magnitude: bool = False,
 ) -> dict[str, object]:
-    """Return the constants of common.cuh; a kernel that does not use one is compiled once for all its values."""
+    """Return the constants of common.cuh.
+
+    A kernel that ignores a constant gets its default, so that it is compiled only once.
+    """
     values = {
         "INT16": int16,
         "STAGE": stage,

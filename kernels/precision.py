@@ -14,10 +14,11 @@ from typing import TypeVar
 import torch
 
 Value = TypeVar("Value")
-Settings = tuple[str | None, bool | None, tuple[str, ...]]  # products and convolutions by older names; by newer ones
+# torch's settings by their older names, of products and of convolutions; then by their newer names.
+Settings = tuple[str | None, bool | None, tuple[str, ...]]
 
 _lock = Lock()
-_depth = 0  # of blocks that any thread is in: torch's switches are the process's
+_depth = 0  # number of blocks that threads are in: torch's switches belong to the process
 _before: Settings | None = None
 
 
@@ -28,7 +29,7 @@ def _switches() -> tuple[object, ...]:
 def multiply_exactly() -> None:
     """Multiply float32 by float32 in this process from now on."""
     torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False  # the older names, so that they agree with the newer ones
+    torch.backends.cudnn.allow_tf32 = False  # The older names must agree with the newer ones.
     for switch in _switches():
         switch.fp32_precision = "ieee"  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -57,7 +58,7 @@ def _settings() -> Settings:
 
 
 def _asked(older: Callable[[], Value]) -> Value | None:
-    """Ask by torch's older names; None where the newer ones were used in a way for which those have no word."""
+    """Ask by one of torch's older names; None where the newer ones hold a setting that the older cannot express."""
     try:
         return older()
     except RuntimeError:

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from .config import FeatureConfig
 from .filterbank import dct_matrix, mel_matrix, window
 
+# Copies of its own of two constants in config.py: an oracle that shared them could not find them wrong.
 INT16_SCALE = 1.0 / 32768.0
-FLAT_DB = 1e-3  # a clip whose values span less is constant: what differs there is rounding, and makes no picture
+FLAT_DB = 1e-3  # A clip that spans less is constant: its differences are rounding, and make no picture.
 
 
 def frames(y: ArrayLike, cfg: FeatureConfig) -> NDArray[np.float64]:

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from .config import FeatureConfig
 from .filterbank import SparseRows, mel_rows
 
-LEAST_COSINE = 2.0**-30  # in place of 0; see fft.cuh
+LEAST_COSINE = 2.0**-30  # stands for a cosine of 0; see fft.cuh
 QUAD = 4  # weights that a lane loads at once
 
 
 class Mel(NamedTuple):
     """Mel filters in groups of L, each group's weights as vectors of four, padded to its longest filter."""
 
-    n_bins: int  # of the spectrum, that the kernel is to compute
+    n_bins: int  # bins of the spectrum that the kernel computes
     first: NDArray[np.int32]  # [n_groups, L] bin of a filter's first weight
     weights: NDArray[np.float32]  # [sum of quads, L, 4]
-    quads: tuple[int, ...]  # [n_groups] vectors of each filter
+    quads: tuple[int, ...]  # [n_groups] vectors of each filter in a group
 
 
 def roots(n: int, n_fft: int) -> NDArray[np.float32]:
@@ -29,12 +29,12 @@ def roots(n: int, n_fft: int) -> NDArray[np.float32]:
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
 
 
-def twist(p: int, lanes: int) -> NDArray[np.float32]:
-    """Twiddles [P / L, n_twist, L, 2] of a lane's L-point transforms, which hold the factor between the two passes.
+def twiddles(p: int, lanes: int) -> NDArray[np.float32]:
+    """Twiddles [P / L, n_twiddles, L, 2] of a lane's L-point transforms, which hold the factor between the two passes.
 
     Cosine and tangent, from the outermost merge inwards, as `Twisted` in fft.cuh reads them.
     """
-    turns = (np.arange(lanes) + lanes * np.arange(p // lanes)[:, None]) / (p * lanes)  # of input 1
+    turns = (np.arange(lanes) + lanes * np.arange(p // lanes)[:, None]) / (p * lanes)  # twiddle of input 1, in turns
     table, n = [], lanes
     while n > 1:
         if n % 5 == 0:
@@ -50,25 +50,25 @@ def twist(p: int, lanes: int) -> NDArray[np.float32]:
 
 
 def no_mel(m: int) -> Mel:
-    """Stand in for the filters where no mel band is computed, but all ``m + 1`` bins."""
+    """Return placeholders for the filters where all ``m + 1`` bins are computed, and no mel band."""
     return Mel(m + 1, np.zeros((1, 1), np.int32), np.zeros((1, 1, QUAD), np.float32), (1,))
 
 
 def mel(cfg: FeatureConfig, m: int, lanes: int) -> Mel:
-    """Lay out the filters of `cfg` for `lanes` lanes; none reads beyond the bins that the kernel fills in."""
+    """Lay out the filters of `cfg` for `lanes` lanes; no filter reads beyond the bins that the kernel writes."""
     rows = mel_rows(cfg)
     sizes = np.diff(rows.offsets)
     quads = tuple(-(-int(sizes[g : g + lanes].max()) // QUAD) for g in range(0, cfg.n_mels, lanes))
     n_bins = -(-max(rows.last_bin, QUAD * max(quads)) // lanes) * lanes
     readable = n_bins
-    if n_bins > m // 2:  # all of them; and three zeros after them
+    if n_bins > m // 2:  # The kernel computes all bins, and writes three zeros after them.
         n_bins, readable = m + 1, m + QUAD
     first = np.zeros((len(quads), lanes), np.int32)
     weights = [np.zeros((n, lanes, QUAD)) for n in quads]
     for group, n in enumerate(quads):
-        some = range(group * lanes, min((group + 1) * lanes, cfg.n_mels))
-        first[group, : len(some)] = _first_bins(rows, some, QUAD * n, readable, lanes)
-        for lane, row in enumerate(some):
+        filters = range(group * lanes, min((group + 1) * lanes, cfg.n_mels))
+        first[group, : len(filters)] = _first_bins(rows, filters, QUAD * n, readable, lanes)
+        for lane, row in enumerate(filters):
             inside = slice(rows.offsets[row], rows.offsets[row + 1])
             at = rows.bins[inside] - first[group, lane]
             weights[group][at // QUAD, lane, at % QUAD] = rows.weights[inside]
@@ -78,14 +78,14 @@ def mel(cfg: FeatureConfig, m: int, lanes: int) -> Mel:
 def _first_bins(rows: SparseRows, filters: range, n_weights: int, readable: int, lanes: int) -> list[int]:
     """Choose where each lane's `n_weights` bins begin: a filter that has fewer may begin earlier.
 
-    As many lanes as possible begin in a bank of shared memory of their own, found by augmenting paths.
+    As many lanes as possible get a bank of shared memory of their own: a bipartite matching by augmenting paths.
     """
     choices = []
     for row in filters:
         begin, end = int(rows.bins[rows.offsets[row]]), int(rows.bins[rows.offsets[row + 1] - 1]) + 1
         choices.append(range(max(0, end - n_weights), min(begin, readable - n_weights) + 1))
     first = [choice[-1] for choice in choices]
-    owner: dict[int, int] = {}  # of a bank
+    owner: dict[int, int] = {}  # lane that begins in each bank
 
     def settle(lane: int, tried: set[int]) -> bool:
         for begin in choices[lane]:

@@ -1,4 +1,4 @@
-"""A config's constants as float32 tensors, made once per device; mirrored samples; who follows what is computed."""
+"""What the backends share on tensors: a config's constants, mirrored samples, cepstra and images, autograd's modes."""
 
 from __future__ import annotations
 
@@ -6,21 +6,38 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
+from torch.nn import functional as F
 
-from .config import FeatureConfig
+from .config import FLAT_DB, ROUNDED_UP, FeatureConfig
 from .errors import CumelError
 from .filterbank import dct_matrix, mel_matrix, window
 
+CHUNK_SAMPLES = 200 * 2048  # overlapping frames of 1.6 MB, about what a core's cache holds
+
+
+class Padded(NamedTuple):
+    """Clips in one padded tensor, as `cpu` and `autograd` take them."""
+
+    samples: Tensor  # [n_clips, n_samples], float32 or int16
+    lengths: list[int]  # samples of each clip
+
+
+def wanted(result: Tensor, out: Tensor | None, dtype: torch.dtype | None) -> Tensor:
+    """Return a backend's result as its caller wants it: in `out`, or else as `dtype`."""
+    if out is not None:
+        return out if out is result else out.copy_(result)
+    return result if dtype is None else result.to(dtype)
+
 
 @lru_cache(maxsize=32)
-def taper(cfg: FeatureConfig, device: torch.device) -> Tensor:
+def window_of(cfg: FeatureConfig, device: torch.device) -> Tensor:
     """Return `window` [n_fft]."""
     return _constant(window(cfg), device)
 
@@ -42,16 +59,16 @@ def _constant(values: np.ndarray, device: torch.device) -> Tensor:
 
 
 def resident(values: np.ndarray, device: torch.device) -> Tensor:
-    """Copy an array to a device, to stay there: when this returns it is there for every stream.
+    """Copy an array to a device, to stay there: when this returns, every stream may read it.
 
     Raises
     ------
     CumelError
-        While a CUDA graph is being captured, for whose replays alone memory is given out.
+        While a CUDA graph is being captured: memory from then belongs to the graph's replays.
     """
-    # A tensor made in inference mode could not serve autograd later, nor one made in a transform outlive it.
+    # A tensor made in inference mode could not serve autograd later; one made in a transform could not outlive it.
     with torch.inference_mode(False), torch._C._DisableFuncTorch():
-        source = torch.from_numpy(np.array(values))  # plans are shared, and read-only
+        source = torch.from_numpy(np.array(values))  # copied, since the arrays of plans are read-only
         if device.type != "cuda":
             return source.to(device)
         if torch.cuda.is_current_stream_capturing():
@@ -59,21 +76,24 @@ def resident(values: np.ndarray, device: torch.device) -> Tensor:
         stream = torch.cuda.current_stream(device)
 
         def copy() -> Tensor:
-            with torch.cuda.stream(stream):  # whose memory this is, also when it is freed
+            with torch.cuda.stream(stream):  # The memory belongs to this stream, also when it is freed.
                 return source.to(device)
 
-        # torch.compile's graphs own what the thread that warms them up takes: not this, which outlives them.
+        # torch.compile's graphs own all memory that the thread warming them up takes. This tensor outlives them, so
+        # another thread takes its memory.
         with ThreadPoolExecutor(1) as aside:
             return aside.submit(copy).result()
 
 
 def mirrored(n_samples: int | Tensor, first: int, last: int, device: torch.device | None = None) -> Tensor:
-    """Index of samples `first` to `last` of a clip mirrored at both ends; of several with ``n_samples`` [n_clips, 1].
+    """Return the index of samples `first` to `last` of a clip mirrored at both ends.
+
+    With ``n_samples`` [n_clips, 1] there is a row for each clip.
 
     Unlike in `torch.nn.functional.pad`, any clip may be mirrored any number of times, as in NumPy.
     """
     period = 2 * (n_samples - 1)
-    period = period.clamp(min=1) if isinstance(period, Tensor) else max(1, period)  # of one sample: 1, all multiples
+    period = period.clamp(min=1) if isinstance(period, Tensor) else max(1, period)  # 1 for one sample
     index = torch.arange(first, last, device=device or "cpu").remainder(period)
     return torch.minimum(index, period - index)
 
@@ -103,24 +123,54 @@ class _Product(torch.autograd.Function):
 
 
 def product(matrix: Tensor, features: Tensor) -> Tensor:
-    """Return ``matrix @ features`` in float32, and its derivatives too, whatever the mode they are asked for in."""
+    """Return ``matrix @ features`` in float32, also under autocast; the derivatives are float32 too."""
     return _Product.apply(matrix, features) if followed(features) else matrix @ features
 
 
 def transformed(y: Tensor) -> bool:
-    """Tell whether forward-mode AD or a transform of `torch.func` follows what is done with `y`."""
+    """Tell whether forward-mode AD or a transform of `torch.func` traces operations on `y`."""
     return torch._C._are_functorch_transforms_active() or forward_ad.unpack_dual(y).tangent is not None
 
 
 def followed(y: Tensor) -> bool:
-    """Tell whether anything follows what is done with `y`: then only torch's own operators may do it."""
+    """Tell whether autograd in any form traces operations on `y`: then only torch's own operators may be used."""
     return (torch.is_grad_enabled() and y.requires_grad) or transformed(y)
 
 
 @contextmanager
 def plain(y: Tensor) -> Iterator[Tensor]:
-    """Give the numbers that `y` holds, to be looked at outside of all transforms, with the axes that vmap hides."""
+    """Give the numbers of `y` outside of all transforms, with the axes that vmap hides."""
     while is_functorch_wrapped_tensor(y):
         y = get_unwrapped(y)
     with torch._C._DisableFuncTorch():
         yield y.detach()
+
+
+def cepstra(log_mel: Tensor, lengths: list[int], cfg: FeatureConfig) -> Tensor:
+    """Compute [n_clips, n_mfcc, n_frames] of a log-mel spectrogram [n_clips, n_mels, n_frames], on any device."""
+    dct = dct_weights(cfg, log_mel.device)
+    out, width = [], log_mel.shape[2]
+    for clip, n_frames in enumerate(map(cfg.n_frames, lengths)):  # The shape of the clip alone gives its bits.
+        parts = [product(dct, log_mel[clip, :, :n_frames].contiguous())]
+        if n_frames < width:
+            parts.append(product(dct, log_mel[clip, :, n_frames:][:, :1]).expand(-1, width - n_frames))
+        out.append(torch.cat(parts, dim=1))
+    return torch.stack(out)
+
+
+def image(log_mel: Tensor, n_frames: list[int]) -> Tensor:
+    """Stretch each clip of a log-mel spectrogram [n_clips, n_mels, n_frames] over 0..255: uint8, on any device."""
+    parts = [clip[:, :n] for clip, n in zip(log_mel, n_frames, strict=True)]
+    stretched = [stretch(part, part.amin(), part.amax()) for part in parts]
+    return torch.stack([F.pad(part, (0, log_mel.shape[2] - part.shape[1])) for part in stretched])
+
+
+def stretch(log_mel: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Stretch decibels between `low` and `high` over 0..255: uint8 of the same shape, 0 where all are the same."""
+    scale = 255.0 / (high - low) * ROUNDED_UP  # rounded up, so that the maximum reaches 255; as in epilogue.cuh
+    return ((log_mel - low) * torch.where(high - low < FLAT_DB, 0.0, scale)).to(torch.uint8)
+
+
+def chunk_frames(cfg: FeatureConfig) -> int:
+    """Return the frames of a chunk of the CPU path: frames from a multiple of it on have the bits of the whole clip."""
+    return max(1, CHUNK_SAMPLES // max(cfg.n_fft, cfg.hop_length))

@@ -1,4 +1,4 @@
-"""Values as users have them, of NumPy, torch or any other kind, as Python's own; and how a message shows them."""
+"""Python's own values for those of NumPy, torch or any other library, and how a message shows them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 LONGEST = 60  # characters of a value in a message
 
 
-def own(value: Any, *, whole: bool = False, real: bool = False) -> Any:
+def as_python(value: Any, *, whole: bool = False, real: bool = False) -> Any:
     """Return Python's own value for a scalar, or an array or tensor of one element; anything else as it is.
 
     Parameters
@@ -21,14 +21,16 @@ def own(value: Any, *, whole: bool = False, real: bool = False) -> Any:
     Examples
     --------
     >>> import numpy as np
-    >>> own(np.float64(44100), whole=True), own(np.float32(20), real=True), own(np.str_("hann")), own(np.True_)
-    (44100, 20.0, 'hann', True)
+    >>> as_python(np.float64(44100), whole=True), as_python(np.float32(20), real=True)
+    (44100, 20.0)
+    >>> as_python(np.str_("hann")), as_python(np.True_)
+    ('hann', True)
     """
     item = getattr(value, "item", None)
     if callable(item) and not isinstance(value, type):
         try:
             value = item()
-        except (TypeError, ValueError, RuntimeError):  # several elements, or none
+        except (TypeError, ValueError, RuntimeError):  # It has several elements, or none.
             return value
     if isinstance(value, str):
         return str.__str__(value)
@@ -37,14 +39,14 @@ def own(value: Any, *, whole: bool = False, real: bool = False) -> Any:
     number: Any = value
     try:
         number = int(number) if whole else float(number)
-    except (OverflowError, ValueError):  # infinite, no number, or beyond float64
+    except (OverflowError, ValueError):  # It is infinite, no number, or beyond float64.
         return value
     return number if real or number == value else value
 
 
 def shown(value: Any) -> str:
     """Return a value as one short line."""
-    scalar = own(value)
+    scalar = as_python(value)
     if callable(scalar):
         return getattr(scalar, "__name__", type(scalar).__name__)
     text = " ".join(repr(scalar).split())
@@ -52,7 +54,7 @@ def shown(value: Any) -> str:
 
 
 def relative(ref: Any) -> str:
-    """Say what stands for librosa's `ref` where it is a function of the clip, such as np.max."""
+    """Say what to write instead of a librosa `ref` that is a function of the clip, such as np.max."""
     name = ref if isinstance(ref, str) else getattr(ref, "__name__", "ref")
     if name in ("max", "amax"):
         return "must be above 0; for librosa's ref=np.max take db - db.max() of each clip's db = log_mel(y, cfg)"

@@ -11,13 +11,12 @@ import numpy as np
 import torch
 
 from ...kernels import CumelError, FeatureConfig, log_mel, reference
+from ...kernels.tolerance import TONAL_DB
 from ..system import FIRST, MISSING, NO_DEVICE, device_fault, driver_fault, no_extension, starts, supported_cuda
 
-SMALLEST = FeatureConfig(
-    sr=16000, n_fft=256, hop_length=80, n_mels=20
-)  # config of the smallest kernel that is compiled
+# Config of the smallest kernel that is compiled.
+SMALLEST = FeatureConfig(sr=16000, n_fft=256, hop_length=80, n_mels=20)
 OLDEST = (7, 5)  # Turing, the first with as much shared memory as our blocks take
-CLOSE_DB = 1e-2  # tolerance of `cumel verify`
 PACKAGES = {12: "gpu12", 13: "gpu"}  # extras, by CUDA version
 
 Check = tuple[str, str, str]  # name, state (ok, note or bad), text
@@ -110,7 +109,7 @@ def try_kernel(device: str, compute: Compute) -> tuple[str, str]:
     except Exception as raised:
         fault = raised if isinstance(raised, CumelError) else device_fault(raised, device)
         return "bad", " ".join(str(fault or f"{type(raised).__name__}: {raised}").split())
-    if not error <= CLOSE_DB:
+    if not error <= TONAL_DB:
         return "bad", f"a kernel ran, and its result is {error:.1e} dB from the reference: do not use this GPU"
     return "ok", f"a kernel compiled, ran, and is within {error:.1e} dB of the reference"
 

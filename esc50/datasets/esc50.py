@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...kernels import CumelError, log_mel, mel_image
+from ...kernels import CumelError
+from ...kernels.kinds import KINDS, Feature
 
 COLUMNS = ("filename", "fold", "target", "category")
-FEATURES: dict[str, Callable] = {"image": mel_image, "logmel": log_mel}  # features that a network can be trained on
+FEATURES: dict[str, Feature] = {kind: KINDS[kind] for kind in ("image", "logmel")}  # input of a network
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,19 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...kernels import CumelError, FeatureConfig, log_mel, mel_image, melspectrogram, mfcc, stft
-from ...kernels.cpu import chunk_frames
+from ...kernels import CumelError, FeatureConfig
+from ...kernels.kinds import KINDS
+from ...kernels.tensors import chunk_frames
 from ..audio import Clip, Header
-from ..store import n_rows_of
 from ..system import Buffers
 
-KINDS: dict[str, Callable] = {
-    "logmel": log_mel,
-    "mel": melspectrogram,
-    "stft": stft,
-    "mfcc": mfcc,
-    "image": mel_image,
-}
 TOO_LARGE = "a value is too large for {}, or not a number; use --dtype float32"
 PIECE_BYTES = 4 << 20  # samples, and features, of one piece of a long recording
 
@@ -43,7 +36,7 @@ class Job:
     @cached_property
     def n_rows(self) -> int:
         """Number of values per frame."""
-        return n_rows_of(self.kind, self.cfg)
+        return KINDS[self.kind].n_rows(self.cfg)
 
     @cached_property
     def frame_bytes(self) -> int:

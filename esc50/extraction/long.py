@@ -14,12 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from ...kernels import log_mel
-from ...kernels.cpu import cepstra, stretch
+from ...kernels.tensors import cepstra, stretch
 from ..audio import Pcm, spans, stream
 from ..system import write_all
 from .job import KINDS, PIECE_BYTES, Job, Result
-
-OF_MAXIMUM = ("logmel", "mfcc", "image")  # kinds that depend on the loudest frame
 
 
 class Helpers:
@@ -99,7 +97,7 @@ def of_stream(result: Result, job: Job, helpers: Helpers) -> Result:
     OSError
         When there is no room for that file.
     """
-    two_passes = job.kind in OF_MAXIMUM
+    two_passes = KINDS[job.kind].of_maximum
     bare = job.cfg.replace(center=False)  # the spans are padded already
     bare = bare.replace(top_db=None, ref=1.0) if two_passes else bare
     feature = log_mel if two_passes else KINDS[job.kind]

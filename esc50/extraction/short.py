@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...kernels import CumelError, UnavailableError, cpu
+from ...kernels import CumelError, UnavailableError
 from ..audio import BLOCK_BYTES, Header, Pcm, read
 from ..inputs import Entry, Keys, Listing, absolute, escaped, name_of
 from ..system import Hold, pinned
@@ -21,7 +21,6 @@ WHOLE_BYTES = 64 << 20  # samples and features; a recording that needs more is c
 GROUP_BYTES, GROUP_FILES = 2 << 20, 64  # size and number of neighbouring files that a thread takes at a time
 PEEK = 4096  # samples at the beginning that mostly suffice to see that a clip is not silent
 STREAM_BYTES = 2 * BLOCK_BYTES + 4 * PIECE_BYTES  # memory of a recording that is computed piece by piece
-INTO = {"logmel": cpu.log_mel, "mel": cpu.melspectrogram}  # CPU functions that write into a given array
 
 
 def begin(recording: Entry | Path, key_of: Keys) -> Result:
@@ -72,14 +71,12 @@ def take(result: Result, hold: Hold, job: Job, helpers: Helpers) -> Result:
 
 def of_samples(result: Result, y: Pcm, job: Job) -> Result:
     """Compute the features of ``y`` [n_samples] in the dtype on disk."""
-    n_frames = job.cfg.n_frames(len(y))
-    if job.device.type == "cpu" and job.kind in INTO and job.stored == "float32" and n_frames:
+    feature, n_frames = KINDS[job.kind], job.cfg.n_frames(len(y))
+    if job.device.type == "cpu" and feature.dtype == job.stored == "float32" and n_frames:
         frames = job.buffers.take((n_frames, job.n_rows), "float32")
-        target = torch.from_numpy(frames).T[None]
-        INTO[job.kind](torch.from_numpy(y)[None], [len(y)], job.cfg, target)
+        feature(y, job.cfg, out=frames.T)
         return finished(result, y, job.checked(frames))
-    features = KINDS[job.kind](y, job.cfg, device=job.device)
-    return finished(result, y, job.as_stored(features.T))
+    return finished(result, y, job.as_stored(feature(y, job.cfg, device=job.device).T))
 
 
 def finished(result: Result, y: Pcm, frames: np.ndarray, n_samples: int | None = None) -> Result:

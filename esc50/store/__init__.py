@@ -6,7 +6,7 @@ from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from . import arrays, formats, integrity, places, rows, seals, shards, takeover
-    from .config import CONFIG, RAY_CONFIG, StoreConfig, is_store, n_rows_of
+    from .config import CONFIG, RAY_CONFIG, StoreConfig, is_store
     from .conversion import convert
     from .reader import Store, StoredClip
     from .torch_dataset import FeatureDataset, pad

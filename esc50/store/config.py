@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...kernels import CumelError, FeatureConfig
+from ...kernels.kinds import KINDS
 from ..system import replacing
 
 FORMAT = 3
@@ -44,7 +45,7 @@ class StoreConfig:
     @property
     def n_rows(self) -> int:
         """Number of values per frame."""
-        return n_rows_of(self.kind, self.features)
+        return KINDS[self.kind].n_rows(self.features)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
@@ -115,11 +116,6 @@ class StoreConfig:
 def _crc32(values: dict[str, Any]) -> int:
     """Return the checksum of a config's values, whatever the spaces between them."""
     return zlib.crc32(json.dumps(values, sort_keys=True).encode())
-
-
-def n_rows_of(kind: str, cfg: FeatureConfig) -> int:
-    """Return the number of values per frame of a kind of feature."""
-    return {"stft": cfg.n_bins, "mfcc": cfg.n_mfcc}.get(kind, cfg.n_mels)
 
 
 def is_store(folder: Path) -> bool:

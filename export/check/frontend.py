@@ -15,17 +15,11 @@ from onnxscript import ir
 from ...esc50.audio import fit_length
 from ...esc50.training import Recipe
 from ...kernels import CumelError, FeatureConfig, reference
-from ...kernels.filterbank import mel_matrix
+from ...kernels.tolerance import KINDS, NOISY, db_floor, db_tolerance, mel_ceiling, signal
 from ..graph import FEATURES_NAME, IR_VERSION, LOG_MEL, WAVEFORM
 from ..runtime import onnxruntime
 
-# Float32 is off by a share of the loudest amplitude: in dB, by the more the deeper a value lies below its filter's
-# ceiling, which is what the filter would read if all its bins were as loud as the clip's loudest one.
-STEPS_DB = 4e-5  # worst 2.4e-5: float32 counts in steps of 0.8e-5 at -100 dB
-AMPLITUDE = 2e-7  # of the ceiling; worst 0.7e-7: esc50, chirp
-DEPTH_DB = 80.0  # below the ceiling; what lies deeper is rounding noise of the loudest bin
 LONGEST = 60  # seconds
-NOISE = ("noise", "quiet", "clicks", "silence")
 
 
 def check_frontend(model: ir.Model, recipe: Recipe) -> dict[str, float]:
@@ -34,7 +28,7 @@ def check_frontend(model: ir.Model, recipe: Recipe) -> dict[str, float]:
     Returns
     -------
     dict
-        The largest errors in dB, down to DEPTH_DB: ``noise_db`` (noise, clicks, silence), ``tonal_db`` (tone, chirp).
+        The largest errors in dB, down to `tolerance.DEPTH_DB`: ``noise_db`` of NOISY clips, ``tonal_db`` of the others.
 
     Raises
     ------
@@ -53,7 +47,7 @@ def check_frontend(model: ir.Model, recipe: Recipe) -> dict[str, float]:
         error, excess = _compare(log_mel, fit_length(y, recipe.n_samples), recipe.features)
         if not excess <= 1:  # NaN is no pass
             raise CumelError(f"front end: {name}: up to {error:.1e} dB off, {excess:.1f} times what float32 explains")
-        key = "noise_db" if name in NOISE else "tonal_db"
+        key = "noise_db" if name in NOISY else "tonal_db"
         report[key] = max(report[key], error)
         if recipe.kind == "image" and np.abs(got[1][0, 0] - _image(log_mel)).max() > 1:
             raise CumelError(f"front end: {name}: the image is not its decibels stretched over 0..255")
@@ -67,31 +61,17 @@ def lengths(recipe: Recipe) -> list[int]:
 
 
 def signals(n_samples: int, sr: int) -> dict[str, NDArray[np.float32]]:
-    """Return seeded clips [n_samples] that are hard in different ways."""
-    rng, t = np.random.default_rng(5), np.arange(n_samples) / sr
-    clicks = np.zeros(n_samples)
-    clicks[::997], clicks[::1511] = 1.0, -0.7
-    made = {
-        "noise": 0.3 * rng.standard_normal(n_samples),
-        "quiet": rng.integers(-3, 4, n_samples) / 32768.0,  # 80 dB below full scale
-        "clicks": clicks,
-        "silence": np.zeros(n_samples),
-        "tone": 0.8 * np.sin(2 * np.pi * 440.0 * t),
-        "chirp": 0.5 * np.sin(2 * np.pi * (50.0 * t + (0.45 * sr - 50.0) * sr / (2 * n_samples) * t**2)),
-    }
-    return {name: y.astype(np.float32) for name, y in made.items()}
+    """Return the clips [n_samples] of `tolerance.signal`, as a model takes them."""
+    made = {kind: signal(kind, n_samples, sr) for kind in KINDS}
+    return {kind: (y / np.float32(32768)).astype(np.float32) if y.dtype == np.int16 else y for kind, y in made.items()}
 
 
 def _compare(log_mel: NDArray[np.float32], y: NDArray[np.float32], cfg: FeatureConfig) -> tuple[float, float]:
     """Return the largest error of [n_mels, n_frames] in dB, and the largest one as a multiple of what is allowed."""
-    expected = reference.log_mel(y, cfg)
-    loudest = np.abs(reference.stft(y, cfg)).max()
-    ceiling = loudest**2 * mel_matrix(cfg).sum(axis=1, keepdims=True) ** (2 / cfg.power)  # as power
-    deepest = 10 * np.log10(np.maximum(cfg.amin, ceiling * 10 ** (-DEPTH_DB / 10))) - cfg.db_of_ref
-    depth = 10 * np.log10(np.maximum(cfg.amin, ceiling)) - cfg.db_of_ref - np.maximum(expected, deepest)
-    error = np.abs(np.maximum(log_mel, deepest) - np.maximum(expected, deepest))
-    allowed = STEPS_DB + 20 / np.log(10) * AMPLITUDE * 10 ** (depth / 20)
-    return float(error.max()), float((error / allowed).max())
+    expected, ceiling = reference.log_mel(y, cfg), mel_ceiling(reference.stft(y, cfg), cfg)
+    floor = db_floor(ceiling, cfg)
+    error = np.abs(np.maximum(log_mel, floor) - np.maximum(expected, floor))
+    return float(error.max()), float((error / db_tolerance(expected, ceiling, cfg)).max())
 
 
 def _image(log_mel: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from onnxscript import ir
 
 from ...kernels import FeatureConfig
-from ...kernels.cpu import ROUNDED_UP
-from ...kernels.reference import FLAT_DB
+from ...kernels.config import FLAT_DB, ROUNDED_UP
 from .dft import Dense, Factored, transform
 from .metadata import FEATURES_NAME
 
@@ -213,7 +212,7 @@ def _decibels(tape: Tape, mel: ir.Value, cfg: FeatureConfig) -> ir.Value:
 
 
 def _stretched(tape: Tape, db: ir.Value) -> ir.Value:
-    """Stretch decibels over 0..255 and round down, as `kernels.cpu.stretch`; zeros for a flat clip."""
+    """Stretch decibels over 0..255 and round down, as `kernels.tensors.stretch`; zeros for a flat clip."""
     low, high = (tape(op, db, _ints(1, 2), keepdims=1) for op in ("ReduceMin", "ReduceMax"))
     span = tape("Sub", high, low)
     scale = tape("Mul", tape("Div", _float(255.0), span), _float(ROUNDED_UP))

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from cumel.esc50.cli import doctor_gpu
-from cumel.esc50.cli.doctor_gpu import CLOSE_DB, SMALLEST, check_cupy, check_device, check_driver, no_code, try_kernel
+from cumel.esc50.cli.doctor_gpu import SMALLEST, check_cupy, check_device, check_driver, no_code, try_kernel
 from cumel.esc50.system.driver import driver_fault, supported_cuda
 from cumel.kernels import UnavailableError, log_mel
+from cumel.kernels.tolerance import TONAL_DB
 
 from support.recordings import tone, write
 
@@ -187,7 +188,7 @@ def test_a_gpu_has_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (name, state, text) == ("cuda:3", "ok", "NVIDIA H100, 16 GiB, sm_90")
     assert (proof, other) == ("cuda:3 kernel", "ok")
     assert "a kernel compiled, ran, and is within" in found
-    states = {check[1] for check in check_device(3, CUDA_13, lambda y, device: right(y, device) + 2 * CLOSE_DB)}
+    states = {check[1] for check in check_device(3, CUDA_13, lambda y, device: right(y, device) + 2 * TONAL_DB)}
     assert states == {"bad"}
 
 

@@ -18,7 +18,7 @@ from cumel.esc50.extraction.job import KINDS
 from cumel.esc50.extraction.local import extract
 from cumel.esc50.store import Store
 from cumel.kernels import FeatureConfig, stft
-from cumel.kernels.cpu import chunk_frames
+from cumel.kernels.tensors import chunk_frames
 
 from support.recordings import TINY, write
 

@@ -31,7 +31,7 @@ REGISTERS_2048 = 128  # all of them
 
 N_MELS = {256: 40, 400: 80, 512: 80, 1024: 64, 2048: 128, 4096: 128}
 CONFIGS = {n: FeatureConfig(sr=16000, n_fft=n, hop_length=n // 4, n_mels=N_MELS[n]) for n in RADICES}
-ANY = FeatureConfig(n_fft=1000)  # of the kernels around cuFFT
+ANY = FeatureConfig(n_fft=1000)  # uses the kernels around cuFFT
 
 
 def fused(n_fft: int, stage: Stage = Stage.DECIBEL, form: Form = Form.FLOAT, *, int16: bool = False) -> Fused:

@@ -19,7 +19,7 @@ from support.signals import SMALL, librosa_mel
 
 CLIP = np.clip(0.2 * np.random.default_rng(0).standard_normal(5000), -0.99, 0.99)
 FULL_DB = 1e-3  # 24 bits and more; 1e-4
-COARSE_DB = {8: 1.0, 16: 0.01}  # what rounding to so many bits costs; 0.36, 0.002
+COARSE_DB = {8: 1.0, 16: 0.01}  # the cost of rounding to so many bits; 0.36, 0.002
 
 
 def whole(bits: int, dtype: str, *, middle: bool = False) -> np.ndarray:

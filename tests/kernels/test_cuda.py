@@ -27,7 +27,7 @@ from support.signals import CASES, CONFIGS, KINDS, SMALL, STFT_ATOL, cufft_slack
 
 pytestmark = pytest.mark.gpu
 
-DEVICE_DB = 5e-5  # of the emulator's decibels: __log2f is good to 2 steps of float32, 2.3e-5 dB at -100 dB. No GPU yet
+DEVICE_DB = 5e-5  # from the emulator's dB: __log2f is good to 2 steps of float32, 2.3e-5 dB at -100 dB. No GPU yet
 SLEEP = 100_000_000  # cycles: at least 30 ms, in which a launch on another stream would come first
 EXACT = ("stft", "spectrogram", "melspectrogram")  # sums, products and roots, which are rounded alike everywhere
 PUBLIC = [feature for feature in FEATURES if feature != "half"]
@@ -182,7 +182,7 @@ def test_tables_are_there_for_every_stream(name: str) -> None:
     """One stream's first call uploads them, another's does not run ahead of that."""
     y, cfg = noise().cuda(), CONFIGS[name]
     expected = mel_image(y, cfg), functions.mfcc(y, cfg)
-    cuda._made.cache_clear()
+    cuda._prepared.cache_clear()
     torch.cuda.synchronize()
     outputs = []
     for sleep in (SLEEP, 0):

@@ -57,13 +57,13 @@ def test_graphed_callables(pad_mode: str) -> None:
     torch.testing.assert_close(*gradients, rtol=0, atol=GRADIENT_ATOL * float(gradients[0].abs().max()))
 
 
-@pytest.mark.filterwarnings("ignore")  # of the compiler, about itself
+@pytest.mark.filterwarnings("ignore")  # the compiler's, about itself
 def test_compiled_with_graphs() -> None:
     """The first call of all is the one that torch warms up in the graph's own memory."""
     torch._dynamo.reset()
     layer = LogMel(SMALL)
     compiled = torch.compile(layer, mode="reduce-overhead", fullgraph=True)
-    cuda._made.cache_clear()
+    cuda._prepared.cache_clear()
     launcher.frontend.cache_clear()
     for seed in range(5):
         y = noise(n_clips=2, seed=seed).cuda()
@@ -76,7 +76,7 @@ def test_lengths_on_the_device_are_not_waited_for() -> None:
     layer, y = LogMel(SMOOTH), noise(n_clips=3).cuda().requires_grad_()
     given = [40_000, 27_001, 5_000]
     lengths = torch.tensor(given, device="cuda")
-    layer(y, lengths).sum().backward()  # what is made once may wait
+    layer(y, lengths).sum().backward()  # The first call may wait, for what it makes once.
     y.grad = None
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -96,7 +96,7 @@ def test_lengths_on_the_device_are_not_waited_for() -> None:
         mel_image(y.detach(), SMOOTH, lengths)
 
 
-@pytest.mark.filterwarnings("ignore")  # of the compiler, about itself
+@pytest.mark.filterwarnings("ignore")  # the compiler's, about itself
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_compiled_equals_eager(backend: str) -> None:
     torch._dynamo.reset()

@@ -9,13 +9,13 @@ from torch import Tensor, func
 from torch.autograd import forward_ad
 
 from cumel import kernels
-from cumel.kernels import CumelError, FeatureConfig, LogMel, checks, reference
+from cumel.kernels import CumelError, FeatureConfig, LogMel, arrays, reference
 
 CFG = FeatureConfig(sr=16000, n_fft=256, hop_length=128, n_mels=8, n_mfcc=8, top_db=None, amin=1e-12)
 LENGTHS = [600, 400]
-SLOPE_ATOL = 1e-5  # of |derivative|; 1.1e-6: log_mel
-CURVE_ATOL = 2e-3  # of the largest, against differences of first derivatives; 2e-4: log_mel
-ALIKE_ATOL = 1e-5  # of the largest, between ways of computing the same in float32
+SLOPE_ATOL = 1e-5  # share of |derivative|; 1.1e-6: log_mel
+CURVE_ATOL = 2e-3  # share of the largest, against differences of first derivatives; 2e-4: log_mel
+ALIKE_ATOL = 1e-5  # share of the largest, between ways of computing the same in float32
 STEP = 1e-6
 pytestmark = [
     pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning"),
@@ -123,18 +123,18 @@ def test_lengths_that_stayed_on_a_device_are_read_where_derivatives_are_wanted(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And looked at then, as they were not before."""
-    y, there = drawn(2, 600), checks._there
+    y, there = drawn(2, 600), arrays._on_device
     compute, expected = getattr(kernels, name), func.jacrev(smooth(name, LENGTHS))(drawn(2, 600))
 
     def stay(*lengths: int) -> Tensor:
         given = torch.tensor(lengths)
-        monkeypatch.setattr(checks, "_there", lambda one, y: given if one is given else there(one, y))
+        monkeypatch.setattr(arrays, "_on_device", lambda lengths, y: given if lengths is given else there(lengths, y))
         return given
 
     def derived(lengths: Tensor) -> Tensor:
         return func.jacrev(smooth(name, lengths))(y)
 
-    assert isinstance(checks.clip_lengths(stay(*LENGTHS), y, CFG)[0], Tensor)
+    assert isinstance(arrays.clip_lengths(stay(*LENGTHS), y, CFG)[0], Tensor)
     close(derived(stay(*LENGTHS)), expected)
     assert compute(y.requires_grad_(), CFG, stay(*LENGTHS)).requires_grad
     with pytest.raises(CumelError, match=r"^lengths\[1\]=601: must be between 1 and the 600 samples of y"):

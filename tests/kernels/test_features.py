@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from cumel import kernels
-from cumel.kernels import PRESETS, FeatureConfig, cpu, log_mel, mel_image, melspectrogram, reference, stft
+from cumel.kernels import PRESETS, FeatureConfig, log_mel, mel_image, melspectrogram, reference, stft, tensors
 
 from support.drawn import any_config
 from support.signals import (
@@ -31,7 +31,7 @@ from support.signals import (
 )
 
 REAL_CLIPS = 20
-LONG_FRAMES = slice(2600, 2680)  # of a minute at 44.1 kHz; 200 frames make a chunk
+LONG_FRAMES = slice(2600, 2680)  # frames of a minute at 44.1 kHz; 200 make a chunk
 
 
 def check_all(expected: Oracle, y: np.ndarray | torch.Tensor, kind: str) -> None:
@@ -71,7 +71,7 @@ def test_equals_the_reference_for_any_config(cfg: FeatureConfig, data: st.DataOb
 @pytest.mark.parametrize("name", CONFIGS)
 def test_chunks_meet_without_a_seam(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = oracle(name, "noise", "odd")
-    monkeypatch.setattr(cpu, "CHUNK_SAMPLES", 3 * max(expected.cfg.n_fft, expected.cfg.hop_length))
+    monkeypatch.setattr(tensors, "CHUNK_SAMPLES", 3 * max(expected.cfg.n_fft, expected.cfg.hop_length))
     check_all(expected, expected.y, "noise")
 
 

@@ -17,8 +17,8 @@ from cumel.kernels.filterbank import dct_matrix, hz_to_mel, mel_matrix, mel_rows
 from support.drawn import any_config
 from support.signals import CONFIGS
 
-WINDOW_ATOL = 5e-15  # of 1; worst 8.9e-16: hann, 401 of 512
-MEL_RTOL = 1e-12  # of a filter's highest weight; worst 0 with numpy 2.4 and librosa 0.11: the same bits
+WINDOW_ATOL = 5e-15  # share of 1; worst 8.9e-16: hann, 401 of 512
+MEL_RTOL = 1e-12  # share of a filter's highest weight; worst 0 with numpy 2.4 and librosa 0.11: the same bits
 DCT_ATOL = 1e-13  # worst 1.3e-14: a lifter of 22 multiplies by up to 12
 
 MATRICES = [

@@ -111,7 +111,7 @@ def test_float16_is_rounded_to_nearest_even() -> None:
     most = np.array([65504, 65519.996, 65520, 65535, 65536, 1e6, np.finfo(np.float32).max, np.inf], np.float32)
     tiny = np.array([1e-45, 1e-38, 2.0**-25, 2.0**-24, 0.0, -0.0], np.float32)
     x = np.concatenate([exact, between, most, -most, tiny, -tiny])
-    neighbours = x.view(np.int32)[np.isfinite(x), None] + np.array([-1, 1], np.int32)  # of zero: NaN
+    neighbours = x.view(np.int32)[np.isfinite(x), None] + np.array([-1, 1], np.int32)  # NaN beside zero
     x = np.append(x, neighbours.view(np.float32)).astype(np.float32)
     y = torch.zeros(len(x), dtype=torch.float16)
     text = next(kernels(CONFIGS["odd"], ["half"])).text()

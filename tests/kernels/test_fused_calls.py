@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cumel.kernels import CumelError, FeatureConfig, arrays, checks, cuda, launcher, plan, tensors
+from cumel.kernels import CumelError, FeatureConfig, arrays, cuda, launcher, plan, tensors
 from cumel.kernels.cuda import Argument, Clips, Frontend
 from cumel.kernels.plan import Grid, Kernel
 
@@ -93,7 +93,7 @@ def test_only_ragged_lengths_are_uploaded_and_once(feature: str, monkeypatch: py
         emulated(feature, y, cfg)
         emulated(feature, y[0], cfg)
         emulated(feature, y.reshape(-1), cfg, [5000] * 3)
-        lengths = torch.tensor([5000, 1, 700])  # of one device with the samples
+        lengths = torch.tensor([5000, 1, 700])  # on one device with the samples
         emulated("log_mel" if feature == "half" else feature, y, cfg, lengths)
         assert not uploads
         emulated(feature, y, cfg, [5000, 1, 700])
@@ -106,7 +106,7 @@ def test_only_ragged_lengths_are_uploaded_and_once(feature: str, monkeypatch: py
 def test_rows_may_be_longer_than_the_kernels_stride(lengths: list[int] | Tensor | None) -> None:
     """Such clips are described one by one; 16 GB of samples are not at hand, and a meta tensor needs none."""
     clips = Clips.of(torch.empty(2, 2**32, device="meta"), lengths, SMALL)._replace(samples=torch.zeros(1))
-    made = cuda._made(SMALL, plan.Stage.DECIBEL, plan.Form.FLOAT, False, torch.device("cpu"))
+    made = cuda._prepared(SMALL, plan.Stage.DECIBEL, plan.Form.FLOAT, False, torch.device("cpu"))
     starts, given, start, stride, n_samples, *_ = cuda._batch(clips, made, SMALL, 16)
     assert starts.tolist() == [0, 2**32]
     assert given.tolist() == ([2**32, 2**32] if lengths is None else [2**32, 7])
@@ -116,7 +116,7 @@ def test_rows_may_be_longer_than_the_kernels_stride(lengths: list[int] | Tensor 
 def test_tables_are_uploaded_once_for_all_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
     uploads, resident = [], cuda.resident
     monkeypatch.setattr(cuda, "resident", lambda *given: uploads.append(1) or resident(*given))
-    cuda._made.cache_clear()
+    cuda._prepared.cache_clear()
     for n_samples in (700, 5000, 9000):
         Emulated()("log_mel", np.zeros((2, n_samples), np.float32), SMALL)
     assert len(uploads) == len(plan.fused(SMALL, plan.Stage.DECIBEL).tables)
@@ -182,11 +182,11 @@ def test_cupys_default_stream_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None
 def test_lengths_on_a_device_are_not_waited_for(cfg: FeatureConfig) -> None:
     """A meta tensor has no values: whoever asks for them fails."""
     y, lengths = (torch.empty(size, device="meta") for size in ((2, 3, 5000), (2, 3)))
-    given, packed = checks.clip_lengths(lengths.to(torch.int32), y, cfg)
+    given, packed = arrays.clip_lengths(lengths.to(torch.int32), y, cfg)
     assert isinstance(given, Tensor)
     assert (given.dtype, given.shape, packed) == (torch.int64, (6,), False)
     clips = Clips.of(y.reshape(6, 5000), given, cfg)
     assert clips.lengths is given
     for wrong in (lengths, lengths[0].long()):  # real numbers; of another shape
         with pytest.raises((CumelError, NotImplementedError)):
-            checks.clip_lengths(wrong, y, cfg)
+            arrays.clip_lengths(wrong, y, cfg)

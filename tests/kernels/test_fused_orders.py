@@ -12,7 +12,7 @@ from support.signals import CONFIGS, signal
 RESIDENT = 4  # blocks in flight
 ORDERS = [Emulated(order=order, resident=RESIDENT) for order in ("forward", "backward")]
 ORDERS += [Emulated(order="random", seed=seed, resident=RESIDENT) for seed in range(20)]
-MFCC_TILES = 3  # of as many frames as a warp has lanes
+MFCC_TILES = 3  # tiles, each of as many frames as a warp has lanes
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from cumel.kernels import FeatureConfig, LogMel, autograd, log_mel, mel_image, melspectrogram, mfcc, reference, stft
-from cumel.kernels.gradient import log_mel_gradient
+from cumel.kernels.autograd import log_mel_gradient
+from cumel.kernels.tensors import Padded
 
 from support.signals import CASES, CONFIGS, NOISY, NOISY_DB, SMALL, TONAL_DB, oracle
 
 NOISE = SMALL.replace(top_db=None, amin=1e-12)  # its log-mel of noise is smooth: nothing is clamped
-SLOPE_ATOL = 1e-6  # of |gradient| |direction|; worst 1.2e-8: uncentred. The slope itself is at least 1e-4 of it here
+SLOPE_ATOL = 1e-6  # share of |gradient| |direction|; worst 1.2e-8: uncentred. The slope is at least 1e-4 of it
 STEP = 1e-6
-MASKED_ATOL = 2e-6  # of the largest value; worst 1.1e-7: sparse, MFCC
-GRADIENT_ATOL = 2e-6  # of the largest gradient; worst 3.2e-7: prime, with lengths
+MASKED_ATOL = 2e-6  # share of the largest value; worst 1.1e-7: sparse, MFCC
+GRADIENT_ATOL = 2e-6  # share of the largest gradient; worst 3.2e-7: prime, with lengths
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -26,12 +27,11 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize(("name", "kind", "length"), [case for case in CASES if case[2] != "even"])
 def test_composite_equals_the_reference(name: str, kind: str, length: str) -> None:
     expected = oracle(name, kind, length)
-    clips, cfg = torch.from_numpy(expected.y)[None], expected.cfg
-    n_samples = [clips.shape[1]]
-    expected.check_stft(autograd.stft(clips, n_samples, cfg)[0].numpy())
-    expected.check_mel(autograd.melspectrogram(clips, n_samples, cfg)[0].numpy())
+    clips, cfg = Padded(torch.from_numpy(expected.y)[None], [len(expected.y)]), expected.cfg
+    expected.check_stft(autograd.stft(clips, cfg)[0].numpy())
+    expected.check_mel(autograd.melspectrogram(clips, cfg)[0].numpy())
     limit = NOISY_DB if kind in NOISY else TONAL_DB
-    expected.check_log_mel(autograd.log_mel(clips, n_samples, cfg)[0].numpy(), limit)
+    expected.check_log_mel(autograd.log_mel(clips, cfg)[0].numpy(), limit)
 
 
 @pytest.mark.parametrize("function", [stft, melspectrogram, log_mel, mfcc])
@@ -97,7 +97,7 @@ def test_layer_equals_the_function_and_autograd(name: str, padded: bool) -> None
     assert torch.equal(layer(y, n_samples), log_mel(y, cfg, n_samples))
     weights = torch.randn(2, cfg.n_mels, cfg.n_frames(6001), generator=torch.Generator().manual_seed(1))
     gradients = []
-    for compute in (lambda y: layer(y, n_samples), lambda y: autograd.log_mel(y, lengths, cfg)):
+    for compute in (lambda y: layer(y, n_samples), lambda y: autograd.log_mel(Padded(y, lengths), cfg)):
         source = y.clone().requires_grad_()
         compute(source).backward(weights)
         gradients.append(source.grad)
@@ -207,7 +207,7 @@ def test_gradient_of_a_ragged_batch_is_each_clips_own(name: str, pad_mode: str) 
     together = log_mel_gradient(weights, y, lengths, cfg)
     for i, n in enumerate(lengths.tolist()):
         source = y[i : i + 1, :n].clone().requires_grad_()
-        alone = autograd.log_mel(source, [n], cfg)
+        alone = autograd.log_mel(Padded(source, [n]), cfg)
         past = weights[i : i + 1, :, alone.shape[2] :]
         silence = torch.full(past.shape, cfg.db_per_decade * np.log10(cfg.least) - cfg.db_of_ref)
         floor = silence if cfg.top_db is None else torch.maximum(silence, alone.amax() - cfg.top_db)

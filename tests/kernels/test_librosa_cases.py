@@ -15,6 +15,7 @@ from cumel import kernels as functions
 from cumel.export.graph.frontend import standalone
 from cumel.kernels import CumelError, FeatureConfig, reference
 from cumel.kernels.filterbank import dct_matrix, mel_matrix
+from cumel.kernels.tolerance import DB_STEPS
 
 from simt.emulator import compile_many
 from support.emulation import Emulated, kernels
@@ -35,7 +36,7 @@ from support.librosa_cases import (
     hollow,
     impulses,
 )
-from support.signals import DB_STEPS, MFCC_RTOL, Oracle, cufft_slack, librosa_db, librosa_mel
+from support.signals import MFCC_RTOL, Oracle, cufft_slack, librosa_db, librosa_mel
 
 Compute = Callable[[str, np.ndarray, FeatureConfig], np.ndarray]  # one feature of one clip, or of a batch
 emulated = Emulated()
@@ -44,9 +45,9 @@ emulated = Emulated()
 # its STFT_ATOL, 6.4e-7 is used: an impulse in 2099 points (Bluestein), CPU.
 INVERSE_ATOL = 1e-6  # librosa's, of a chirp that reaches 1; 7.0e-7: 1024 points, blackmanharris, hop 512, emulated
 ENERGY_ATOL = 5e-4  # librosa's, of a root mean square of 1; 1.1e-6: 4097 points, CPU
-SUM_RTOL = 1e-6  # of the largest sum; 6.3e-8: CPU
-MEL_BACK_RTOL = 1e-4  # of the loudest mel band, which is 10^(dB / 10); 2.9e-6: CPU
-EXACT = 1e-12  # of the value, or of the largest coefficient; 4.8e-16
+SUM_RTOL = 1e-6  # share of the largest sum; 6.3e-8: CPU
+MEL_BACK_RTOL = 1e-4  # share of the loudest mel band, which is 10^(dB / 10); 2.9e-6: CPU
+EXACT = 1e-12  # share of the value, or of the largest coefficient; 4.8e-16
 
 
 class Librosa(Oracle):
@@ -149,7 +150,7 @@ def test_a_case_of_librosas(case: Case, compute: Compute, features: tuple[str, .
                 oracle.check_mfcc(out, ours["log_mel"])
             else:
                 getattr(oracle, {"melspectrogram": "check_mel"}.get(feature, f"check_{feature}"))(out)
-        if len(channels) > 1:  # as alone, and the channels differ
+        if len(channels) > 1:  # Each channel comes out as alone, and they differ.
             for feature, out in ours.items():
                 np.testing.assert_array_equal(out, compute(feature, oracle.y, case.cfg))
                 assert not np.allclose(made[feature][0], made[feature][1])

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from cumel.kernels import FeatureConfig, InputError, cuda, out_of_core, plan
+from cumel.kernels import FeatureConfig, InputError, cuda, kinds, out_of_core, plan
 from cumel.kernels.cuda import Clips
 from cumel.kernels.plan import Stage
 
@@ -27,7 +28,7 @@ SOME |= {
 }
 PIECE = 3  # frames whose samples fit on the device
 HOURS = 2
-RESIDENT_BYTES = 1e9  # of a clip of so many hours
+RESIDENT_BYTES = 1e9  # most bytes in memory, for a clip of so many hours
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,8 +45,8 @@ class Watched:
         self.n_calls, self.samples, self.features = 0, 0, 0
 
     def __getattr__(self, feature: str) -> Callable[..., Tensor]:
-        def compute(clips: Clips | Tensor, cfg: FeatureConfig) -> Tensor:
-            out = getattr(self.frontend, feature)(clips, cfg)
+        def compute(clips: Clips | Tensor, cfg: FeatureConfig, **options: Any) -> Tensor:
+            out = getattr(self.frontend, feature)(clips, cfg, **options)
             self.n_calls += 1
             if isinstance(clips, Clips):
                 self.samples = max(self.samples, clips.samples.nbytes)
@@ -70,7 +71,7 @@ def check(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(out_of_core, "SAMPLE_BYTES", sample_bytes)
         patch.setattr(out_of_core, "FEATURE_BYTES", feature_bytes)
-        streamed = out_of_core.stream(watched, CPU, feature, clips, cfg)
+        streamed = out_of_core.stream(watched, CPU, kinds.FEATURES[feature], clips, cfg)
     assert watched.n_calls > 1
     assert watched.samples <= sample_bytes
     assert watched.features <= feature_bytes
@@ -180,7 +181,7 @@ def test_a_bad_clip_is_named_by_its_place_in_the_whole_batch(monkeypatch: pytest
     monkeypatch.setattr(out_of_core, "SAMPLE_BYTES", 2 * batch[0].nbytes)
     clips = Clips.of(torch.from_numpy(batch), [3000] * 5, cfg)
     with pytest.raises(InputError, match=r"^clip 3 of 5 holds NaN"):
-        out_of_core.stream(Emulated().frontend, CPU, "mel_image", clips, cfg)
+        out_of_core.stream(Emulated().frontend, CPU, kinds.FEATURES["mel_image"], clips, cfg)
     monkeypatch.setattr(out_of_core, "SAMPLE_BYTES", batch[0].nbytes // 2)  # each clip in pieces
     with pytest.raises(InputError, match=r"^clip 3 of 5 holds NaN"):
-        out_of_core.stream(Emulated().frontend, CPU, "mel_image", clips, cfg)
+        out_of_core.stream(Emulated().frontend, CPU, kinds.FEATURES["mel_image"], clips, cfg)

@@ -24,7 +24,7 @@ from support.exported import LABELS, clips, features, lively_run, recordings
 from support.onnx_models import metadata
 from support.recordings import TINY, tiny_recipe
 
-HALF = 1e-2  # of a probability, of two float16 networks; worst 3.1e-3: quick
+HALF = 1e-2  # difference of a probability between two float16 networks; worst 3.1e-3: quick
 RECIPE = tiny_recipe()
 
 

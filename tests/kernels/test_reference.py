@@ -21,9 +21,9 @@ from support.signals import (
     signal,
 )
 
-STFT_ATOL = 1e-14  # of the clip's largest |STFT|; worst 8.2e-16: prime, chirp
-MEL_RTOL = 1e-10  # of the value, besides:
-MEL_ATOL = 1e-15  # of the filter's ceiling; worst 0.07 of both together: magnitude, chirp
+STFT_ATOL = 1e-14  # share of the clip's largest |STFT|; worst 8.2e-16: prime, chirp
+MEL_RTOL = 1e-10  # share of the value, besides:
+MEL_ATOL = 1e-15  # share of the filter's ceiling; worst 0.07 of both together: magnitude, chirp
 DB_ATOL = 1e-7  # worst 1.5e-9: l1, chirp, 130 dB below the maximum
 MFCC_ATOL = 1e-7  # worst 7.7e-10: l1, chirp
 

@@ -47,7 +47,7 @@ MODES: dict[str, Callable[[], AbstractContextManager]] = {
 
 
 def forget() -> None:
-    for cached in (tensors.taper, tensors.mel_weights, tensors.dct_weights, cpu._tables, cpu._mirrored):
+    for cached in (tensors.window_of, tensors.mel_weights, tensors.dct_weights, cpu._tables, cpu._mirrored):
         cached.cache_clear()
 
 
@@ -84,7 +84,7 @@ def test_no_feature_depends_on_what_torch_is_set_to(mode: Callable[[], AbstractC
     forget()
     with mode():
         found = everything()
-    for actual in (found, everything()):  # and nothing that was made there spoils a later call
+    for actual in (found, everything()):  # Nothing that was made there spoils a later call.
         for key, value in actual.items():
             assert value.dtype == expected[key].dtype, key
             np.testing.assert_array_equal(value, expected[key], err_msg=str(key))

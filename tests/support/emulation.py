@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cumel.kernels import FeatureConfig, plan
 from cumel.kernels.cuda import Argument, Clips, Frontend
+from cumel.kernels.kinds import FEATURES as FEATURE_OF
 from cumel.kernels.plan import Form, Grid, Kernel, Stage
 
 from simt.emulator import Emulator
@@ -83,12 +84,17 @@ class Emulated:
         self.frontend = Frontend(self.launcher)
 
     def __call__(
-        self, feature: str, y: np.ndarray, cfg: FeatureConfig, lengths: list[int] | None = None, *options: Any
+        self,
+        feature: str,
+        y: np.ndarray,
+        cfg: FeatureConfig,
+        lengths: list[int] | None = None,
+        dtype: torch.dtype | None = None,
     ) -> np.ndarray:
         """Compute `feature` of one clip [n_samples], or of a batch [n_clips, n_samples] or, packed, [n]."""
         if feature == "half":
             return self("log_mel", y, cfg, lengths, torch.float16)
         single = y.ndim == 1 and lengths is None
         samples = torch.from_numpy(np.ascontiguousarray(y[None] if single else y))
-        out = getattr(self.frontend, feature)(Clips.of(samples, lengths, cfg), cfg, *options).numpy()
+        out = FEATURE_OF[feature].on(self.frontend)(Clips.of(samples, lengths, cfg), cfg, dtype=dtype).numpy()
         return out[0] if single else out

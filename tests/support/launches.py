@@ -13,7 +13,7 @@ from cumel.kernels import FeatureConfig, cuda, plan
 from support.emulation import Emulated
 from support.signals import signal
 
-GENERIC_FFT, GENERIC_FRAMES = 129, 2  # of a block of the generic kernels
+GENERIC_FFT, GENERIC_FRAMES = 129, 2  # n_fft, and frames of a block, of the generic kernels
 
 
 class Launch(NamedTuple):
@@ -21,10 +21,10 @@ class Launch(NamedTuple):
 
     feature: str
     cfg: FeatureConfig
-    kind: str = "noise"  # of signal; "nan": noise and one NaN
+    kind: str = "noise"  # kind of `signal`; "nan": noise and one NaN
     half: bool = False
-    n_frames: tuple[int, ...] = (18, 14)  # of each clip
-    n_samples: tuple[int, ...] = ()  # instead of these
+    n_frames: tuple[int, ...] = (18, 14)  # frames of each clip
+    n_samples: tuple[int, ...] = ()  # samples of each clip, instead of its frames
     packed: bool = False
 
     @property

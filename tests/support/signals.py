@@ -1,4 +1,4 @@
-"""The signals, lengths and configs that the tests of the front end share, and how close a float32 path must come."""
+"""The lengths and configs that the tests of the front end share, and the oracle that checks a float32 path."""
 
 from collections.abc import Callable
 from functools import cache, cached_property
@@ -6,11 +6,18 @@ from functools import cache, cached_property
 import numpy as np
 
 from cumel.kernels import PRESETS, FeatureConfig, reference
-from cumel.kernels.filterbank import dct_matrix, mel_matrix
-
-NOISY = ("noise", "clicks", "silence", "quiet")
-TONAL = ("chirp", "tone")
-KINDS = NOISY + TONAL
+from cumel.kernels.filterbank import dct_matrix
+from cumel.kernels.tolerance import (
+    KINDS,
+    MEAN_DB,
+    NOISY,
+    NOISY_DB,
+    TONAL_DB,
+    db_floor,
+    db_tolerance,
+    mel_ceiling,
+    signal,
+)
 
 SMALL = FeatureConfig(sr=16000, n_fft=512, hop_length=160, n_mels=40)
 _MIDDLE = FeatureConfig(n_fft=1024, hop_length=256, n_mels=64)
@@ -45,26 +52,6 @@ def lengths(cfg: FeatureConfig) -> dict[str, int]:
 CASES = [(name, kind, length) for name, cfg in CONFIGS.items() for kind in KINDS for length in lengths(cfg)]
 
 
-def signal(kind: str, n_samples: int, sr: int) -> np.ndarray:
-    """Return [n_samples] float32 of one of KINDS; "quiet" is int16."""
-    rng = np.random.default_rng(5)
-    t = np.arange(n_samples) / sr
-    if kind == "quiet":
-        return rng.integers(-3, 4, n_samples).astype(np.int16)  # 80 dB below full scale
-    if kind == "noise":
-        y = 0.3 * rng.standard_normal(n_samples)
-    elif kind == "clicks":
-        y = np.zeros(n_samples)
-        y[::997], y[::1511] = 1.0, -0.7
-    elif kind == "silence":
-        y = np.zeros(n_samples)
-    elif kind == "chirp":  # 50 Hz to 0.45 sr
-        y = 0.5 * np.sin(2 * np.pi * (50 * t + (0.45 * sr - 50) * sr / (2 * n_samples) * t**2))
-    else:
-        y = 0.8 * np.sin(2 * np.pi * 440 * t)
-    return y.astype(np.float32)
-
-
 def librosa_input(y: np.ndarray) -> np.ndarray:
     """Return the clip in float64, in which librosa then computes."""
     return y / 32768.0 if y.dtype == np.int16 else y.astype(np.float64)
@@ -72,32 +59,24 @@ def librosa_input(y: np.ndarray) -> np.ndarray:
 
 def librosa_mel(y: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
     """Return librosa's mel spectrogram, with float64 filters as well."""
-    import librosa  # here, so that what compares with the reference needs no librosa
+    from cumel.esc50 import verify  # here, so that what compares with the reference needs no librosa
 
-    return librosa.feature.melspectrogram(y=librosa_input(y), dtype=np.float64, **cfg.librosa_mel())
+    return verify.librosa_mel(librosa_input(y), cfg)
 
 
 def librosa_db(mel: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
     """Return librosa's dB; for magnitudes its ref and amin are magnitudes."""
-    import librosa
+    from cumel.esc50 import verify
 
-    if cfg.power == 1:
-        return librosa.amplitude_to_db(mel.copy(), ref=cfg.ref**0.5, amin=cfg.amin**0.5, top_db=cfg.top_db)
-    return librosa.power_to_db(mel, ref=cfg.ref, amin=cfg.amin, top_db=cfg.top_db)
+    return verify.librosa_db(mel.copy(), cfg)
 
 
-# Each bound is followed by the largest error of the CPU path and the emulated CUDA path on CASES, and where it was.
-STFT_ATOL = 1e-6  # of the clip's largest |STFT|; 5.7e-7: prime n_fft (Bluestein), clicks; with a plan 2.7e-7
-MEL_RTOL = 1e-4  # of the value, besides:
-MEL_ATOL = {1: 1e-6, 2: 1e-7}  # of the filter's ceiling, by power; 0.03 of both together: magnitude, chirp
-NOISY_DB = 1e-4  # 2.7e-5: whisper, noise, in a low filter of one bin, 37 dB below the maximum
-TONAL_DB = 1e-2  # 2.4e-3: whisper, chirp, 78 dB below the maximum
-MEAN_DB = 1e-4  # 3.7e-5: whisper, chirp
-DEPTH = 1e-8  # of the filter's ceiling, in power: dB are compared down to 80 dB below it
-# An amplitude that is off by AMPLITUDE of the loudest bin is off by the more dB the less of it there is in a filter.
-AMPLITUDE = 2e-7  # 0.5e-7: prime, chirp
-DB_STEPS = 4e-5  # dB; 1.0e-5: whisper, quiet; float32 counts in steps of 0.8e-5 at -100 dB, and 1.5e-5 at -130 dB
-MFCC_RTOL = 4e-6  # of the largest norm of a frame; 1.2e-6: librosa, chirp
+# Bounds of what is not in dB. Each is followed by the largest error of the CPU path and of the emulated CUDA path on
+# CASES, and where it was.
+STFT_ATOL = 1e-6  # share of the clip's largest |STFT|; 5.7e-7: prime n_fft (Bluestein), clicks; with a plan 2.7e-7
+MEL_RTOL = 1e-4  # share of the value, besides:
+MEL_ATOL = {1: 1e-6, 2: 1e-7}  # share of the filter's ceiling, by power; 0.03 of both together: magnitude, chirp
+MFCC_RTOL = 4e-6  # share of the largest norm of a frame; 1.2e-6: librosa, chirp
 IMAGE_UNEQUAL = 1e-3  # share of the pixels, or one pixel, that may lie one level off; one: compact, noise, 128 pixels
 
 
@@ -138,20 +117,17 @@ class Oracle:
     @cached_property
     def ceiling(self) -> np.ndarray:
         """What each filter would read if all its bins were as loud as the clip's loudest [n_mels, 1]."""
-        return np.abs(self.stft).max() ** self.cfg.power * mel_matrix(self.cfg).sum(axis=1, keepdims=True)
+        return mel_ceiling(self.stft, self.cfg)
 
     @cached_property
     def floor(self) -> np.ndarray:
         """The dB below which a filter holds rounding noise of the loudest bin [n_mels, 1]."""
-        cfg = self.cfg
-        power = np.maximum(cfg.amin, DEPTH * self.ceiling ** (2 / cfg.power))
-        return 10 * np.log10(power) - 10 * np.log10(max(cfg.amin, cfg.ref))
+        return db_floor(self.ceiling, self.cfg)
 
     @cached_property
     def db_tolerance(self) -> np.ndarray:
         """How far each dB above the floor may be off [n_mels, n_frames]."""
-        inside = np.maximum(self.mel / np.maximum(self.ceiling, 1e-300), DEPTH ** (self.cfg.power / 2))
-        return DB_STEPS + 20 / np.log(10) * self.slack * AMPLITUDE * inside ** (-1 / self.cfg.power)
+        return db_tolerance(self.log_mel, self.ceiling, self.cfg, self.slack)
 
     def check_stft(self, actual: np.ndarray) -> None:
         np.testing.assert_allclose(actual, self.stft, rtol=0, atol=self.slack * STFT_ATOL * np.abs(self.stft).max())
