@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import FeatureConfig
-from . import Samples
-from .reading import Pcm, as_float
+from .samples import Samples
 
 
 class Window(NamedTuple):
@@ -55,7 +54,7 @@ def spans(blocks: Iterable[NDArray], cfg: FeatureConfig, step: int) -> Iterator[
         yield y[: (n_frames - 1) * cfg.hop_length + cfg.n_fft]
 
 
-def windows(blocks: Iterable[Pcm], n_samples: int, hop: int) -> Iterator[Window]:
+def windows(blocks: Iterable[Samples], n_samples: int, hop: int) -> Iterator[Window]:
     """Cut a stream into windows of `n_samples`, `hop` apart, each as soon as its last sample is there.
 
     What is left at the end is heard as well, in a window that ends with the stream; nothing longer than a block and a
@@ -63,7 +62,7 @@ def windows(blocks: Iterable[Pcm], n_samples: int, hop: int) -> Iterator[Window]
 
     Parameters
     ----------
-    blocks : iterable of ndarray [n], float32 or int16
+    blocks : iterable of ndarray [n], float32
     n_samples : int
     hop : int
         Samples from the start of one window to that of the next.
@@ -76,7 +75,7 @@ def windows(blocks: Iterable[Pcm], n_samples: int, hop: int) -> Iterator[Window]
     held, low = np.empty(0, np.float32), 0  # samples from number `low` on
     start = heard = 0  # the next window's first sample; the end of the last window
     for block in blocks:
-        held = np.concatenate([held, as_float(block)])
+        held = np.concatenate([held, block])
         end = low + len(held)
         while start + n_samples <= end:
             yield Window(start, held[start - low : start - low + n_samples])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...kernels import CumelError, UnavailableError, unchecked_image
-from ..audio import Clip, resample_clips, resample_on, resampled_length
+from ..audio import Waveform, resample_clips, resample_on, resampled_length
 from .job import KINDS, Job, Result
 from .short import failed, finished, of_samples
 
@@ -106,7 +106,7 @@ def _computed(there: Tensor, lengths: list[int], job: Job) -> tuple[Tensor, Tens
     return frames, torch.isfinite(frames).flatten(1).all(dim=1)
 
 
-def _sent(clips: list[Clip], job: Job) -> tuple[Tensor, list[int]]:
+def _sent(clips: list[Waveform], job: Job) -> tuple[Tensor, list[int]]:
     """Copy clips of one rate to the device, each from where it was decoded to; at the features' rate, and how long.
 
     One right after another, or padded where they are resampled.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...kernels import CumelError, FeatureConfig, log_mel, mel_image, melspectrogram, mfcc, stft
 from ...kernels.cpu import chunk_frames
-from ..audio import Clip, Header
+from ..audio import Header, Waveform
 from ..store import n_rows_of
 from ..system import Buffers
 
@@ -98,7 +98,7 @@ class Result(NamedTuple):
     parts: Iterable[NDArray] = ()  # of frames [n, n_rows], as stored
     n_bytes: int = 0  # that it holds in memory
     error: str | None = None
-    clip: Clip | None = None  # read, and not computed yet
+    clip: Waveform | None = None  # read, and not computed yet
     name: str = ""  # below what was given
     real: str | None = None  # what the path leads to, where that is another one
     also: tuple[str, ...] = ()  # other paths that lead there

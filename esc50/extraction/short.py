@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ...kernels import CumelError, UnavailableError, cpu
-from ..audio import BLOCK_BYTES, Header, Pcm, read
-from ..inputs import Keys, Listing, Recording, absolute, escaped, name_of
+from ..audio import BLOCK_BYTES, Pcm, Recording
+from ..inputs import Keys, Listing, Recording as Listed, absolute, escaped, name_of
 from ..system import Hold, pinned
 from .job import KINDS, PIECE_BYTES, Job, Result
 from .long import Helpers, of_stream
@@ -24,9 +24,9 @@ STREAM_BYTES = 2 * BLOCK_BYTES + 4 * PIECE_BYTES  # that such a recording takes
 INTO = {"logmel": cpu.log_mel, "mel": cpu.melspectrogram}  # kinds that the CPU path writes where they are wanted
 
 
-def begin(found: Recording | Path, key_of: Keys) -> Result:
+def begin(found: Listed | Path, key_of: Keys) -> Result:
     """Return what is known of a recording before it is read."""
-    one = found if isinstance(found, Recording) else Recording(found, name_of(found))
+    one = found if isinstance(found, Listed) else Listed(found, name_of(found))
     size, mtime_ns, is_link = look(one.path)
     path, real = escaped(absolute(os.fspath(one.path))), key_of(one.path, is_link)
     name, real = escaped(one.name), None if real == path else real
@@ -50,17 +50,15 @@ def take(result: Result, hold: Hold, job: Job, helpers: Helpers) -> Result:
         Threads that share a long recording.
     """
     on_gpu = job.device.type == "cuda"
-
-    def admit(header: Header) -> bool:
-        cost = job.cost(header)
-        hold(cost if cost <= WHOLE_BYTES else STREAM_BYTES)
-        return cost <= WHOLE_BYTES
-
     result = result._replace(fingerprint=fingerprint(result.path))
     try:
-        clip = read(result.path, job.cfg.sr, admit, resampled=not on_gpu, memory=pinned if on_gpu else np.empty)
-        if clip is None:
-            return of_stream(result, job, helpers)
+        with Recording(result.path) as recording:
+            cost, dtype = job.cost(recording.header), recording.header.dtype(job.cfg.sr)
+            hold(cost if cost <= WHOLE_BYTES else STREAM_BYTES)
+            if cost > WHOLE_BYTES:
+                return of_stream(result, recording, job, helpers)
+            sr = None if on_gpu else job.cfg.sr
+            clip = recording.read(sr, dtype=dtype, memory=pinned if on_gpu else np.empty)
         if on_gpu:
             return result._replace(clip=clip, n_bytes=clip.y.nbytes)
         return of_samples(result, clip.y, job)

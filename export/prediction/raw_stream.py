@@ -9,11 +9,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ...esc50.audio import HIGHEST_RATE, LOWEST_RATE, Samples, check_numbers, mono, resample_soxr
+from ...esc50.audio import HIGHEST_RATE, LOWEST_RATE, Samples, check_finite, resample_stream, to_mono
 from ...esc50.training import Recipe
 from ...kernels import CumelError, InputError
 from .segments import Heard, of_stream
@@ -66,7 +65,7 @@ def hear(file: int, layout: Format, recipe: Recipe, hop_seconds: float | None = 
         For a stream that begins as a recording in a file, or as text, does.
     """
     blocks, target = _samples(file, layout), recipe.features.sr
-    resampled = blocks if layout.sr == target else resample_soxr(blocks, layout.sr, target)
+    resampled = blocks if layout.sr == target else resample_stream(blocks, layout.sr, target)
     return of_stream(NAME, resampled, recipe, hop_seconds or recipe.seconds, layout.sr)
 
 
@@ -83,7 +82,7 @@ def _samples(file: int, layout: Format) -> Iterator[Samples]:
             whole = len(rest) - len(rest) % layout.frame_bytes
             y = _decode(rest[:whole], layout)
             rest = rest[whole:]
-            check_numbers(Path(NAME), y, n_read)
+            check_finite(NAME, y, n_read)
             n_read += len(y)
             yield y
     if rest:
@@ -95,7 +94,7 @@ def _samples(file: int, layout: Format) -> Iterator[Samples]:
 
 def _decode(data: bytes, layout: Format) -> Samples:
     y = np.frombuffer(data, np.dtype(layout.dtype).newbyteorder("<")).reshape(-1, layout.channels)
-    return mono(y.astype(np.float32) / np.float32(DTYPES[layout.dtype]))
+    return to_mono(y.astype(np.float32) / np.float32(DTYPES[layout.dtype]))
 
 
 def _check_raw(first: bytes) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Generator, Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
-from ...esc50.audio import Header, Pcm, Samples, begin, beginning, windows
+from ...esc50.audio import Recording, Samples, windows
 from ...esc50.system import CORES, Hold, ahead, ordered
 from ...esc50.training import Recipe
 from ...kernels import FeatureConfig, InputError
@@ -46,14 +46,15 @@ def listen(paths: Iterable[Path], recipe: Recipe, hop_seconds: float | None = No
             hold(4 * recipe.n_samples)
             return [_first(path, recipe)]
         try:
-            header, blocks = begin(path, recipe.features.sr)
+            with Recording(path) as recording:
+                seconds = recording.header.n_samples / recording.header.sr
+                n_bytes = 4 * recipe.n_samples * (1 + int(seconds / hop_seconds))
+                if n_bytes <= HELD_BYTES:
+                    hold(n_bytes)
+                    return list(_of_recording(recording, recipe, hop_seconds))
         except InputError as error:
             return [Heard(str(path), first=True, error=str(error))]
-        n_bytes = 4 * recipe.n_samples * (1 + int(header.n_samples / header.sr / hop_seconds))
-        if n_bytes > HELD_BYTES:
-            return _of_file(path, recipe, hop_seconds)  # opened again and decoded when its turn has come
-        hold(n_bytes)
-        return list(_of_blocks(path, header, blocks, recipe, hop_seconds))
+        return _of_file(path, recipe, hop_seconds)  # opens it again, when its turn has come
 
     def every() -> Generator[Heard]:
         files = ordered(paths, take, CORES, HELD_BYTES)
@@ -68,7 +69,8 @@ def listen(paths: Iterable[Path], recipe: Recipe, hop_seconds: float | None = No
 def _first(path: Path, recipe: Recipe) -> Heard:
     """Read as much of a recording as the model hears."""
     try:
-        y, header = beginning(path, recipe.features.sr, recipe.n_samples)
+        with Recording(path) as recording:
+            header, y = recording.header, recording.beginning(recipe.n_samples, recipe.features.sr)
         seconds = header.n_samples / header.sr
         check_sound(str(path), y, recipe.features)
     except InputError as error:
@@ -80,27 +82,25 @@ def _first(path: Path, recipe: Recipe) -> Heard:
 def _of_file(path: Path, recipe: Recipe, hop_seconds: float) -> Iterator[Heard]:
     """Read a recording window by window; it is opened when the first one is asked for."""
     try:
-        header, blocks = begin(path, recipe.features.sr)
+        with Recording(path) as recording:
+            yield from _of_recording(recording, recipe, hop_seconds)
     except InputError as error:
         yield Heard(str(path), first=True, error=str(error))
-        return
-    yield from _of_blocks(path, header, blocks, recipe, hop_seconds)
 
 
-def _of_blocks(
-    path: Path, header: Header, blocks: Iterator[Pcm], recipe: Recipe, hop_seconds: float
-) -> Iterator[Heard]:
-    return of_stream(str(path), blocks, recipe, hop_seconds, header.sr, header.n_samples / header.sr)
+def _of_recording(recording: Recording, recipe: Recipe, hop_seconds: float) -> Iterator[Heard]:
+    header, blocks = recording.header, cast(Iterator[Samples], recording.blocks(recipe.features.sr))
+    return of_stream(str(recording.path), blocks, recipe, hop_seconds, header.sr, header.n_samples / header.sr)
 
 
 def of_stream(
-    name: str, blocks: Iterable[Pcm], recipe: Recipe, hop_seconds: float, sr: int, seconds: float | None = None
+    name: str, blocks: Iterable[Samples], recipe: Recipe, hop_seconds: float, sr: int, seconds: float | None = None
 ) -> Iterator[Heard]:
     """Yield the windows of samples at the model's rate; what goes wrong on the way comes last, after all before it."""
     cfg, end, first = recipe.features, 0.0, True
     hop, failure = max(1, round(hop_seconds * cfg.sr)), ""
 
-    def until_failure() -> Iterator[Pcm]:
+    def until_failure() -> Iterator[Samples]:
         nonlocal failure
         try:
             yield from blocks

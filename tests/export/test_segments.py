@@ -7,7 +7,7 @@ import librosa
 import numpy as np
 import pytest
 
-from cumel.esc50.audio import fit_length, load, reading
+from cumel.esc50.audio import Recording, fit_length, load, recording
 from cumel.esc50.datasets.esc50 import FEATURES
 from cumel.esc50.system.cores import CORES
 from cumel.esc50.training.recipes import Recipe
@@ -32,13 +32,13 @@ def expected(recipe: Recipe, path: Path) -> np.ndarray:
 @pytest.mark.parametrize("sr", [500, 8000, 11025, 44100, 96000])
 def test_only_what_is_heard_is_decoded(model: Model, tmp_path: Path, sr: int, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "long.wav", np.random.default_rng(0).normal(0, 0.1, 60 * sr), sr)
-    decoded, read = [], reading._next
+    decoded, read = [], Recording._next
 
     def counting(*given: Any) -> np.ndarray:
         decoded.append(read(*given))
         return decoded[-1]
 
-    monkeypatch.setattr(reading, "_next", counting)
+    monkeypatch.setattr(Recording, "_next", counting)
     (result,) = predict(model, [path])["results"]
     assert sum(map(len, decoded)) <= 3 * sr  # of sixty seconds, where the model hears one
     assert (result["seconds"], result["start"], result["end"]) == (60.0, 0.0, 1.0)
@@ -52,7 +52,8 @@ def test_the_beginning_has_the_bits_of_the_whole(tmp_path: Path, sr: int) -> Non
     path = write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, (3 * sr + 17, 2)), sr)
     whole = load(path, 8000)[0]
     for n in (1, 8000, 8001, len(whole), len(whole) + 5):
-        np.testing.assert_array_equal(reading.beginning(path, 8000, n)[0], whole[:n])
+        with Recording(path) as opened:
+            np.testing.assert_array_equal(opened.beginning(n, 8000), whole[:n])
 
 
 @pytest.mark.parametrize("sr", [8000, 22050])
@@ -89,7 +90,7 @@ def test_a_recording_that_breaks_off_keeps_what_was_heard(model: Model, tmp_path
     path = write(tmp_path / "a.wav", y, subtype="FLOAT")
     other = write(tmp_path / "b.wav", tone())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "BLOCK_BYTES", 4 * 8000)
+        patch.setattr(recording, "BLOCK_BYTES", 4 * 8000)
         report = predict(model, [path, other], hop_seconds=0.5)
     errors = [row["error"] for row in report["results"]]
     assert [error is None for error in errors] == [True] * 5 + [False, True]
