@@ -1,7 +1,6 @@
-"""Are the features inside a graph librosa's? Compared with `kernels.reference`, the float64 oracle.
+"""The features inside a graph, compared with `kernels.reference`, the float64 oracle.
 
-The oracle's own tests hold it within 1e-7 dB of librosa, and tests of the front end compare with librosa itself; so an
-export needs no librosa.
+The oracle's own tests keep it within 1e-7 dB of librosa, so an export needs no librosa.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from ...kernels.filterbank import mel_matrix
 from ..graph import FEATURES_NAME, IR_VERSION, LOG_MEL, WAVEFORM
 from ..runtime import onnxruntime
 
-# Float32 is off by a share of the loudest amplitude: in dB, by the more the deeper a value lies below its filter's
-# ceiling, which is what the filter would read if all its bins were as loud as the clip's loudest one.
-STEPS_DB = 4e-5  # worst 2.4e-5: float32 counts in steps of 0.8e-5 at -100 dB
-AMPLITUDE = 2e-7  # of the ceiling; worst 0.7e-7: esc50, chirp
-DEPTH_DB = 80.0  # below the ceiling; what lies deeper is rounding noise of the loudest bin
+# The error of float32 is a share of the loudest amplitude. In dB it grows with the depth of a value below its filter's
+# ceiling: the output of the filter if all its bins were as loud as the clip's loudest bin.
+STEPS_DB = 4e-5  # worst measured 2.4e-5; at -100 dB a float32 has steps of 0.8e-5
+AMPLITUDE = 2e-7  # share of the ceiling; worst measured 0.7e-7 (esc50, chirp)
+DEPTH_DB = 80.0  # depth below the ceiling; deeper values are rounding noise of the loudest bin
 LONGEST = 60  # seconds
 NOISE = ("noise", "quiet", "clicks", "silence")
 
@@ -39,14 +38,14 @@ def check_frontend(model: ir.Model, recipe: Recipe) -> dict[str, float]:
     Raises
     ------
     CumelError
-        For features that are further off than float32 explains.
+        For errors that are larger than float32 explains.
     """
     outputs = [LOG_MEL, FEATURES_NAME] if recipe.kind == "image" else [FEATURES_NAME]
     part = ir.Model(ir.convenience.extract(model.graph, [WAVEFORM], outputs), ir_version=IR_VERSION)
     session = onnxruntime().InferenceSession(ir.to_proto(part).SerializeToString(), providers=["CPUExecutionProvider"])
     report = {"noise_db": 0.0, "tonal_db": 0.0}
-    made = signals(recipe.n_samples, recipe.features.sr)
-    cases = list(made.items()) + [(f"{n} samples", np.resize(made["noise"], n)) for n in lengths(recipe)]
+    clips = signals(recipe.n_samples, recipe.features.sr)
+    cases = list(clips.items()) + [(f"{n} samples", np.resize(clips["noise"], n)) for n in lengths(recipe)]
     for name, y in cases:
         got: list[Any] = session.run(outputs, {WAVEFORM: y[None]})
         log_mel = got[0].reshape(got[-1].shape[-2:])
@@ -61,17 +60,17 @@ def check_frontend(model: ir.Model, recipe: Recipe) -> dict[str, float]:
 
 
 def lengths(recipe: Recipe) -> list[int]:
-    """Return lengths in samples from one to a minute's, and about that of the model's own clips."""
+    """Return lengths in samples: from 1 to a minute's, and around the length of the model's clips."""
     n, longest = recipe.n_samples, LONGEST * recipe.features.sr
     return sorted({1, 2, 3, recipe.features.n_fft // 2, n // 3, n - 1, n + 1, longest} - {0})
 
 
 def signals(n_samples: int, sr: int) -> dict[str, NDArray[np.float32]]:
-    """Return seeded clips [n_samples] that are hard in different ways."""
+    """Return seeded clips [n_samples], each difficult in its own way."""
     rng, t = np.random.default_rng(5), np.arange(n_samples) / sr
     clicks = np.zeros(n_samples)
     clicks[::997], clicks[::1511] = 1.0, -0.7
-    made = {
+    clips = {
         "noise": 0.3 * rng.standard_normal(n_samples),
         "quiet": rng.integers(-3, 4, n_samples) / 32768.0,  # 80 dB below full scale
         "clicks": clicks,
@@ -79,14 +78,14 @@ def signals(n_samples: int, sr: int) -> dict[str, NDArray[np.float32]]:
         "tone": 0.8 * np.sin(2 * np.pi * 440.0 * t),
         "chirp": 0.5 * np.sin(2 * np.pi * (50.0 * t + (0.45 * sr - 50.0) * sr / (2 * n_samples) * t**2)),
     }
-    return {name: y.astype(np.float32) for name, y in made.items()}
+    return {name: y.astype(np.float32) for name, y in clips.items()}
 
 
 def _compare(log_mel: NDArray[np.float32], y: NDArray[np.float32], cfg: FeatureConfig) -> tuple[float, float]:
-    """Return the largest error of [n_mels, n_frames] in dB, and the largest one as a multiple of what is allowed."""
+    """Return the largest error of [n_mels, n_frames] in dB, and the largest multiple of the allowed error."""
     expected = reference.log_mel(y, cfg)
     loudest = np.abs(reference.stft(y, cfg)).max()
-    ceiling = loudest**2 * mel_matrix(cfg).sum(axis=1, keepdims=True) ** (2 / cfg.power)  # as power
+    ceiling = loudest**2 * mel_matrix(cfg).sum(axis=1, keepdims=True) ** (2 / cfg.power)  # power
     deepest = 10 * np.log10(np.maximum(cfg.amin, ceiling * 10 ** (-DEPTH_DB / 10))) - cfg.db_of_ref
     depth = 10 * np.log10(np.maximum(cfg.amin, ceiling)) - cfg.db_of_ref - np.maximum(expected, deepest)
     error = np.abs(np.maximum(log_mel, deepest) - np.maximum(expected, deepest))
