@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from cumel.esc50.audio import Recording, load
-from cumel.esc50.audio.formats.lengths import is_unknown
+from cumel.esc50.audio.formats.chunks import is_unknown
 from cumel.kernels import InputError
 
 from support.recordings import streamed

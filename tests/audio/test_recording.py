@@ -1,3 +1,5 @@
+"""A recording is read with librosa's samples, or refused with one line that says why."""
+
 import os
 import struct
 from collections.abc import Callable
