@@ -48,18 +48,18 @@ def resample_blocks(device: torch.device, blocks: Iterable[NDArray], sr: int, ta
     convert = _filter(old, new, device)
     context = (ceil(width / old) + 1) * old  # neighbouring samples that the filters need
     step = max(1, PIECE_SAMPLES // old) * old
-    held, low, first = np.empty(0, np.float32), 0, 0  # `held` begins at sample `low`; `first` is converted next
+    buffer, low, first = np.empty(0, np.float32), 0, 0  # `buffer` begins at sample `low`; `first` is converted next
 
     for block in chain(blocks, [None]):
-        held = held if block is None else np.concatenate([held, block])
-        while first < low + len(held) and (block is None or first + step + context <= low + len(held)):
-            inside = torch.from_numpy(held[: first + step + context - low]).to(device)
-            skipped, n = (first - low) // old * new, min(step, low + len(held) - first)
+        buffer = buffer if block is None else np.concatenate([buffer, block])
+        while first < low + len(buffer) and (block is None or first + step + context <= low + len(buffer)):
+            inside = torch.from_numpy(buffer[: first + step + context - low]).to(device)
+            skipped, n = (first - low) // old * new, min(step, low + len(buffer) - first)
             with exact_products():
                 converted = convert(inside)
             yield converted[skipped : skipped + ceil(n * new / old)].cpu().numpy()
             first += step
-            held, low = held[max(0, first - context) - low :], max(0, first - context)
+            buffer, low = buffer[max(0, first - context) - low :], max(0, first - context)
 
 
 def resample_clips(clips: Tensor, sr: int, target: int) -> Tensor:

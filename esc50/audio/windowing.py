@@ -38,19 +38,19 @@ def spans(blocks: Iterable[NDArray], cfg: FeatureConfig, step: int) -> Iterator[
     ndarray [(n_frames - 1) * hop_length + n_fft]
     """
     stride, length = step * cfg.hop_length, (step - 1) * cfg.hop_length + cfg.n_fft
-    held: list[NDArray] = []
-    n_held = 0  # Negative where frames do not overlap: so many samples are skipped.
+    buffer: list[NDArray] = []
+    n_buffered = 0  # Negative where frames do not overlap: so many samples are skipped.
     for block in _padded(blocks, cfg):
-        held.append(block)
-        n_held += len(block)
-        while n_held >= max(length, stride):
-            y = _last(held, n_held)
+        buffer.append(block)
+        n_buffered += len(block)
+        while n_buffered >= max(length, stride):
+            y = _last(buffer, n_buffered)
             yield y[:length]
-            n_held -= stride
-            held = [y[stride:]]
-    if n_held >= cfg.n_fft:
-        y = _last(held, n_held)
-        n_frames = min(step, 1 + (n_held - cfg.n_fft) // cfg.hop_length)
+            n_buffered -= stride
+            buffer = [y[stride:]]
+    if n_buffered >= cfg.n_fft:
+        y = _last(buffer, n_buffered)
+        n_frames = min(step, 1 + (n_buffered - cfg.n_fft) // cfg.hop_length)
         yield y[: (n_frames - 1) * cfg.hop_length + cfg.n_fft]
 
 
@@ -72,25 +72,25 @@ def windows(blocks: Iterable[Samples], n_samples: int, hop: int) -> Iterator[Win
     Window
         A stream shorter than a window yields one window with all of its samples.
     """
-    held, low = np.empty(0, np.float32), 0  # `held` begins at sample `low`
+    buffer, low = np.empty(0, np.float32), 0  # `buffer` begins at sample `low`
     start = covered = 0  # first sample of the next window; end of the last window
     for block in blocks:
-        held = np.concatenate([held, block])
-        end = low + len(held)
+        buffer = np.concatenate([buffer, block])
+        end = low + len(buffer)
         while start + n_samples <= end:
-            yield Window(start, held[start - low : start - low + n_samples])
+            yield Window(start, buffer[start - low : start - low + n_samples])
             covered = start + n_samples
             start += hop
         keep = max(low, min(start, end - n_samples))
-        held, low = held[keep - low :], keep
-    end = low + len(held)
+        buffer, low = buffer[keep - low :], keep
+    end = low + len(buffer)
     if end > covered and start < end:
         first = max(0, end - n_samples)
-        yield Window(first, held[first - low :])
+        yield Window(first, buffer[first - low :])
 
 
-def _last(held: list[NDArray], n: int) -> NDArray:
-    y = held[0] if len(held) == 1 else np.concatenate(held)
+def _last(buffer: list[NDArray], n: int) -> NDArray:
+    y = buffer[0] if len(buffer) == 1 else np.concatenate(buffer)
     assert len(y) == n
     return y
 

@@ -147,8 +147,8 @@ def check_alone(path: Path, file: BinaryIO, low: int, high: int) -> None:
         piece = file.read(min(PIECE, high - low))
         if len(piece) <= overlap:
             return
-        if (found := BEGUN.search(piece)) is not None:
-            at = low + found.start()
+        if (match := BEGUN.search(piece)) is not None:
+            at = low + match.start()
             raise InputError(f"{path}: holds recordings one after another, the second from byte {at}; split them")
         low += len(piece) - overlap
 
@@ -167,8 +167,8 @@ def _begun(file: BinaryIO, start: Frame, n_bytes: int) -> Iterator[tuple[int, by
         n = len(piece) if at + len(piece) >= n_bytes else len(piece) - LONGEST_HEADER
         if n <= 0:
             return
-        for found in sync.finditer(piece, 0, n + 1):
-            begin = found.start()
+        for match in sync.finditer(piece, 0, n + 1):
+            begin = match.start()
             yield at + begin, piece[begin : begin + LONGEST_HEADER]
         at += n
 

@@ -62,7 +62,7 @@ class _Walk:
         self.path, self.file, self.start, self.end = path, file, start, end
         self.n_bytes = os.fstat(file.fileno()).st_size
         self.low, self.window, self.is_cut = 0, b"", False
-        self.held = 0  # bytes of audio before the next frame that it may refer to
+        self.reserve = 0  # bytes of audio before the next frame that it may refer to
 
     def bytes_at(self, at: int, n: int) -> bytes:
         """Return `n` bytes from a place on; fewer at the end."""
@@ -79,11 +79,11 @@ class _Walk:
 
     def examine(self) -> Mp3 | None:
         """Count the frames, and compare their number with the tag's."""
-        found = self.first()
-        if found is None:
+        start = self.first()
+        if start is None:
             return self.nothing()
-        header, tag = self.header(found), mpeg.length_tag(self.bytes_at(found, mpeg.TAG_REACH))
-        first = found + mpeg.size(header) if tag else found
+        header, tag = self.header(start), mpeg.length_tag(self.bytes_at(start, mpeg.TAG_REACH))
+        first = start + mpeg.size(header) if tag else start
         n, stretches, changed = 0, [], {}
         at, resynced = first, False
         while at is not None and at < self.end:
@@ -104,10 +104,10 @@ class _Walk:
             raise InputError(f"{self.path}: holds no samples; record it again, or leave it out")
         if tag is None:
             return Mp3(header, n * mpeg.n_samples(header), 0, tuple(stretches), changed, None)
-        samples, skipped = self.judged(tag, n, header, found, gaps=len(stretches) > 1)
+        samples, skipped = self.judged(tag, n, header, start, gaps=len(stretches) > 1)
         whole = tag.n_frames == n and len(stretches) == 1 and stretches[0][0] == first
-        by_tag = whole and tag.is_xing and skipped > 0 and not changed and self.is_close(tag, found)
-        return Mp3(header, samples, skipped, tuple(stretches), changed, found if by_tag else None)
+        by_tag = whole and tag.is_xing and skipped > 0 and not changed and self.is_close(tag, start)
+        return Mp3(header, samples, skipped, tuple(stretches), changed, start if by_tag else None)
 
     def first(self) -> int | None:
         """Find the first frame."""
@@ -151,10 +151,10 @@ class _Walk:
         """Return whether `n` frames follow one another here, or two up to the end."""
         header = self.header(at)
         for before in range(n):
-            found = self.header(at)
-            if not mpeg.size(found) or not mpeg.alike(found, header):
+            following = self.header(at)
+            if not mpeg.size(following) or not mpeg.alike(following, header):
                 return before >= 2 and at == self.end
-            at += mpeg.size(found)
+            at += mpeg.size(following)
         return True
 
     def run(self, at: int, like: int, first: int) -> _Run:
@@ -189,18 +189,18 @@ class _Walk:
         """Raise an `InputError` for a broken frame in the window at `at`, and for one that begins another recording."""
         if mpeg.layer(like) != 3:
             return
-        number, self.held = first_broken(part, begins, end, self.held)
+        number, self.reserve = first_broken(part, begins, end, self.reserve)
         if number is not None:
             raise self.damaged(at + begins[number], "the frame there contradicts itself")
         for name, inside in ((b"Xing", 4 + mpeg.side_size(like)), (b"Info", 4 + mpeg.side_size(like)), (b"VBRI", 36)):
-            found = part.find(name, 0, end)
-            while found >= 0:
-                low = found - inside
+            place = part.find(name, 0, end)
+            while place >= 0:
+                low = place - inside
                 frame = part[max(0, low) : max(0, low) + mpeg.TAG_REACH]
                 header = int.from_bytes(frame[:4], "big")
                 if at + low > first and mpeg.size(header) and mpeg.alike(header, like) and mpeg.length_tag(frame):
                     raise self.another(at + low)
-                found = part.find(name, found + 1, end)
+                place = part.find(name, place + 1, end)
 
     def following(self, run: _Run, like: int) -> tuple[int | None, bool]:
         """Find the next frame behind tags or other bytes; returns its place, and whether there were other bytes."""
@@ -215,27 +215,27 @@ class _Walk:
         if size and not mpeg.alike(header, like) and mpeg.size(behind) and not mpeg.alike(behind, like):
             raise self.foreign(at)
         low = run.last + 4 if run.n and at == run.end else at
-        found = self.search(low, self.end)
-        found = self.last(max(at, self.end - LARGEST), like) if found is None else found
-        if found is None:
+        frame = self.search(low, self.end)
+        frame = self.last(max(at, self.end - LARGEST), like) if frame is None else frame
+        if frame is None:
             return None, False
-        if not mpeg.alike(self.header(found), like):
-            raise self.foreign(found)
-        if found < run.end:
+        if not mpeg.alike(self.header(frame), like):
+            raise self.foreign(frame)
+        if frame < run.end:
             raise self.damaged(run.last, "the frame there is not whole")
-        self.held = 0
-        return found, True
+        self.reserve = 0
+        return frame, True
 
     def lacking(self, at: int, end: int) -> dict[int, bytes]:
         """Return new beginnings of the frames that refer to audio before a gap; they make these frames silent."""
         changed: dict[int, bytes] = {}
-        held = 0  # bytes of audio since the gap
-        while at < end and mpeg.layer(header := self.header(at)) == 3 and held < mpeg.reservoir(header):
+        reserve = 0  # bytes of audio since the gap
+        while at < end and mpeg.layer(header := self.header(at)) == 3 and reserve < mpeg.reservoir(header):
             n = mpeg.before_audio(header)
             beginning = self.bytes_at(at, n)
-            if mpeg.refers_back(beginning) > held:
-                changed[at] = mpeg.silenced(beginning, held)
-            held += mpeg.size(header) - n
+            if mpeg.refers_back(beginning) > reserve:
+                changed[at] = mpeg.silenced(beginning, reserve)
+            reserve += mpeg.size(header) - n
             at += mpeg.size(header)
         return changed
 

@@ -109,10 +109,10 @@ def refers_back(beginning: bytes) -> int:
     return int.from_bytes(beginning[side : side + 2], "big") >> 7 if is_mpeg_1(header) else beginning[side]
 
 
-def silenced(beginning: bytes, held: int) -> bytes:
-    """Return the beginning of a frame, changed to code silence and to refer to no more than `held` bytes before it."""
+def silenced(beginning: bytes, reserve: int) -> bytes:
+    """Return the beginning of a frame, changed to code silence and refer to at most `reserve` bytes before it."""
     header = int.from_bytes(beginning[:4], "big")
-    back = (held << 7).to_bytes(2, "big") if is_mpeg_1(header) else bytes([held])
+    back = (reserve << 7).to_bytes(2, "big") if is_mpeg_1(header) else bytes([reserve])
     side = len(beginning) - side_size(header)
     return (beginning[:side] + back).ljust(len(beginning), b"\0")
 

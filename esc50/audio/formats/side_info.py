@@ -11,7 +11,7 @@ MOST_BIG_VALUES = 288  # pairs of values in a granule
 LENGTH, BIG_VALUES, GAIN = 12, 9, 8  # bits of the first fields of a granule
 
 
-def first_broken(window: bytes, begins: list[int], end: int, held: int) -> tuple[int | None, int]:
+def first_broken(window: bytes, begins: list[int], end: int, reserve: int) -> tuple[int | None, int]:
     """Find the first broken one of frames that follow one another.
 
     Parameters
@@ -21,14 +21,14 @@ def first_broken(window: bytes, begins: list[int], end: int, held: int) -> tuple
         Place in `window` at which each frame begins.
     end : int
         Place at which the last frame ends.
-    held : int
+    reserve : int
         Bytes of audio before the first frame that it may refer to.
 
     Returns
     -------
     number : int or None
         Number of the first broken frame.
-    held : int
+    reserve : int
         Bytes of audio before `end`.
     """
     header = int.from_bytes(window[begins[0] : begins[0] + 4], "big")
@@ -38,7 +38,7 @@ def first_broken(window: bytes, begins: list[int], end: int, held: int) -> tuple
     bits = np.unpackbits(data[side[:, None] + np.arange(mpeg.side_size(header))], axis=1)
 
     sizes = np.diff(at, append=end) - (side - at) - mpeg.side_size(header)
-    before = np.minimum(held + np.cumsum(sizes) - sizes, mpeg.reservoir(header))
+    before = np.minimum(reserve + np.cumsum(sizes) - sizes, mpeg.reservoir(header))
     back = _number(bits, 0, 9 if is_mpeg_1 else 8)
     first = (9 + (5 if n_channels == 1 else 3) + 4 * n_channels) if is_mpeg_1 else 8 + n_channels
     compress, n_granules, step = (4, 2 * n_channels, 59) if is_mpeg_1 else (9, n_channels, 63)
@@ -52,8 +52,8 @@ def first_broken(window: bytes, begins: list[int], end: int, held: int) -> tuple
     broken |= coded > 8 * (back + sizes)
     broken &= back <= before  # A frame that refers to audio which is missing decodes to silence.
     numbers = np.flatnonzero(broken)
-    held = min(mpeg.reservoir(header), int(held + sizes.sum()))
-    return (int(numbers[0]) if numbers.size else None), held
+    reserve = min(mpeg.reservoir(header), int(reserve + sizes.sum()))
+    return (int(numbers[0]) if numbers.size else None), reserve
 
 
 def _number(bits: NDArray[np.uint8], first: int, n: int) -> NDArray[np.int64]:

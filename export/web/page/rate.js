@@ -1,7 +1,7 @@
 // Reads a file's own sample rate: browsers resample without telling it.
 
 const LOOKED_AT = 1 << 16; // bytes at the beginning of the file
-const MP3_RATES = { 3: [44100, 48000, 32000], 2: [22050, 24000, 16000], 0: [11025, 12000, 8000] }; // by MPEG version
+const MP3_RATES = { 3: [44100, 48000, 32000], 2: [22050, 24000, 16000], 0: [11025, 12000, 8000] }; // keys: MPEG versions
 
 // Resolves to Hz, or to null for an unknown format.
 export async function rateOf(file) {
