@@ -18,7 +18,7 @@ import librosa
 import numpy as np
 import torch
 
-from cumel.esc50.audio.reading import read
+from cumel.esc50.audio import Recording
 from cumel.esc50.datasets.synth.dataset import synthesize
 from cumel.esc50.extraction.local import extract
 from cumel.esc50.store import Store
@@ -46,9 +46,8 @@ def librosas(path: Path, out: Path) -> None:
 
 def samples_of(path: Path) -> np.ndarray:
     """Decode one recording as `cumel extract` does."""
-    clip = read(path, CFG.sr, lambda _: True)
-    assert clip is not None
-    return clip.y
+    with Recording(path) as recording:
+        return recording.read(CFG.sr, dtype=recording.header.dtype(CFG.sr)).y
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Trained networks as ONNX files, and running them on ONNX Runtime."""
+"""ONNX export of trained networks, ONNX Runtime, predictions, and a browser page."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The model card: what a file of ours hears, how well, and how to call it without us."""
+"""The model card: what a model file classifies, how well, and how to call it without this package."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from .graph import WAVEFORM, Metadata
 
-CARD = """\
+TEMPLATE = """\
 # {name}
 
-Tells {n_labels} kinds of sound apart in clips of {seconds:g} s. Recipe `{recipe}` of cumel, {precision}.
+Classifies clips of {seconds:g} s into {n_labels} kinds of sound. Recipe `{recipe}` of cumel, {precision}.
 
 ## Input and output
 
@@ -22,8 +22,8 @@ Tells {n_labels} kinds of sound apart in clips of {seconds:g} s. Recipe `{recipe
 |---|---|---|---|
 | {fold} | {epoch} | {views} | {accuracy} |
 
-Accuracy is torch's, in float32, by the mean of the probabilities of that many rolled views of a clip; the file takes
-one. {checked}
+Accuracy is torch's, in float32, by the mean of the probabilities of that many rolled views of a clip; the file
+classifies one view. {checked}
 
 ## Precision
 
@@ -44,9 +44,9 @@ for non-commercial purposes, and name its source.
 
 ## Limits
 
-It always names one of its labels, for silence, for speech, and for whatever else it did not hear in training. Its
-probabilities are not calibrated. A clip has one label: sounds that overlap share the probability. It hears nothing
-above {top_frequency:g} Hz.
+The model answers with one of its labels, also for silence, speech, and any sound that its training data lacked.
+Its probabilities are not calibrated. A clip has one label: sounds that overlap share the probability. Frequencies
+above {top_frequency:g} Hz have no effect.
 
 ## Labels
 
@@ -58,10 +58,10 @@ above {top_frequency:g} Hz.
 """
 
 WAVEFORMS = """\
-- `waveform` [batch, samples], float32: mono, -1..1, at {sr} Hz, of any length. What is longer than {seconds:g} s is cut
-  at its end; what is shorter is mirrored at both ends, as in training. Resample before.
+- `waveform` [batch, samples], float32: mono, -1..1, at {sr} Hz, of any length. A clip longer than {seconds:g} s is cut
+  at its end; a shorter one is mirrored at both ends, as in training. Resample before.
 - `probabilities` [batch, {n_labels}], float32.
-- `features` [batch, {shape}], inside the graph: what the network sees.
+- `features` [batch, {shape}], inside the graph: the input of the network.
 
 ```python
 import json, numpy, onnxruntime, soundfile
@@ -97,9 +97,9 @@ def card(metadata: Metadata, path: Path, checked: dict[str, Any]) -> str:
     ----------
     metadata : Metadata
     path : Path
-        Of the model, for its name.
+        File of the model; the card uses its name.
     checked : dict
-        What `check` measured.
+        Report of `check`.
     """
     recipe, cfg = metadata.recipe, metadata.recipe.features
     facts = {
@@ -110,7 +110,7 @@ def card(metadata: Metadata, path: Path, checked: dict[str, Any]) -> str:
         "shape": ", ".join(map(str, recipe.input_shape)),
     }
     fields = {name: value for name, value in cfg.to_dict().items() if name not in ("n_mfcc", "lifter")}
-    return CARD.format(
+    return TEMPLATE.format(
         **facts,
         name=path.stem,
         recipe=recipe.name,
@@ -132,12 +132,12 @@ def card(metadata: Metadata, path: Path, checked: dict[str, Any]) -> str:
 
 def _checked(checked: dict[str, Any]) -> str:
     text = (
-        f"Against torch, a probability is off by {checked['max_difference']:.1e} at most, and "
+        f"Against torch, a probability differs by {checked['max_difference']:.1e} at most, and "
         f"{100 * checked['same_top']:.1f} % of {checked['clips']} clips have the same class on top."
     )
     if "noise_db" in checked:
         text += (
-            f" Against the float64 reference, features are off by {checked['noise_db']:.1e} dB on noise and "
+            f" Against the float64 reference, features differ by {checked['noise_db']:.1e} dB on noise and "
             f"{checked['tonal_db']:.1e} dB on tones at most."
         )
     return text

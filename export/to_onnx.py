@@ -1,4 +1,4 @@
-"""A trained network as an ONNX file that carries its labels and configuration, written once it equals torch."""
+"""ONNX export of a trained network, with its labels and configuration; written after its answers equal torch's."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from .graph import (
 from .runtime import onnxruntime
 from .triton import place_of, write_repository
 
-LABELS = "labels.json"  # for runtimes that cannot read metadata, such as onnxruntime-web
-CARD = ".md"  # beside the model, under its name
-MAX_BYTES = 1536 << 20  # of weights; torch's exporter puts more than that into a second file
+LABELS = "labels.json"  # copy of the labels for runtimes that cannot read metadata, such as onnxruntime-web
+CARD_SUFFIX = ".md"  # extension of the model card, which has the model's name
+MAX_BYTES = 1536 << 20  # limit of the weights; torch's exporter puts more than that into a second file
 
 
 @defaults()
@@ -49,32 +49,32 @@ def export_onnx(
     calibration: Sequence[Path] = (),
     triton: Path | str | None = None,
 ) -> dict[str, Any]:
-    """Write a run's network to `out`; beside it its labels, to labels.json, and a model card under its own name.
+    """Write a run's network to `out`, with labels.json and a model card (its name with .md) in the same folder.
 
     The graph maps ``waveform`` [batch, samples] at the recipe's rate, of any length, to ``probabilities``
-    [batch, n_classes], with ``features`` [batch, 1, n_mels, n_frames] on the way; or it begins at these, as ``image``
-    (0..255 for a recipe of kind image, dB for logmel). All float32. No file appears before the model has passed
-    `check`.
+    [batch, n_classes]; the value between is ``features`` [batch, 1, n_mels, n_frames]. With input "image" the graph
+    begins at these features, and calls them ``image`` (0..255 for a recipe of kind image, dB for logmel). All are
+    float32. No file appears before the model has passed `check`.
 
     Parameters
     ----------
     run : path
-        A run's folder, or its checkpoint.
+        Folder of a run, or its checkpoint.
     out : path, optional
-        The .onnx file; its folder is made if missing. With `triton` it may be left out.
+        The .onnx file; a missing folder is made. With `triton` it may be left out.
     input : {"waveform", "image"}
-        What the model takes.
+        Input of the model.
     precision : {"fp32", "fp16", "int8"}
-        Of the network's weights and arithmetic; the front end is always float32.
+        Precision of the network's weights and arithmetic; the front end is always float32.
     calibration : sequence of path
-        Recordings that activations are measured on for int8, and that the result is judged by.
+        For int8: recordings on which activations are measured, and the result is checked.
     triton : path, optional
-        Folder of a Triton model repository that the model is put into, named after its run.
+        Folder of a Triton model repository; the model is put into it, named after its run.
 
     Returns
     -------
     dict
-        The report: the files, the inputs and outputs, and what `check` measured.
+        The files, the inputs and outputs, and the report of `check`.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def export_onnx(
     checkpoint = Checkpoint.load(run)
     metadata = _metadata(checkpoint, input, precision)
     net = checkpoint.network()
-    del checkpoint  # its optimiser is twice as large as the network
+    del checkpoint  # Its optimiser is twice as large as the network.
     _check_bytes(net, run)
     labels = out.with_name(LABELS)
     described = json.dumps(metadata.to_dict(), indent=1, ensure_ascii=False) + "\n"
@@ -103,14 +103,14 @@ def export_onnx(
             checked = check(model_part, metadata, Classifier(net).eval(), clips)
         except CumelError as error:
             raise CumelError(f"{out}: not written, as the exported model fails its check: {error}") from None
-        with replacing(labels) as labels_part, replacing(out.with_suffix(CARD)) as card_part:
+        with replacing(labels) as labels_part, replacing(out.with_suffix(CARD_SUFFIX)) as card_part:
             labels_part.write_text(described, encoding="utf-8")
             card_part.write_text(card(metadata, out, checked), encoding="utf-8")
     shape = ("samples",) if input == WAVEFORM else recipe.input_shape
     return {
         "model": str(out),
         "labels": str(labels),
-        "card": str(out.with_suffix(CARD)),
+        "card": str(out.with_suffix(CARD_SUFFIX)),
         **({} if served is None else {"triton": str(write_repository(out, metadata, served))}),
         "bytes": out.stat().st_size,
         "recipe": recipe.name,
@@ -158,7 +158,7 @@ def _check_bytes(net: nn.Module, run: Path | str) -> None:
 
 
 def _check_neighbours(out: Path, labels: Path, described: str) -> None:
-    """Refuse to replace the labels of another model in the same folder."""
+    """Raise a `CumelError` rather than replace the labels of another model in the same folder."""
     others = [path.name for path in out.parent.glob("*.onnx") if path != out]
     if others and labels.is_file() and labels.read_text(encoding="utf-8", errors="replace") != described:
         raise CumelError(
@@ -168,10 +168,10 @@ def _check_neighbours(out: Path, labels: Path, described: str) -> None:
 
 
 def _write(net: nn.Module, metadata: Metadata, measured: NDArray[np.float32] | None, path: Path) -> None:
-    """Turn the network into ONNX, with the front end before it if the model takes waveforms."""
+    """Write the network as ONNX, after a front end if the model takes waveforms."""
     recipe = metadata.recipe
-    made = Classifier(halved(copy.deepcopy(net)) if metadata.precision == "fp16" else net).eval()
-    model = to_onnx(made, recipe.input_shape)
+    classifier = Classifier(halved(copy.deepcopy(net)) if metadata.precision == "fp16" else net).eval()
+    model = to_onnx(classifier, recipe.input_shape)
     if measured is not None:
         model = quantized(model, features_of(measured, recipe))
     if metadata.input == WAVEFORM:
@@ -181,7 +181,7 @@ def _write(net: nn.Module, metadata: Metadata, measured: NDArray[np.float32] | N
 
 
 def _clips(recipe: Recipe, n: int) -> NDArray[np.float32]:
-    """Make `n` seeded clips such as the network meets: decaying tones in noise, from faint to loud."""
+    """Make `n` seeded clips: decaying tones in noise, from faint to loud."""
     cfg, rng = recipe.features, np.random.default_rng(0)
 
     def draw(low: float, high: float) -> NDArray[np.float64]:

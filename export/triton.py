@@ -11,12 +11,12 @@ from ..esc50.system import replacing
 from ..kernels import CumelError
 from .graph import PROBABILITIES, WAVEFORM, Metadata
 
-MAX_BATCH = 64  # the largest that an export is checked with
-PREFERRED = (8, 16, 32, 64)
-DELAY = 2000  # microseconds that a request waits for others
+MAX_BATCH = 64  # largest batch in the check of an export
+PREFERRED = (8, 16, 32, 64)  # batch sizes
+DELAY = 2000  # microseconds; a request waits so long for others
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 ON_CPU = "instance_group [ { kind: KIND_CPU count: 1 } ]\n"
-# One instance per GPU is Triton's default. TF32 is the CUDA provider's; it costs up to 4.5 dB near the floor.
+# Triton's default is one instance per GPU. The CUDA provider's default, TF32, costs up to 4.5 dB near the floor.
 ON_GPU = """\
 optimization { execution_accelerators {
   gpu_execution_accelerator [ { name: "cuda" parameters { key: "use_tf32" value: "0" } } ]
@@ -25,12 +25,12 @@ optimization { execution_accelerators {
 
 
 def place_of(folder: Path, run: Path, precision: str) -> Path:
-    """Return where a run's model goes in a repository: ``folder/NAME/1/model.onnx``, NAME after run and precision.
+    """Return the place of a run's model: ``folder/NAME/1/model.onnx``, with NAME made of run and precision.
 
     Raises
     ------
     CumelError
-        For a run whose name Triton does not take.
+        For a run with a name that Triton refuses.
     """
     run = run.resolve()
     name = (run.parent if run.suffix else run).name + ("" if precision == "fp32" else f"-{precision}")
@@ -40,25 +40,25 @@ def place_of(folder: Path, run: Path, precision: str) -> Path:
 
 
 def write_repository(model: Path, metadata: Metadata, place: Path) -> Path:
-    """Put an exported file at `place`, with ``config.pbtxt`` and ``labels.txt`` two folders up, where Triton looks.
+    """Put an exported file at `place`, and ``config.pbtxt`` and ``labels.txt`` two folders above it.
 
     Parameters
     ----------
     model : Path
     metadata : Metadata
-        Its own.
+        Metadata of the model.
     place : Path
-        As `place_of` says; other models in the repository stay.
+        The result of `place_of`; other models in the repository stay.
 
     Returns
     -------
     Path
-        Of the configuration.
+        The file config.pbtxt.
 
     Raises
     ------
     CumelError
-        When it cannot be written.
+        When a file cannot be written.
     """
     top = place.parent.parent
     if model.resolve() != place.resolve():
@@ -72,9 +72,9 @@ def write_repository(model: Path, metadata: Metadata, place: Path) -> Path:
 
 
 def config(name: str, metadata: Metadata) -> str:
-    """Return the configuration of a model, as protobuf text, with dynamic batching; int8 stays on the CPU.
+    """Return the configuration of a model as protobuf text, with dynamic batching; int8 models run on the CPU.
 
-    Requests that agree in length, which is -1, any, for waveforms, share a batch.
+    The length of waveforms is -1 (any); requests of equal length share a batch.
     """
     shape = [-1] if metadata.input == WAVEFORM else list(metadata.recipe.input_shape)
     return f"""\

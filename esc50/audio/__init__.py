@@ -6,9 +6,10 @@ from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from .formats.extensions import EXTENSIONS
-    from .reading import BLOCK_BYTES, Clip, Header, Pcm, begin, beginning, read, resample_soxr, stream
-    from .recording import HIGHEST_RATE, LOWEST_RATE, Samples, check_numbers, fit_length, load, load_all, mono, resample
+    from .formats.opening import HIGHEST_RATE, LOWEST_RATE
+    from .recording import BLOCK_BYTES, Header, Recording, Waveform, load, load_all
     from .resampling import resample_clips, resample_on, resampled_length, resampler_on
+    from .samples import Pcm, Samples, check_finite, fit_length, resample, resample_stream, to_mono
     from .windowing import spans, windows
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -1,33 +1,197 @@
-"""Recordings: decode, mix down, resample, fit to a length. Bit-identical to `librosa.load` at its defaults."""
+"""The one door into a recording: open, check, decode to mono, resample. Bit-identical to `librosa.load`."""
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import numpy as np
 import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from ...kernels import InputError
-from .formats.counted import Forward, open_counted
-from .formats.flac import last_is_cut
-from .formats.foreign import what
-from .formats.integrity import check_regular, check_whole
-from .formats.mp3 import examine
-from .formats.mpeg import UNRECOGNISED
-from .formats.splice import Spliced
+from .formats.opening import naming, opened
+from .samples import Pcm, Samples, check_finite, resample, resample_stream, to_mono
 
-LOWEST_RATE, HIGHEST_RATE = 500, 2_000_000  # Hz; beyond lie damaged headers
-BAD_FILE, INTERNAL = 7, (24, 29, 39)  # libsndfile's codes; a file that is no MP3 gets BAD_FILE
+if TYPE_CHECKING:
+    import torch
 
-Samples = NDArray[np.float32]
+MOST_SAMPLES = 2**40  # a header that promises more is damaged
+BLOCK_BYTES = 4 << 20  # decoded samples of a block, all channels
+
+Dtype = Literal["int16", "float32"]
+Memory = Callable[[int, Dtype], NDArray]
+
+
+class Header(NamedTuple):
+    """What a recording's header states."""
+
+    sr: int  # Hz
+    n_samples: int  # samples of one channel
+    n_channels: int
+    is_int16: bool  # True for 16-bit PCM in one channel
+
+    def dtype(self, sr: int) -> Dtype:
+        """Return what to decode to for features at `sr` Hz: int16 where no sample needs to be changed, else float32."""
+        return "int16" if self.is_int16 and self.sr == sr else "float32"
+
+
+class Waveform(NamedTuple):
+    """Samples of one channel, and their rate."""
+
+    y: Pcm  # [n_samples]
+    sr: int  # Hz
+
+
+class Recording:
+    """An audio file that is open for reading; use it in a ``with`` statement.
+
+    Its container, its length and its format are checked when it is opened. Its samples are decoded once, from the first
+    to the last: either by one `read`, or by `blocks`, or by `beginning`.
+
+    Parameters
+    ----------
+    path : path
+        WAV, FLAC, OGG, MP3 or AIFF, of any rate and channel count.
+
+    Attributes
+    ----------
+    path : Path
+    header : Header
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, unreadable, no audio, truncated or empty; `read`, `blocks` and `beginning` raise it
+        for samples that do not decode, or are NaN or infinite.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        with naming(self.path), ExitStack() as files:
+            self._sound = opened(self.path, files)
+            self.header = _header(self.path, self._sound)
+            self._files = files.pop_all()
+
+    def __enter__(self) -> Recording:
+        """Return the recording."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        with naming(self.path):
+            self._files.close()
+
+    def read(self, sr: int | None = None, *, dtype: Dtype = "float32", memory: Memory = np.empty) -> Waveform:
+        """Read the whole recording.
+
+        Parameters
+        ----------
+        sr : int, optional
+            Rate to resample to, in Hz (soxr HQ); None keeps the file's own.
+        dtype : {"float32", "int16"}
+            int16 only where `Header.dtype` allows it.
+        memory : callable
+            Takes a number of samples and their dtype; returns the array that they are decoded into.
+
+        Returns
+        -------
+        Waveform
+            ``y`` [n_samples], the mean of the channels, and its rate.
+        """
+        header, target = self.header, self.header.sr if sr is None else sr
+        self._check(dtype, target)
+        with naming(self.path):
+            y = self._whole(dtype, memory)
+        if len(y) < header.n_samples:
+            raise self._truncated(len(y))
+        check_finite(self.path, y)
+        return Waveform(y if header.sr == target else resample(cast(Samples, y), header.sr, target), target)
+
+    def blocks(
+        self,
+        sr: int | None = None,
+        *,
+        dtype: Dtype = "float32",
+        device: torch.device | None = None,
+        most_seconds: float = inf,
+    ) -> Iterator[Pcm]:
+        """Yield the samples that `read` returns, in blocks.
+
+        Parameters
+        ----------
+        sr, dtype
+            As for `read`.
+        device : torch.device, optional
+            The device that resamples (torchaudio); without one, soxr does.
+        most_seconds : float
+            Length of a block at most, before it is resampled.
+
+        Yields
+        ------
+        ndarray [n]
+        """
+        target = self.header.sr if sr is None else sr
+        self._check(dtype, target)
+        blocks = self._blocks(dtype, most_seconds)
+        if self.header.sr == target:
+            return blocks
+        floats = cast(Iterator[Samples], blocks)
+        if device is None:
+            return resample_stream(floats, self.header.sr, target)
+        from .resampling import resample_blocks  # imports torchaudio
+
+        return resample_blocks(device, floats, self.header.sr, target)
+
+    def beginning(self, n_samples: int, sr: int) -> Samples:
+        """Read the first `n_samples` at `sr` Hz as float32, or all when they are fewer; the rest is not decoded."""
+        blocks, n = [], 0
+        for block in self.blocks(sr, most_seconds=1.0):
+            blocks.append(block)
+            n += len(block)
+            if n >= n_samples:
+                break
+        return np.concatenate(blocks)[:n_samples]
+
+    def _check(self, dtype: Dtype, sr: int) -> None:
+        if dtype == "int16" and self.header.dtype(sr) != dtype:
+            raise ValueError(f"{self.path}: int16 is for 16-bit PCM in one channel at its own rate; read float32")
+
+    def _blocks(self, dtype: Dtype, most_seconds: float) -> Iterator[Pcm]:
+        header, n_read = self.header, 0
+        size = max(1, int(min(BLOCK_BYTES // 4 // header.n_channels, most_seconds * header.sr)))
+        while n_read < header.n_samples:  # a FLAC may have other bytes behind its samples
+            with naming(self.path):
+                y = self._next(min(size, header.n_samples - n_read), dtype)
+            if not len(y):
+                raise self._truncated(n_read)
+            check_finite(self.path, y, n_read)
+            n_read += len(y)
+            yield y
+
+    def _whole(self, dtype: Dtype, memory: Memory) -> Pcm:
+        """Decode all samples into `memory`, as one channel; fewer when they end early."""
+        if self.header.n_channels == 1:
+            return cast(Pcm, self._sound.read(out=memory(self.header.n_samples, dtype)))
+        y = self._next(self.header.n_samples, dtype)
+        if memory is np.empty:
+            return y
+        placed = memory(len(y), dtype)
+        placed[:] = y
+        return placed
+
+    def _next(self, n_samples: int, dtype: Dtype) -> Pcm:
+        """Decode the next samples, as one channel."""
+        return to_mono(np.asarray(self._sound.read(n_samples, dtype=dtype, always_2d=True)))
+
+    def _truncated(self, n_read: int) -> InputError:
+        promised = self.header.n_samples
+        return InputError(f"{self.path}: truncated: {n_read} of {promised} samples decode; fetch or record it again")
 
 
 def load(path: Path | str, sr: int | None = None) -> tuple[Samples, int]:
@@ -52,92 +216,9 @@ def load(path: Path | str, sr: int | None = None) -> tuple[Samples, int]:
     InputError
         For a file that is missing, unreadable, no audio, truncated, empty, or holds NaN or infinity.
     """
-    path = Path(path)
-    with opened(path) as sound:
-        native = int(sound.samplerate)
-        y = mono(sound.read(sound.frames, dtype="float32", always_2d=True))
-        if len(y) < sound.frames:
-            raise truncated(path, len(y), sound.frames)
-    if y.size == 0:
-        raise InputError(f"{path}: holds no samples; record it again, or leave it out")
-    check_numbers(path, y)
-    return (y, native) if sr is None or sr == native else (resample(y, native, sr), sr)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    """Open a recording for reading; what goes wrong with it, here or in the block, is an `InputError` that names it."""
-    try:
-        check_regular(path)
-        with path.open("rb") as file:
-            splice = check_whole(path, file)
-            mp3 = examine(path, file) if splice is None else None
-        with ExitStack() as held:
-            name: Any = os.fsencode(path)  # not all names are UTF-8
-            if splice is not None:
-                name = held.enter_context(Spliced(path, splice))
-            sound = open_counted(path, mp3, held) if mp3 else held.enter_context(Forward(name))
-            if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
-                raise InputError(f"{path}: its header claims {sound.samplerate} Hz; repair it, or leave it out")
-            yield sound
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"{path}: {_reason(path, error)}") from None
-    except InputError:
-        raise
-    except (MemoryError, ValueError):
-        raise InputError(f"{path}: its header claims no length, or an impossible one; repair or cut it") from None
-    except TypeError:
-        raise InputError(f"{path}: raw samples without a header; give WAV, FLAC, OGG, MP3 or AIFF") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; check the path and its permissions") from None
-
-
-def _reason(path: Path, error: soundfile.LibsndfileError) -> str:
-    """Say what libsndfile means; some of its words speak of its own insides, or of files that do not exist."""
-    known = what(path)
-    if known is not None:
-        return known
-    if error.code in (UNRECOGNISED, BAD_FILE):
-        return "not readable as audio (no known format); give WAV, FLAC, OGG, MP3 or AIFF"
-    if last_is_cut(path):
-        return "truncated: its last frame is cut, or damaged; fetch or record it again"
-    if error.code in INTERNAL:
-        return "its header contradicts itself; fetch or record it again"
-    reason = error.error_string.removeprefix("Error : ").rstrip(".")
-    return f"damaged or unsupported ({reason}); fetch it again, or convert it to WAV or FLAC"
-
-
-def mono(y: NDArray) -> NDArray:
-    """Return the mean of the channels of ``y`` [n_samples, n_channels]."""
-    with np.errstate(over="ignore", invalid="ignore"):  # `check_numbers` speaks of it
-        return np.mean(y, axis=1) if y.shape[1] > 1 else y[:, 0]
-
-
-def check_numbers(path: Path, y: NDArray, first: int = 0) -> None:
-    """Refuse samples that are NaN or infinite; `first` is the number of the first one in the recording."""
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        bad = np.flatnonzero(~np.isfinite(y))
-        where = first + int(bad[0])
-        raise InputError(f"{path}: sample {where} is NaN or infinite ({bad.size} such); repair it, or leave it out")
-
-
-def truncated(path: Path, n_read: int, n_promised: int) -> InputError:
-    """Say that fewer samples decode than the header promises."""
-    return InputError(f"{path}: truncated: {n_read} of {n_promised} samples decode; fetch or record it again")
-
-
-def resample(y: Samples, sr: int, target: int) -> Samples:
-    """Resample to `target` Hz with soxr HQ: ``ceil(n_samples * target / sr)`` samples, as `librosa.resample`."""
-    out = soxr.resample(y, sr, target, quality="HQ")
-    n_samples = int(np.ceil(len(y) * target / sr))
-    return out[:n_samples] if len(out) >= n_samples else np.pad(out, (0, n_samples - len(out)))
-
-
-def fit_length(y: Samples, n_samples: int) -> Samples:
-    """Cut a long clip at its end; mirror a short one at both ends, as the baseline does, to exactly `n_samples`."""
-    if len(y) < n_samples:
-        y = np.pad(y, -(-(n_samples - len(y)) // 2), mode="reflect")
-    return y[:n_samples]
+    with Recording(path) as recording:
+        y, rate = recording.read(sr)
+    return cast(Samples, y), rate
 
 
 def load_all(paths: Iterable[Path], sr: int | None, workers: int) -> Iterator[tuple[Samples, int] | InputError]:
@@ -146,7 +227,7 @@ def load_all(paths: Iterable[Path], sr: int | None, workers: int) -> Iterator[tu
     At most ``2 * workers + 16`` recordings are held, however many there are.
     """
 
-    def one(path: Path) -> tuple[Samples, int] | InputError:
+    def loaded_or_error(path: Path) -> tuple[Samples, int] | InputError:
         try:
             return load(path, sr)
         except InputError as error:
@@ -156,7 +237,7 @@ def load_all(paths: Iterable[Path], sr: int | None, workers: int) -> Iterator[tu
         pending: deque = deque()
         try:
             for path in paths:
-                pending.append(pool.submit(one, path))
+                pending.append(pool.submit(loaded_or_error, path))
                 if len(pending) >= 2 * workers + 16:
                     yield pending.popleft().result()
             while pending:
@@ -164,3 +245,13 @@ def load_all(paths: Iterable[Path], sr: int | None, workers: int) -> Iterator[tu
         finally:
             for job in pending:
                 job.cancel()
+
+
+def _header(path: Path, sound: soundfile.SoundFile) -> Header:
+    """Read the header; an `InputError` for one that promises no samples, or too many."""
+    if sound.frames > MOST_SAMPLES:
+        raise InputError(f"{path}: its header claims no length, or an impossible one; repair or cut it")
+    if sound.frames < 1:
+        raise InputError(f"{path}: holds no samples; record it again, or leave it out")
+    is_int16 = sound.subtype == "PCM_16" and sound.channels == 1
+    return Header(int(sound.samplerate), sound.frames, sound.channels, is_int16)

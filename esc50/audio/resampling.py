@@ -1,4 +1,4 @@
-"""Resampling on a device: torchaudio's filters at librosa's kaiser_best settings, a piece of a recording at a time."""
+"""Resampling on a device, piece by piece: torchaudio's filters at librosa's kaiser_best settings."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from torchaudio.transforms import Resample
 from ...kernels import InputError
 from ...kernels.precision import exact_products
 
-# resampy's kaiser_best, which was librosa's default up to 0.9; torchaudio documents the same numbers.
+# resampy's kaiser_best, librosa's default up to 0.9; torchaudio documents the same numbers.
 ZERO_CROSSINGS = 64
 ROLLOFF = 0.9475937167399596
 BETA = 14.769656459379492
-PIECE_SAMPLES = 2**22
-MOST_TAPS = 2**24  # 64 MB of filters
+PIECE_SAMPLES = 2**22  # samples per call of the filter
+MOST_TAPS = 2**24  # limit of a filter's size: 64 MB
 
 Samples = NDArray[np.float32]
 
 
 def resampler_on(device: torch.device) -> str:
-    """Name what resamples recordings for features on `device`: here, or in `audio`."""
+    """Name the resampler of recordings for features on `device`."""
     return "torchaudio, kaiser_best" if device.type == "cuda" else "soxr, HQ"
 
 
@@ -43,30 +43,30 @@ def resample_on(device: torch.device, y: Samples, sr: int, target: int) -> Sampl
 
 
 def resample_blocks(device: torch.device, blocks: Iterable[NDArray], sr: int, target: int) -> Iterator[Samples]:
-    """Resample a recording that comes in blocks of any length, as `resample_on` does it whole: the same numbers."""
+    """Resample a recording that comes in blocks of any length; the numbers are those of `resample_on`."""
     old, new, width = _design(sr, target)
     convert = _filter(old, new, device)
-    context = (ceil(width / old) + 1) * old  # of neighbouring samples, which the filters see
+    context = (ceil(width / old) + 1) * old  # neighbouring samples that the filters need
     step = max(1, PIECE_SAMPLES // old) * old
-    held, low, first = np.empty(0, np.float32), 0, 0  # samples from number `low` on; `first` is the next to convert
+    buffer, low, first = np.empty(0, np.float32), 0, 0  # `buffer` begins at sample `low`; `first` is converted next
 
     for block in chain(blocks, [None]):
-        held = held if block is None else np.concatenate([held, block])
-        while first < low + len(held) and (block is None or first + step + context <= low + len(held)):
-            inside = torch.from_numpy(held[: first + step + context - low]).to(device)
-            skipped, n = (first - low) // old * new, min(step, low + len(held) - first)
+        buffer = buffer if block is None else np.concatenate([buffer, block])
+        while first < low + len(buffer) and (block is None or first + step + context <= low + len(buffer)):
+            inside = torch.from_numpy(buffer[: first + step + context - low]).to(device)
+            skipped, n = (first - low) // old * new, min(step, low + len(buffer) - first)
             with exact_products():
                 converted = convert(inside)
             yield converted[skipped : skipped + ceil(n * new / old)].cpu().numpy()
             first += step
-            held, low = held[max(0, first - context) - low :], max(0, first - context)
+            buffer, low = buffer[max(0, first - context) - low :], max(0, first - context)
 
 
 def resample_clips(clips: Tensor, sr: int, target: int) -> Tensor:
-    """Resample ``clips`` [n_clips, n_samples] to `target` Hz where they lie, in one call.
+    """Resample ``clips`` [n_clips, n_samples] to `target` Hz on their device, in one call.
 
-    Each clip's numbers are those of `resample_on` but for the order of sums. Zeros behind a clip leave it as it is;
-    what comes out behind it, from ``resampled_length`` on, is the filter's echo, and not for use.
+    Each clip's numbers are those of `resample_on` but for the order of sums. A clip may be padded with zeros; the
+    output from its ``resampled_length`` on is the filter's echo, and must be cut off.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def resampled_length(n_samples: int, sr: int, target: int) -> int:
 
 
 def _design(sr: int, target: int) -> tuple[int, int, int]:
-    """Return both rates without their common divisor, and how many samples the filters reach to each side."""
+    """Return both rates divided by their greatest common divisor, and the half-width of the filters in samples."""
     old, new = sr // gcd(sr, target), target // gcd(sr, target)
     width = ceil(ZERO_CROSSINGS * old / (min(old, new) * ROLLOFF))
     if new * (2 * width + old) > MOST_TAPS:

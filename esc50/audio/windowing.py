@@ -1,4 +1,4 @@
-"""A stream of samples, cut: into spans that hold whole frames, or into windows that are classified one by one."""
+"""A stream of samples, cut into spans that hold whole frames, or into windows that are classified one by one."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import FeatureConfig
-from . import Samples
-from .reading import Pcm, as_float
+from .samples import Samples
 
 
 class Window(NamedTuple):
-    """Samples of a stream that are classified together."""
+    """Samples of a stream that are classified as one clip."""
 
-    start: int  # number of the first one in the stream
-    y: Samples  # as many as a window has, or fewer when the whole stream is shorter
+    start: int  # number of its first sample in the stream
+    y: Samples  # [n_samples]; shorter when the whole stream is shorter
 
 
 def spans(blocks: Iterable[NDArray], cfg: FeatureConfig, step: int) -> Iterator[NDArray]:
-    """Cut a stream of samples into what `step` frames cover, the last one perhaps fewer.
+    """Cut a stream of samples into spans of `step` frames each; the last span may have fewer.
 
     Computed without centring, the spans give the frames of the whole recording, in order.
 
@@ -32,38 +31,38 @@ def spans(blocks: Iterable[NDArray], cfg: FeatureConfig, step: int) -> Iterator[
     cfg : FeatureConfig
         Its `center` and `pad_mode` say how the recording is padded.
     step : int
-        Frames of a span.
+        Frames per span.
 
     Yields
     ------
     ndarray [(n_frames - 1) * hop_length + n_fft]
     """
     stride, length = step * cfg.hop_length, (step - 1) * cfg.hop_length + cfg.n_fft
-    held: list[NDArray] = []
-    n_held = 0  # negative: samples to skip, where frames do not overlap
+    buffer: list[NDArray] = []
+    n_buffered = 0  # Negative where frames do not overlap: so many samples are skipped.
     for block in _padded(blocks, cfg):
-        held.append(block)
-        n_held += len(block)
-        while n_held >= max(length, stride):
-            y = _last(held, n_held)
+        buffer.append(block)
+        n_buffered += len(block)
+        while n_buffered >= max(length, stride):
+            y = _last(buffer, n_buffered)
             yield y[:length]
-            n_held -= stride
-            held = [y[stride:]]
-    if n_held >= cfg.n_fft:
-        y = _last(held, n_held)
-        n_frames = min(step, 1 + (n_held - cfg.n_fft) // cfg.hop_length)
+            n_buffered -= stride
+            buffer = [y[stride:]]
+    if n_buffered >= cfg.n_fft:
+        y = _last(buffer, n_buffered)
+        n_frames = min(step, 1 + (n_buffered - cfg.n_fft) // cfg.hop_length)
         yield y[: (n_frames - 1) * cfg.hop_length + cfg.n_fft]
 
 
-def windows(blocks: Iterable[Pcm], n_samples: int, hop: int) -> Iterator[Window]:
-    """Cut a stream into windows of `n_samples`, `hop` apart, each as soon as its last sample is there.
+def windows(blocks: Iterable[Samples], n_samples: int, hop: int) -> Iterator[Window]:
+    """Cut a stream into windows of `n_samples`, `hop` apart; each comes as soon as its last sample has come.
 
-    What is left at the end is heard as well, in a window that ends with the stream; nothing longer than a block and a
-    window is held.
+    Samples that are left at the end are classified too, in a window that ends with the stream. No more than a block and
+    a window is held in memory.
 
     Parameters
     ----------
-    blocks : iterable of ndarray [n], float32 or int16
+    blocks : iterable of ndarray [n], float32
     n_samples : int
     hop : int
         Samples from the start of one window to that of the next.
@@ -71,27 +70,27 @@ def windows(blocks: Iterable[Pcm], n_samples: int, hop: int) -> Iterator[Window]
     Yields
     ------
     Window
-        Of a stream shorter than a window, its one window has all of its samples.
+        A stream shorter than a window yields one window with all of its samples.
     """
-    held, low = np.empty(0, np.float32), 0  # samples from number `low` on
-    start = heard = 0  # the next window's first sample; the end of the last window
+    buffer, low = np.empty(0, np.float32), 0  # `buffer` begins at sample `low`
+    start = covered = 0  # first sample of the next window; end of the last window
     for block in blocks:
-        held = np.concatenate([held, as_float(block)])
-        end = low + len(held)
+        buffer = np.concatenate([buffer, block])
+        end = low + len(buffer)
         while start + n_samples <= end:
-            yield Window(start, held[start - low : start - low + n_samples])
-            heard = start + n_samples
+            yield Window(start, buffer[start - low : start - low + n_samples])
+            covered = start + n_samples
             start += hop
         keep = max(low, min(start, end - n_samples))
-        held, low = held[keep - low :], keep
-    end = low + len(held)
-    if end > heard and start < end:
+        buffer, low = buffer[keep - low :], keep
+    end = low + len(buffer)
+    if end > covered and start < end:
         first = max(0, end - n_samples)
-        yield Window(first, held[first - low :])
+        yield Window(first, buffer[first - low :])
 
 
-def _last(held: list[NDArray], n: int) -> NDArray:
-    y = held[0] if len(held) == 1 else np.concatenate(held)
+def _last(buffer: list[NDArray], n: int) -> NDArray:
+    y = buffer[0] if len(buffer) == 1 else np.concatenate(buffer)
     assert len(y) == n
     return y
 
@@ -110,7 +109,7 @@ def _padded(blocks: Iterable[NDArray], cfg: FeatureConfig) -> Iterator[NDArray]:
         if n > width:
             break
     y = np.concatenate(head)
-    if n <= width:  # the whole recording, shorter than what it is padded with
+    if n <= width:  # The whole recording is shorter than its padding.
         yield np.pad(y, width, mode=mode)
         return
     yield np.pad(y, (width, 0), mode=mode)

@@ -59,8 +59,9 @@ def predict(
     cfg: Expectation,
 ) -> None:
     """Classify recordings of any rate, length, channel count and format, or a stream of raw samples."""
+    from ...export.prediction import Source, Target
     from ...export.runtime import load_model
-    from .predicting import Source, Target, run
+    from .predicting import run
 
     source = Source.of(inputs, raw=raw, sr=sr, channels=channels, dtype=dtype, hop_seconds=hop_seconds)
     target = Target.of(out, format, plot, as_json=as_json)

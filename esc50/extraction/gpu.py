@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...kernels import CumelError, UnavailableError, unchecked_image
-from ..audio import Clip, resample_clips, resample_on, resampled_length
+from ..audio import Waveform, resample_clips, resample_on, resampled_length
 from .job import KINDS, Job, Result
 from .short import failed, finished, of_samples
 
@@ -106,8 +106,8 @@ def _computed(samples: Tensor, lengths: list[int], job: Job) -> tuple[Tensor, Te
     return frames, torch.isfinite(frames).flatten(1).all(dim=1)
 
 
-def _sent(clips: list[Clip], job: Job) -> tuple[Tensor, list[int]]:
-    """Copy clips of one rate to the device; returns them at the features' rate, and their lengths.
+def _sent(clips: list[Waveform], job: Job) -> tuple[Tensor, list[int]]:
+    """Copy clips of one rate to the device, each from where it was decoded to; at the features' rate, and how long.
 
     The clips lie one right after another; clips that had to be resampled are padded to one length.
     """

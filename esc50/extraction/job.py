@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...kernels import CumelError, FeatureConfig
 from ...kernels.kinds import KINDS
 from ...kernels.tensors import chunk_frames
-from ..audio import Clip, Header
+from ..audio import Header, Waveform
 from ..system import Buffers
 
 TOO_LARGE = "a value is too large for {}, or not a number; use --dtype float32"
@@ -94,7 +94,7 @@ class Result(NamedTuple):
     parts: Iterable[NDArray] = ()  # arrays of frames [n, n_rows], as stored
     n_bytes: int = 0  # bytes of memory that this result holds
     error: str | None = None
-    clip: Clip | None = None  # samples, from reading until computing
+    clip: Waveform | None = None  # samples, from reading until computing
     name: str = ""  # path below the given folder, or as in the given list
     real: str | None = None  # target of the path, if that is another path
     also: tuple[str, ...] = ()  # other paths to the same file

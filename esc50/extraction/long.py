@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...kernels import log_mel
 from ...kernels.tensors import cepstra, stretch
-from ..audio import Pcm, spans, stream
+from ..audio import Pcm, Recording, spans
 from ..system import write_all
 from .job import KINDS, PIECE_BYTES, Job, Result
 
@@ -84,8 +84,8 @@ class Spill:
             yield block[:n]
 
 
-def of_stream(result: Result, job: Job, helpers: Helpers) -> Result:
-    """Compute the features of the recording of `result`, which is never in memory as a whole.
+def of_stream(result: Result, recording: Recording, job: Job, helpers: Helpers) -> Result:
+    """Compute the features of an opened recording that is never held whole; `result` names it.
 
     The numbers are those of the whole recording at once, but for MFCC, where the matrix product may round the last bit
     differently. Between the passes the frames lie in a nameless file in `job.spill`.
@@ -93,7 +93,7 @@ def of_stream(result: Result, job: Job, helpers: Helpers) -> Result:
     Raises
     ------
     InputError
-        As `audio.load`, and as the feature's function.
+        As `audio.Recording`, and as the feature's function.
     OSError
         When there is no room for that file.
     """
@@ -116,7 +116,8 @@ def of_stream(result: Result, job: Job, helpers: Helpers) -> Result:
             yield block
 
     on_gpu = job.device if job.device.type == "cuda" else None
-    pieces = spans(counted(stream(result.path, job.cfg.sr, on_gpu)), job.cfg, job.piece_frames)
+    blocks = recording.blocks(job.cfg.sr, dtype=recording.header.dtype(job.cfg.sr), device=on_gpu)
+    pieces = spans(counted(blocks), job.cfg, job.piece_frames)
     n_frames, low, high = 0, np.float32(np.inf), np.float32(-np.inf)
     spill = Spill(job, *((job.cfg.n_mels, "float32") if two_passes else (job.n_rows, job.stored)))
     for frames in helpers.map(compute, pieces):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ...kernels import CumelError, UnavailableError
-from ..audio import BLOCK_BYTES, Header, Pcm, read
+from ..audio import BLOCK_BYTES, Pcm, Recording
 from ..inputs import Entry, Keys, Listing, absolute, escaped, name_of
 from ..system import Hold, pinned
 from .job import KINDS, PIECE_BYTES, Job, Result
@@ -49,17 +49,15 @@ def take(result: Result, hold: Hold, job: Job, helpers: Helpers) -> Result:
         Threads that share a long recording.
     """
     on_gpu = job.device.type == "cuda"
-
-    def admit(header: Header) -> bool:
-        cost = job.cost(header)
-        hold(cost if cost <= WHOLE_BYTES else STREAM_BYTES)
-        return cost <= WHOLE_BYTES
-
     result = result._replace(fingerprint=fingerprint(result.path))
     try:
-        clip = read(result.path, job.cfg.sr, admit, resampled=not on_gpu, memory=pinned if on_gpu else np.empty)
-        if clip is None:
-            return of_stream(result, job, helpers)
+        with Recording(result.path) as recording:
+            cost, dtype = job.cost(recording.header), recording.header.dtype(job.cfg.sr)
+            hold(cost if cost <= WHOLE_BYTES else STREAM_BYTES)
+            if cost > WHOLE_BYTES:
+                return of_stream(result, recording, job, helpers)
+            sr = None if on_gpu else job.cfg.sr
+            clip = recording.read(sr, dtype=dtype, memory=pinned if on_gpu else np.empty)
         if on_gpu:
             return result._replace(clip=clip, n_bytes=clip.y.nbytes)
         return of_samples(result, clip.y, job)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...kernels import FeatureConfig, InputError, log_mel
-from ..audio import beginning, fit_length, load
+from ..audio import Recording, fit_length, load
 from .plots import MAX_CLIPS, plot_clips
 
 
@@ -34,6 +34,7 @@ def draw_results(results: list[dict[str, Any]], cfg: FeatureConfig, n_samples: i
     """Draw the first classified recordings as the network saw them, each with its labels; None when there are none."""
     clips = []
     for result in [result for result in results if result["error"] is None][:MAX_CLIPS]:
-        y = fit_length(beginning(Path(result["file"]), cfg.sr, n_samples)[0], n_samples)
+        with Recording(result["file"]) as recording:
+            y = fit_length(recording.beginning(n_samples, cfg.sr), n_samples)
         clips.append({"name": Path(result["file"]).name, "y": y, "log_mel": log_mel(y, cfg), "top": result["top"]})
     return plot_clips(clips, cfg, out) if clips else None

@@ -1,4 +1,4 @@
-"""Whether a model file is what it claims to be: its graph, its features, its answers."""
+"""Checks of a model file: its graph, its features, its answers."""
 
 from typing import TYPE_CHECKING
 

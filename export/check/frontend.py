@@ -1,7 +1,6 @@
-"""Are the features inside a graph librosa's? Compared with `kernels.reference`, the float64 oracle.
+"""The features inside a graph, compared with `kernels.reference`, the float64 oracle.
 
-The oracle's own tests hold it within 1e-7 dB of librosa, and tests of the front end compare with librosa itself; so an
-export needs no librosa.
+The oracle's own tests keep it within 1e-7 dB of librosa, so an export needs no librosa.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ def check_frontend(model: ir.Model, recipe: Recipe) -> dict[str, float]:
     Raises
     ------
     CumelError
-        For features that are further off than float32 explains.
+        For errors that are larger than float32 explains.
     """
     outputs = [LOG_MEL, FEATURES_NAME] if recipe.kind == "image" else [FEATURES_NAME]
     part = ir.Model(ir.convenience.extract(model.graph, [WAVEFORM], outputs), ir_version=IR_VERSION)
     session = onnxruntime().InferenceSession(ir.to_proto(part).SerializeToString(), providers=["CPUExecutionProvider"])
     report = {"noise_db": 0.0, "tonal_db": 0.0}
-    made = signals(recipe.n_samples, recipe.features.sr)
-    cases = list(made.items()) + [(f"{n} samples", np.resize(made["noise"], n)) for n in lengths(recipe)]
+    clips = signals(recipe.n_samples, recipe.features.sr)
+    cases = list(clips.items()) + [(f"{n} samples", np.resize(clips["noise"], n)) for n in lengths(recipe)]
     for name, y in cases:
         got: list[Any] = session.run(outputs, {WAVEFORM: y[None]})
         log_mel = got[0].reshape(got[-1].shape[-2:])
@@ -55,7 +54,7 @@ def check_frontend(model: ir.Model, recipe: Recipe) -> dict[str, float]:
 
 
 def lengths(recipe: Recipe) -> list[int]:
-    """Return lengths in samples from one to a minute's, and about that of the model's own clips."""
+    """Return lengths in samples: from 1 to a minute's, and around the length of the model's clips."""
     n, longest = recipe.n_samples, LONGEST * recipe.features.sr
     return sorted({1, 2, 3, recipe.features.n_fft // 2, n // 3, n - 1, n + 1, longest} - {0})
 

@@ -1,4 +1,4 @@
-"""Is an exported file what it claims to be? A valid graph, features that are librosa's, and torch's own answers."""
+"""The check of an exported file: a valid graph, librosa's features, and torch's answers."""
 
 from __future__ import annotations
 
@@ -20,40 +20,54 @@ from ...kernels import CumelError
 from ..graph import OPSET, WAVEFORM, Metadata
 from ..runtime import Session
 from .frontend import check_frontend, lengths
-from .operators import without_cuda_kernel
 
 BATCHES = (1, 2, 7, 64)
+
+_FLOATS = frozenset({"FLOAT", "FLOAT16"})
+_NUMBERS = _FLOATS | {"INT64"}
+
+# The operators for which ONNX Runtime's CUDA provider has a kernel, with the element types of their data. A node that
+# is not listed would run on the CPU, between two copies, without a message. The list has what our models export to, at
+# opset 18, in ONNX Runtime 1.24 to 1.31, after docs/OperatorKernels.md of microsoft/onnxruntime. On a GPU machine a
+# test compares it with the installed version.
+CUDA_KERNELS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("Add", "Clip", "Concat", "Div", "Gather", "Mul", "Reshape", "Slice", "Sub"), _NUMBERS),
+    **dict.fromkeys(("Shape", "Split", "Tile", "Transpose", "Where"), _NUMBERS),
+    **dict.fromkeys(("Conv", "Floor", "Gemm", "Less", "Log", "MatMul", "MaxPool", "Pad", "Relu", "Softmax"), _FLOATS),
+    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "Sqrt"), _FLOATS),
+    "Cast": _NUMBERS,
+}
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """How far a model of one precision may be from torch in float32."""
+    """Largest allowed differences from torch in float32, for one precision."""
 
-    difference: float  # of a probability
-    tied: float  # of a probability: classes that are closer in torch are both its first
-    agreement: float  # least share of the clips with torch's class on top
+    difference: float  # largest difference of a probability
+    tied: float  # difference of probabilities below which torch's two best classes count as equal
+    agreement: float  # least share of clips with torch's best class
 
 
-# Worst of trained and of untrained networks:
+# The comments give the worst differences of trained and untrained networks.
 BOUNDS = {
-    "fp32": Bounds(1e-3, 1e-5, 1.0),  # 1.3e-6; 3.6e-5 for the baseline's, its last layer scaled to logits of +-30
+    "fp32": Bounds(1e-3, 1e-5, 1.0),  # 1.3e-6; the baseline with logits scaled to +-30: 3.6e-5
     "fp16": Bounds(3e-2, 1e-2, 1.0),  # 3.1e-3
-    "int8": Bounds(0.5, 1e-5, 0.9),  # 0.29, untrained; of 100 held-out recordings 100 % agree
+    "int8": Bounds(0.5, 1e-5, 0.9),  # 0.29 (untrained); on 100 held-out recordings 100 % agree
 }
 
 
 def check(path: Path, metadata: Metadata, net: nn.Module, clips: NDArray[np.float32]) -> dict[str, Any]:
-    """Compare an ONNX file with the network that it was made from, on ONNX Runtime's CPU provider.
+    """Compare an ONNX file with the network that it was exported from, on ONNX Runtime's CPU provider.
 
     Parameters
     ----------
     path : Path
     metadata : Metadata
-        What the file is to be: its recipe, its input, its precision.
+        The file's recipe, input and precision.
     net : nn.Module
-        Maps features to probabilities [batch, n_classes] in float32; ready for inference.
+        From features to probabilities [batch, n_classes] in float32, in evaluation mode.
     clips : ndarray [n_clips, n_samples], float32
-        Such as the network meets; repeated to fill the largest batch.
+        Typical clips; they are repeated to fill the largest batch.
 
     Returns
     -------
@@ -64,7 +78,7 @@ def check(path: Path, metadata: Metadata, net: nn.Module, clips: NDArray[np.floa
     Raises
     ------
     CumelError
-        What is wrong: an invalid graph, a fixed axis, a node without a CUDA kernel, wrong features, another answer.
+        For an invalid graph, a fixed axis, a node without a CUDA kernel, wrong features, or other answers than torch's.
     """
     recipe, bounds = metadata.recipe, BOUNDS[metadata.precision]
     model = _check_graph(path, metadata)
@@ -107,19 +121,19 @@ def check(path: Path, metadata: Metadata, net: nn.Module, clips: NDArray[np.floa
 
 
 def _same_top(got: NDArray[np.float32], expected: NDArray[np.float32], tied: float) -> NDArray[np.bool_]:
-    """Which clips have torch's class on top, or one that is tied with it in torch."""
+    """Return which clips have torch's best class, or one whose probability in torch is as high."""
     chosen = np.take_along_axis(expected, got.argmax(axis=1)[:, None], axis=1)[:, 0]
     return chosen >= expected.max(axis=1) - tied
 
 
 def features_of(y: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
-    """Compute what training made of clips of any length: [batch, 1, n_mels, n_frames]."""
+    """Compute the features of clips of any length as in training: [batch, 1, n_mels, n_frames]."""
     fitted = np.stack([fit_length(clip, recipe.n_samples) for clip in y])
     return FEATURES[recipe.kind](fitted, recipe.features)[:, None].astype(np.float32)
 
 
 def _answers(net: nn.Module, y: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
-    """Torch's probabilities, eight clips at a time."""
+    """Return torch's probabilities, computed eight clips at a time."""
     with torch.inference_mode():
         return np.concatenate(
             [net(torch.from_numpy(features_of(y[i : i + 8], recipe))).numpy() for i in range(0, len(y), 8)]
@@ -146,9 +160,20 @@ def _check_graph(path: Path, metadata: Metadata) -> ir.Model:
         axes = [axis if isinstance(axis, int) else axis.value for axis in values[0].shape or ()]
         if axes != ["batch", *shape]:
             raise CumelError(f"{values[0].name} has the axes {axes}, not {['batch', *shape]}")
-    if metadata.precision != "int8":  # which is for the CPU and the web
+    if metadata.precision != "int8":  # int8 is for the CPU and the web.
         ShapeInferencePass()(model)
         missing = without_cuda_kernel(model.graph)
         if missing:
             raise CumelError(f"{', '.join(missing)}: not listed as having a CUDA kernel in ONNX Runtime")
     return model
+
+
+def without_cuda_kernel(graph: ir.Graph) -> list[str]:
+    """Name each kind of node that has no CUDA kernel, as ``Mod(INT64)``; element types must have been inferred."""
+    missing = set()
+    for node in graph:
+        data = node.inputs[1 if node.op_type == "Where" else 0]
+        kind = "?" if data is None or data.dtype is None else data.dtype.name
+        if node.domain or kind not in CUDA_KERNELS.get(node.op_type, ()):
+            missing.add(f"{node.op_type}({kind})")
+    return sorted(missing)

@@ -1,14 +1,13 @@
-"""What is in a model file."""
+"""The contents of a model file: front end, network, metadata."""
 
 from typing import TYPE_CHECKING
 
 from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
-    from .calibration import calibration_clips
     from .frontend import IR_VERSION, LOG_MEL, OPSET, WAVEFORM, prepend
     from .metadata import FEATURES_NAME, INPUTS, PRECISIONS, Metadata
     from .network import PROBABILITIES, Classifier, halved, to_onnx
-    from .quantize import quantized
+    from .quantize import calibration_clips, quantized
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

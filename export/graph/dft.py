@@ -1,10 +1,10 @@
-"""The Fourier transform of a frame as two small matrix products: what is fast in a graph without an FFT operator.
+"""The Fourier transform of a frame as two small matrix products, which is fast in a graph without an FFT operator.
 
 With n_fft = n1 * n2, sample n = n2 * i + j and bin k = k1 + n1 * k2, the transform splits (Cooley and Tukey, 1965) into
-one of length n1 over i, and for each k1 one of length n2 over j, which takes the twiddle factors along: a batch of
-matrices. A real input needs k1 = 0..n1 // 2 only, every other bin being the mirror image of one of those:
-abs(X[n_fft - k]) = abs(X[k]). Only the k2 are kept that reach a bin which some mel filter weighs, and the order in
-which bins come out is folded into the mel matrix. All constants are computed in float64, and cast once.
+one of length n1 over i, and for each k1 one of length n2 over j, whose matrices include the twiddle factors. A real
+input needs k1 = 0..n1 // 2 only: every other bin is the mirror image of one of those, abs(X[n_fft - k]) = abs(X[k]).
+Only those k2 are kept that give a bin with a weight in some mel filter, and the rows of the mel matrix follow the order
+in which the bins come out. All constants are computed in float64, and cast once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...kernels import CumelError, FeatureConfig
 from ...kernels.filterbank import mel_matrix, window
 
-MAX_BYTES = 64 << 20  # of constants; an n_fft of 32768 takes 34 MB at most, and a prime up to 2800 stays below
+MAX_BYTES = 64 << 20  # limit of the constants; an n_fft of 32768 takes 34 MB at most, a prime up to 2800 less than 64
 
 Float32 = NDArray[np.float32]
 
@@ -29,15 +29,15 @@ class Factored:
 
     window: Float32  # [n1, n2]
     first: Float32  # [n_k1 * 2, n1]: for each k1 the real row, then the imaginary one
-    second: Float32  # [n_k1, 2 * n2, 2 * n_k2]: from real, then imaginary, to real, then imaginary
+    second: Float32  # [n_k1, 2 * n2, 2 * n_k2]: rows and columns are real, then imaginary
     mel: Float32  # [n_k1 * n_k2, n_mels]
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Constants of a transform in one step, for an n_fft that is a prime."""
+    """Constants of a transform in one step, for a prime n_fft."""
 
-    matrix: Float32  # [n_fft, 2 * n_bins]: windowed real columns of the bins that are used, then imaginary ones
+    matrix: Float32  # [n_fft, 2 * n_bins], windowed: real columns of the bins in use, then imaginary ones
     mel: Float32  # [n_bins, n_mels]
 
 
@@ -48,7 +48,7 @@ def transform(cfg: FeatureConfig) -> Factored | Dense:
     Raises
     ------
     CumelError
-        When n_fft is so large, or a factor of it, that the constants would take more than MAX_BYTES.
+        When n_fft, or a factor of it, is so large that the constants would take more than MAX_BYTES.
     """
     used = np.flatnonzero(mel_matrix(cfg).any(axis=0))
     splits = [(n1, cfg.n_fft // n1) for n1 in range(2, cfg.n_fft // 2 + 1) if cfg.n_fft % n1 == 0]
@@ -64,7 +64,10 @@ def transform(cfg: FeatureConfig) -> Factored | Dense:
 
 
 def _cost(cfg: FeatureConfig, used: NDArray[np.int64], n1: int, n2: int) -> tuple[int, int]:
-    """Multiply-adds of a frame, with those of the second step counted twice, as each has its constant; constants."""
+    """Return the cost of a frame in multiply-adds, and the number of constants.
+
+    Multiply-adds of the second step count double: each one reads a constant of its own.
+    """
     n_k1, n_k2 = n1 // 2 + 1, len({k2 for _, k2 in _places(cfg.n_fft, used, n1).values()})
     first, second, mel = 2 * n_k1 * n1, n_k1 * 2 * n2 * 2 * n_k2, n_k1 * n_k2 * cfg.n_mels
     return n2 * first + 2 * second + mel, first + second + mel
@@ -104,7 +107,7 @@ def _places(n_fft: int, used: NDArray[np.int64], n1: int) -> dict[int, tuple[int
 
 
 def _waves(steps: NDArray[np.int64], n: int) -> NDArray[np.complex128]:
-    """exp(-2 pi i steps / n), with the phase reduced while it is a whole number."""
+    """Return exp(-2 pi i steps / n); the phase is reduced while it is a whole number."""
     return np.exp(-2j * np.pi * (steps % n) / n)
 
 

@@ -1,7 +1,7 @@
-"""The front end as ONNX nodes: a waveform of any length to the features that a network was trained on.
+"""The front end as ONNX nodes: from a waveform of any length to the features that a network was trained on.
 
-Every operator has a CUDA kernel in ONNX Runtime, which STFT, DFT, MelWeightMatrix and HannWindow have not. The length
-is fitted by sizes alone (a part that is not needed is empty), so that frames are of one shape whatever comes in.
+Every operator has a CUDA kernel in ONNX Runtime; STFT, DFT, MelWeightMatrix and HannWindow do not. The length is fitted
+by computed sizes (a part that is not needed is empty), so that the frames have one shape for any input.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ...kernels.config import FLAT_DB, ROUNDED_UP
 from .dft import Dense, Factored, transform
 from .metadata import FEATURES_NAME
 
-OPSET = 18  # from 22 on ONNX Runtime has no CUDA kernel for MaxPool, and runs it on the CPU without a word
-IR_VERSION = 10  # what torch's exporter writes
+OPSET = 18  # From 22 on, ONNX Runtime has no CUDA kernel for MaxPool, and silently runs it on the CPU.
+IR_VERSION = 10  # the version that torch's exporter writes
 WAVEFORM, LOG_MEL = "waveform", "log_mel"
-PREFIX = "frontend/"  # of its nodes' names
-MOST_SLICES = 32  # of which frames are put together; beyond, a Gather is faster
+PREFIX = "frontend/"  # beginning of the nodes' names
+MOST_SLICES = 32  # slices per frame; beyond that a Gather is faster
 
 
 class Tape:
@@ -33,7 +33,7 @@ class Tape:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
 
     def __call__(self, op: str, *inputs: ir.Value | NDArray, name: str | None = None, **attributes: Any) -> ir.Value:
-        """Add a node and return its output, called `name` or after the operator."""
+        """Add a node and return its output, named `name` or after the operator."""
         values = [x if isinstance(x, ir.Value) else self._constant(x) for x in inputs]
         output = ir.Value(name=name or f"{PREFIX}{op}_{len(self.nodes)}")
         self._tape.op(op, values, attributes, name=f"{PREFIX}{op}_{len(self.nodes)}", output=output)
@@ -58,10 +58,10 @@ class Tape:
 
 
 def prepend(graph: ir.Graph, cfg: FeatureConfig, n_samples: int, kind: str) -> None:
-    """Put the front end in front of a network's graph, whose one input it replaces by ``waveform``."""
-    tape, waveform, (taken,) = Tape(), _waveform(), graph.inputs
+    """Put the front end before a network's graph; ``waveform`` replaces its one input."""
+    tape, waveform, (image,) = Tape(), _waveform(), graph.inputs
     out = features(tape, waveform, cfg, n_samples, kind)
-    taken.replace_all_uses_with(out)
+    image.replace_all_uses_with(out)
     graph.inputs[:] = [waveform]
     for constant in tape.constants:
         graph.register_initializer(constant)
@@ -69,7 +69,7 @@ def prepend(graph: ir.Graph, cfg: FeatureConfig, n_samples: int, kind: str) -> N
 
 
 def standalone(cfg: FeatureConfig, n_samples: int, kind: str = "logmel") -> ir.Model:
-    """Return the front end as a model of its own, ``waveform`` to ``features``."""
+    """Return the front end as a model of its own, from ``waveform`` to ``features``."""
     tape, waveform = Tape(), _waveform()
     out = features(tape, waveform, cfg, n_samples, kind)
     options = {"initializers": tape.constants, "opset_imports": {"": OPSET}, "name": "frontend"}
@@ -86,19 +86,19 @@ def features(tape: Tape, waveform: ir.Value, cfg: FeatureConfig, n_samples: int,
     Parameters
     ----------
     tape : Tape
-        Takes the nodes.
+        Receives the nodes.
     waveform : Value [batch, samples]
-        In -1..1; each clip is fitted to `n_samples`, as `esc50.audio.fit_length` does.
+        Samples in -1..1; each clip is fitted to `n_samples`, as `esc50.audio.fit_length` does.
     cfg : FeatureConfig
     n_samples : int
-        Of the clips that the network was trained on.
+        Length of the clips that the network was trained on.
     kind : {"logmel", "image"}
         Decibels, or 0..255.
 
     Returns
     -------
     Value [batch, 1, n_mels, n_frames], float32
-        Called ``features``; the decibels of an image are called ``log_mel`` [batch, n_mels, n_frames].
+        The value ``features``; the decibels of an image are the value ``log_mel`` [batch, n_mels, n_frames].
     """
     n_frames = cfg.n_frames(n_samples)
     clip = _fitted(tape, waveform, n_samples)
@@ -127,8 +127,8 @@ def _slice(tape: Tape, x: ir.Value, start: Any, stop: Any, axis: int, step: int 
 def _fitted(tape: Tape, waveform: ir.Value, n: int) -> ir.Value:
     """Cut a long clip at its end, mirror a short one at both ends: [batch, n].
 
-    The result is a mirrored part and a plain part, one after the other, of which one is empty. A mirrored clip repeats
-    x[0] .. x[m - 1] x[m - 2] .. x[1]; sizes are int64 tensors of one element.
+    The result is a mirrored part and a plain part, one after the other; one of them is empty. A mirrored clip repeats
+    x[0] .. x[m - 1] x[m - 2] .. x[1]. Sizes are int64 tensors of one element.
     """
     length = tape("Shape", waveform, start=1, end=2)
     missing = tape("Sub", _ints(n), tape("Clip", length, np.array(0), np.array(n)))
@@ -151,7 +151,7 @@ def _fitted(tape: Tape, waveform: ir.Value, n: int) -> ir.Value:
 def _frames(tape: Tape, clip: ir.Value, cfg: FeatureConfig, n_samples: int) -> ir.Value:
     """Cut the clip [batch, n_samples] into overlapping frames [batch, n_frames, n_fft]."""
     n_frames, n_fft, hop = cfg.n_frames(n_samples), cfg.n_fft, cfg.hop_length
-    n_slices = -(-n_fft // hop)  # of one hop each, the last one shorter, make a frame
+    n_slices = -(-n_fft // hop)  # slices per frame, of one hop each; the last one may be shorter
     total = (n_frames + n_slices - 1) * hop
     padded = _padded(tape, clip, cfg, n_samples, total)
     if n_slices > MOST_SLICES:
@@ -179,7 +179,7 @@ def _padded(tape: Tape, clip: ir.Value, cfg: FeatureConfig, n_samples: int, tota
 
 
 def _mel(tape: Tape, frames: ir.Value, cfg: FeatureConfig, n_frames: int) -> ir.Value:
-    """Mel spectrogram [batch, n_mels, n_frames] of frames [batch, n_frames, n_fft]."""
+    """Return the mel spectrogram [batch, n_mels, n_frames] of frames [batch, n_frames, n_fft]."""
     dft = transform(cfg)
     if isinstance(dft, Dense):
         stft = tape("MatMul", frames, dft.matrix)  # [batch, n_frames, 2 * n_bins]
@@ -191,16 +191,18 @@ def _mel(tape: Tape, frames: ir.Value, cfg: FeatureConfig, n_frames: int) -> ir.
         # ONNX Runtime computes the transposed product in place: k1 becomes the batch of the second step.
         stft = tape("MatMul", tape("Transpose", first, perm=[1, 0, 2]), dft.second)
     squares, n_bins = tape("Mul", stft, stft), (dft.matrix if isinstance(dft, Dense) else dft.second).shape[-1] // 2
-    strength = tape("Add", _slice(tape, squares, 0, n_bins, 2), _slice(tape, squares, n_bins, 2 * n_bins, 2))
+    magnitude_or_power = tape("Add", _slice(tape, squares, 0, n_bins, 2), _slice(tape, squares, n_bins, 2 * n_bins, 2))
     if cfg.power == 1:
-        strength = tape("Sqrt", strength)
+        magnitude_or_power = tape("Sqrt", magnitude_or_power)
     if isinstance(dft, Factored):
-        strength = tape("Reshape", tape("Transpose", strength, perm=[1, 0, 2]), _ints(-1, n_frames, len(dft.mel)))
-    return tape("Transpose", tape("MatMul", strength, dft.mel), perm=[0, 2, 1])
+        magnitude_or_power = tape(
+            "Reshape", tape("Transpose", magnitude_or_power, perm=[1, 0, 2]), _ints(-1, n_frames, len(dft.mel))
+        )
+    return tape("Transpose", tape("MatMul", magnitude_or_power, dft.mel), perm=[0, 2, 1])
 
 
 def _decibels(tape: Tape, mel: ir.Value, cfg: FeatureConfig) -> ir.Value:
-    """Mel spectrogram to dB, at most `top_db` below each clip's maximum."""
+    """Convert a mel spectrogram to dB, at most `top_db` below each clip's maximum."""
     log = tape("Log", tape("Clip", mel, _float(cfg.least)))
     db = tape("Mul", log, _float(cfg.db_per_decade / math.log(10.0)))
     if cfg.db_of_ref:
@@ -208,7 +210,7 @@ def _decibels(tape: Tape, mel: ir.Value, cfg: FeatureConfig) -> ir.Value:
     if cfg.top_db is None:
         return db
     floor = tape("Sub", tape("ReduceMax", db, _ints(1, 2), keepdims=1), _float(cfg.top_db))
-    return tape("Add", floor, tape("Relu", tape("Sub", db, floor)))  # Max, which not every web runtime has
+    return tape("Add", floor, tape("Relu", tape("Sub", db, floor)))  # Not every web runtime has Max.
 
 
 def _stretched(tape: Tape, db: ir.Value) -> ir.Value:

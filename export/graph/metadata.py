@@ -1,4 +1,4 @@
-"""What a model file says about itself: all that is needed to classify a recording with it, and where it came from."""
+"""The properties of a model file: everything needed to classify a recording with it, and where it came from."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ from ...esc50.datasets import FEATURES
 from ...esc50.training import Recipe
 from ...kernels import CumelError, FeatureConfig
 
-FORMAT = "cumel 1"
-FEATURES_NAME = "features"  # the value that the front end in a graph hands to the network
+METADATA_FORMAT = "cumel 1"
+FEATURES_NAME = "features"  # the value between the front end and the network
 INPUTS = ("waveform", "image")
 PRECISIONS = ("fp32", "fp16", "int8")
 
-# A file may come from anywhere. Beyond these, using it would take gigabytes, or it is damaged.
-MAX_TEXT = 1 << 20  # characters of a property
-MAX_LABELS, MAX_LABEL = 10_000, 200  # labels; characters of one
-MAX_ELEMENTS = 1 << 27  # of the waveform, its frames, the features, or the mel matrix: half a GiB in float32
+# A file may come from anywhere. Beyond these limits it is damaged, or would take gigabytes.
+MAX_TEXT = 1 << 20  # characters per property
+MAX_LABELS, MAX_LABEL = 10_000, 200  # number of labels; characters per label
+MAX_ELEMENTS = 1 << 27  # limit of waveform, frames, features and mel matrix, each: half a GiB in float32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
     """The properties of an ONNX file that `export` wrote."""
 
-    labels: tuple[str, ...]  # of the columns of `probabilities`
+    labels: tuple[str, ...]  # names of the columns of `probabilities`
     recipe: Recipe
-    input: str  # what the graph takes: one of INPUTS
+    input: str  # name of the graph's input: one of INPUTS
     precision: str  # one of PRECISIONS
-    fold: int  # held out from training
+    fold: int  # the fold that was held out from training
     epoch: int
-    accuracy: float | None  # on the held-out fold, the mean of `recipe.views` views; None for a run without history
-    versions: dict[str, str]  # of the packages that wrote and checked the file
-    normalisation: dict[str, float] = field(default_factory=dict)  # inside the network: mean and std of decibels
+    accuracy: float | None  # accuracy on that fold, by the mean of `recipe.views` views; None without history
+    versions: dict[str, str]  # versions of the packages that wrote and checked the file
+    normalisation: dict[str, float] = field(
+        default_factory=dict
+    )  # mean and std of decibels, as used inside the network
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what a runtime needs that cannot read the file's properties, such as a browser's, as JSON types."""
+        """Return JSON types for runtimes that cannot read a file's properties, such as ONNX Runtime Web."""
         recipe = self.recipe
         return {
             "labels": list(self.labels),
@@ -51,13 +53,13 @@ class Metadata:
         }
 
     def to_props(self) -> dict[str, str]:
-        """Return the properties as text; whatever is not a plain word is JSON.
+        """Return the properties as text; values other than plain words are JSON.
 
-        Features, kind, rate and length repeat what the recipe holds, for readers that know nothing of recipes.
+        Features, kind, rate and length repeat fields of the recipe, for readers that know no recipes.
         """
         recipe = self.recipe
         return {
-            "format": FORMAT,
+            "format": METADATA_FORMAT,
             "labels": json.dumps(self.labels),
             "recipe": json.dumps(recipe.to_dict()),
             "features": recipe.features.to_json(),
@@ -75,17 +77,17 @@ class Metadata:
 
     @classmethod
     def from_props(cls, props: Mapping[str, str]) -> Metadata:
-        """Read back what `to_props` made.
+        """Read the properties that `to_props` returned.
 
         Raises
         ------
         CumelError
-            When the properties are not ours, or one is absent, malformed or contradicts another.
+            When the properties are not ours, or one of them is missing, malformed or contradicts another.
         """
         if "format" not in props:
             raise CumelError("carries no metadata of ours, so its features and labels are unknown")
-        if props["format"] != FORMAT:
-            raise CumelError(f"has the format {props['format']!r}, and this version reads {FORMAT!r}")
+        if props["format"] != METADATA_FORMAT:
+            raise CumelError(f"has the format {props['format']!r}, and this version reads {METADATA_FORMAT!r}")
         return cls(
             labels=_labels(props),
             recipe=_recipe(props),
@@ -159,7 +161,7 @@ def _labels(props: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _recipe(props: Mapping[str, str]) -> Recipe:
-    """Read the recipe, and make sure that features can be computed from it: the file may come from anywhere."""
+    """Read the recipe, and check that features can be computed from it: the file may come from anywhere."""
     values = _value(props, "recipe")
     try:
         recipe = Recipe.from_dict(values)
@@ -180,7 +182,7 @@ def _recipe(props: Mapping[str, str]) -> Recipe:
 
 
 def _check_sizes(recipe: Recipe) -> None:
-    """Refuse what no recording has, and what would not fit into memory."""
+    """Raise a `CumelError` for rates that no recording has, and for sizes that would not fit into memory."""
     cfg = recipe.features
     if not LOWEST_RATE <= cfg.sr <= HIGHEST_RATE:
         raise CumelError(f"sr={cfg.sr}: must be {LOWEST_RATE} to {HIGHEST_RATE} Hz")

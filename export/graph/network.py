@@ -1,4 +1,4 @@
-"""A trained network as ONNX, by torch's exporter: features in, probabilities out."""
+"""A trained network as ONNX nodes, by torch's exporter: features in, probabilities out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IMAGE, PROBABILITIES = "image", "probabilities"
 
 
 class Classifier(nn.Module):
-    """A network and a softmax, which is float32 whatever the network computes in."""
+    """A network and a softmax; the softmax is float32 even when the network is float16."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Classifier(nn.Module):
 
 
 def halved(net: nn.Module) -> nn.Module:
-    """Turn a network's weights into float16; the statistics that its features are normalised with stay float32."""
+    """Convert a network's weights to float16, in place; the mean and std for its features stay float32."""
     kept = {name: buffer for name, buffer in net.named_buffers() if name in ("mean", "std")}
     net.half()
     for name, buffer in kept.items():
@@ -50,7 +50,7 @@ def to_onnx(net: nn.Module, input_shape: tuple[int, ...]) -> ir.Model:
         try:
             program = torch.onnx.export(
                 net,
-                (torch.zeros(2, *input_shape),),  # a batch of 1 would be taken for a constant
+                (torch.zeros(2, *input_shape),),  # The exporter takes a batch of 1 for a constant.
                 dynamo=True,
                 external_data=False,
                 verbose=False,
@@ -63,15 +63,15 @@ def to_onnx(net: nn.Module, input_shape: tuple[int, ...]) -> ir.Model:
             raise CumelError(f"torch cannot export this network ({str(error).splitlines()[0]})") from None
     assert program is not None
     graph = program.model.graph
-    # The exporter notes its source lines in every node: they name the folders of this machine and help nobody.
-    for noted in (graph, *graph, *graph.inputs, *graph.outputs, *(value for node in graph for value in node.outputs)):
-        noted.metadata_props.clear()
+    # The exporter stores its source lines in every node; they name folders of this machine.
+    for part in (graph, *graph, *graph.inputs, *graph.outputs, *(value for node in graph for value in node.outputs)):
+        part.metadata_props.clear()
     return program.model
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what torch's exporter says when all is well: no torchvision here, a deprecated call inside torch."""
+    """Silence two messages of torch's exporter: a missing torchvision, and a deprecated call inside torch."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,13 +1,14 @@
-"""A network in eight bits: weights per channel, activations by ranges measured on real clips (static QDQ).
+"""Quantisation to eight bits: weights per channel, activations by ranges measured on real clips (static QDQ).
 
-For the CPU and the web: ONNX Runtime's CUDA provider has no integer convolution, and would copy to the CPU and back.
+int8 is for the CPU and the web: ONNX Runtime's CUDA provider has no integer convolution, and would copy to the CPU and
+back.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,27 +17,60 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxscript import ir
 
+from ...esc50.audio import fit_length, load_all
+from ...esc50.system import CORES
+from ...esc50.training import Recipe
+from ...kernels import CumelError, InputError
 from .frontend import OPSET
 from .network import IMAGE
 
-BATCH = 16  # clips at once while ranges are measured
+BATCH = 16  # clips per call while ranges are measured
+LEAST_RECORDINGS = 16
+MOST_RECORDINGS = 400  # evenly picked from more; ranges hardly grow beyond
+HELD_OUT = 4  # every fourth recording judges the result, and is not measured
+
+
+def calibration_clips(paths: Sequence[Path], recipe: Recipe) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Read recordings, each fitted to the length of the model's clips.
+
+    Returns
+    -------
+    measured, held_out : ndarray [n_clips, n_samples], float32
+
+    Raises
+    ------
+    CumelError
+        For fewer than LEAST_RECORDINGS recordings, and for one that cannot be read.
+    """
+    if len(paths) < LEAST_RECORDINGS:
+        raise CumelError(
+            f"calibration: {len(paths)} recordings; give {LEAST_RECORDINGS} or more such as the model will classify"
+        )
+    picked = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(len(paths), MOST_RECORDINGS)).astype(int))]
+    clips = np.empty((len(picked), recipe.n_samples), np.float32)
+    for i, loaded in enumerate(load_all(picked, recipe.features.sr, CORES)):
+        if isinstance(loaded, InputError):
+            raise CumelError(f"calibration: {loaded}")
+        clips[i] = fit_length(loaded[0], recipe.n_samples)
+    judges = np.arange(len(clips)) % HELD_OUT == HELD_OUT - 1
+    return clips[~judges], clips[judges]
 
 
 def quantized(model: ir.Model, features: NDArray[np.float32]) -> ir.Model:
-    """Quantise a network that takes ``image``; what comes before and after it stays float32.
+    """Quantise a network that takes ``image``; the rest of a graph stays float32.
 
     Parameters
     ----------
     model : Model
-        ``image`` [batch, 1, n_mels, n_frames] to ``probabilities``.
+        From ``image`` [batch, 1, n_mels, n_frames] to ``probabilities``.
     features : ndarray [n_clips, 1, n_mels, n_frames], float32
-        Of the recordings that ranges are measured on.
+        Features of the recordings on which ranges are measured.
     """
     import onnx
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):
-        """Hands out the features in batches."""
+        """The features in batches."""
 
         def __init__(self) -> None:
             self.batches = iter(np.array_split(features, -(-len(features) // BATCH)))
@@ -46,7 +80,9 @@ def quantized(model: ir.Model, features: NDArray[np.float32]) -> ir.Model:
             batch = next(self.batches, None)
             return None if batch is None else {IMAGE: batch}
 
-    last = [node.name for node in model.graph if node.op_type == "Gemm"][-1]  # whose outputs are compared
+    last = [node.name for node in model.graph if node.op_type == "Gemm"][
+        -1
+    ]  # The scores of the last layer stay float32.
     with tempfile.TemporaryDirectory() as place, _quiet():
         before, after = Path(place) / "float.onnx", Path(place) / "int8.onnx"
         ir.save(model, before)
@@ -62,15 +98,15 @@ def quantized(model: ir.Model, features: NDArray[np.float32]) -> ir.Model:
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod.MinMax,
         )
-        made = ir.from_proto(onnx.load(after))  # into memory: the file goes
-    made.graph.opset_imports.clear()
-    made.graph.opset_imports[""] = OPSET
-    return made
+        int8 = ir.from_proto(onnx.load(after))  # into memory, before the folder is deleted
+    int8.graph.opset_imports.clear()
+    int8.graph.opset_imports[""] = OPSET
+    return int8
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the quantiser's advice to pre-process, which torch's exporter has done."""
+    """Silence the quantiser's advice to pre-process; torch's exporter has done so."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
-    from .classifier import BATCHES, Result, Tally, check_call, classify, predict
-    from .raw_stream import HEADERS, Format, hear
-    from .rows import STDOUT, format_of, rows_into
-    from .segments import Heard, listen
+    from .call import Source, Target
+    from .classifier import BATCH_SIZES, Counts, Prediction, check_call, classify, predict
+    from .raw_stream import RawFormat, segments_of_raw
+    from .rows import STDOUT, rows_into
+    from .segments import Segment, segments_of
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

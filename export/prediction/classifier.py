@@ -14,19 +14,19 @@ from ...esc50.audio import fit_length
 from ...esc50.system import defaults
 from ...kernels import CumelError, FeatureConfig
 from ..runtime import Model, load_model
-from .segments import Heard, listen
+from .segments import Segment, segments_of
 
-__all__ = ["BATCHES", "Model", "Result", "Tally", "check_call", "classify", "load_model", "predict"]
+__all__ = ["BATCH_SIZES", "Counts", "Model", "Prediction", "check_call", "classify", "load_model", "predict"]
 
-BATCHES = {False: 16, True: 64}  # windows that are classified at once, without and with a GPU
+BATCH_SIZES = {False: 16, True: 64}  # segments per call of the model, without and with a GPU
 LEAST_HOP = 0.001  # s
 
 
-class Result(NamedTuple):
-    """What the model says of one window of a recording."""
+class Prediction(NamedTuple):
+    """The model's answer for one segment of a recording."""
 
-    heard: Heard
-    probabilities: NDArray[np.float32] | None  # [n_classes]; None of silence, and where nothing was heard
+    segment: Segment
+    probabilities: NDArray[np.float32] | None  # [n_classes]; None for silence, and for an error
     labels: tuple[str, ...]
 
     def best(self, top: int) -> list[dict[str, Any]]:
@@ -37,50 +37,50 @@ class Result(NamedTuple):
         return [{"label": self.labels[i], "probability": float(self.probabilities[i])} for i in order]
 
     def row(self, top: int) -> dict[str, Any]:
-        """Return it as JSON types: which part (in seconds) of which file, the best labels, or the error."""
-        one = self.heard
+        """Return JSON types: the file, the part of it in seconds, the best labels, or the error."""
+        segment = self.segment
         return {
-            "file": one.file,
-            "start": one.start,
-            "end": one.end,
-            "seconds": one.seconds,
-            "sr": one.sr,
-            "silent": one.silent,
+            "file": segment.file,
+            "start": segment.start,
+            "end": segment.end,
+            "seconds": segment.seconds,
+            "sr": segment.sr,
+            "silent": segment.silent,
             "top": self.best(top),
-            "error": one.error,
+            "error": segment.error,
         }
 
 
-def classify(model: Model, heard: Iterable[Heard], batch: int = 1) -> Iterator[Result]:
-    """Yield a result for each window, in order; at most `batch` are held and classified at once."""
-    heard = iter(heard)
-    while group := list(islice(heard, batch)):
-        places = [i for i, one in enumerate(group) if one.y is not None and not one.silent]
+def classify(model: Model, segments: Iterable[Segment], batch: int = 1) -> Iterator[Prediction]:
+    """Yield a prediction for each segment, in order; at most `batch` are held and classified at once."""
+    segments = iter(segments)
+    while group := list(islice(segments, batch)):
+        places = [i for i, segment in enumerate(group) if segment.y is not None and not segment.silent]
         scores: dict[int, NDArray[np.float32]] = {}
         if places:
             clips = np.stack([fit_length(y, model.recipe.n_samples) for i in places if (y := group[i].y) is not None])
             scores = dict(zip(places, model.probabilities(clips), strict=True))
-        for i, one in enumerate(group):
+        for i, segment in enumerate(group):
             if i in scores and not np.isfinite(scores[i]).all():
-                one = one._replace(error=f"{one.file}: the model's answer is not a number; export it again")
-            yield Result(one, scores[i] if i in scores and one.error is None else None, model.labels)
+                segment = segment._replace(error=f"{segment.file}: the model's answer is not a number; export it again")
+            yield Prediction(segment, scores[i] if i in scores and segment.error is None else None, model.labels)
 
 
-class Tally:
-    """Counts of what was classified."""
+class Counts:
+    """Counts of recordings and segments, by outcome."""
 
     def __init__(self) -> None:
         self.files = self.failed = self.windows = self.silent = 0
-        self.heard_seconds = 0.0  # windows that overlap count each
+        self.heard_seconds = 0.0  # sum over all segments, overlaps counted twice
 
-    def add(self, heard: Heard) -> None:
-        """Count a result."""
-        self.files += heard.first
-        self.failed += heard.error is not None
-        if heard.error is None:
+    def add(self, segment: Segment) -> None:
+        """Count a segment."""
+        self.files += segment.first
+        self.failed += segment.error is not None
+        if segment.error is None:
             self.windows += 1
-            self.silent += heard.silent
-            self.heard_seconds += heard.end - heard.start
+            self.silent += segment.silent
+            self.heard_seconds += segment.end - segment.start
 
     def report(self, model: Model) -> dict[str, Any]:
         """Return the counts, with the model and where it ran."""
@@ -98,7 +98,7 @@ class Tally:
 def check_call(
     model: Model, *, top: int = 5, cfg: FeatureConfig | None = None, hop_seconds: float | None = None
 ) -> None:
-    """Refuse what no recording could satisfy, with a `CumelError`."""
+    """Raise a `CumelError` for options that no recording could satisfy."""
     if top < 1:
         raise CumelError(f"top={top}: must be 1 or more")
     if hop_seconds is not None and not LEAST_HOP <= hop_seconds < float("inf"):
@@ -120,7 +120,7 @@ def predict(
     """Classify recordings; one that cannot be classified gets its reason, and the others go on.
 
     Each is decoded, mixed down, resampled to the model's rate, and cut or mirrored to its length, as in training.
-    `listen` and `classify` do the same for any number of recordings, a result at a time.
+    `segments_of` and `classify` do the same for any number of recordings, one prediction at a time.
 
     Parameters
     ----------
@@ -143,12 +143,12 @@ def predict(
     Raises
     ------
     CumelError
-        For `top` below 1, a hop that is none, and when `cfg` is not what the model was trained on.
+        For `top` below 1, a hop that is not positive and finite, and a `cfg` that the model was not trained on.
     """
     check_call(model, top=top, cfg=cfg, hop_seconds=hop_seconds)
-    tally, rows = Tally(), []
-    windows = listen(map(Path, paths), model.recipe, hop_seconds)
-    for result in classify(model, windows, BATCHES[model.session.on_gpu]):
-        tally.add(result.heard)
-        rows.append(result.row(top))
-    return tally.report(model) | {"results": rows}
+    counts, rows = Counts(), []
+    segments = segments_of(map(Path, paths), model.recipe, hop_seconds)
+    for prediction in classify(model, segments, BATCH_SIZES[model.session.on_gpu]):
+        counts.add(prediction.segment)
+        rows.append(prediction.row(top))
+    return counts.report(model) | {"results": rows}

@@ -1,4 +1,4 @@
-"""Raw samples from a pipe, such as a microphone's: windows of them, each as soon as it is there, until the end."""
+"""Raw samples from a pipe, such as a microphone's, cut into segments, each as soon as its last sample has come."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ...esc50.audio import HIGHEST_RATE, LOWEST_RATE, Samples, check_numbers, mono, resample_soxr
+from ...esc50.audio import HIGHEST_RATE, LOWEST_RATE, Samples, check_finite, resample_stream, to_mono
 from ...esc50.training import Recipe
 from ...kernels import CumelError, InputError
-from .segments import Heard, of_stream
+from .segments import Segment, from_stream
 
 NAME = "stdin"
-DTYPES = {"int16": 32768.0, "float32": 1.0}  # little-endian; full scale
+DTYPES = {"int16": 32768.0, "float32": 1.0}  # little-endian types, and the value of full scale
 MOST_CHANNELS = 1024
-PIPE_BYTES = 1 << 16  # what a pipe holds
+PIPE_BYTES = 1 << 16  # capacity of a pipe
 HEADERS = (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3", b"caff", b".snd", b"\x1aE\xdf\xa3")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Format:
-    """How raw samples lie in a stream; a `CumelError` for what cannot be."""
+class RawFormat:
+    """How raw samples lie in a stream; a `CumelError` for a field that cannot be."""
 
     sr: int  # Hz
     channels: int = 1
@@ -48,30 +47,32 @@ class Format:
         return self.channels * np.dtype(self.dtype).itemsize
 
 
-def hear(file: int, layout: Format, recipe: Recipe, hop_seconds: float | None = None) -> Iterator[Heard]:
+def segments_of_raw(
+    file: int, layout: RawFormat, recipe: Recipe, hop_seconds: float | None = None
+) -> Iterator[Segment]:
     """Yield windows of raw samples, `hop_seconds` apart, or one after another; Ctrl-C ends the stream.
 
     Parameters
     ----------
     file : int
         A file descriptor.
-    layout : Format
+    layout : RawFormat
     recipe : Recipe
-        Of the model; the stream is resampled to its rate in one piece.
+        The model's recipe; the stream is resampled to its rate as one piece.
     hop_seconds : float, optional
 
     Raises
     ------
     CumelError
-        For a stream that begins as a recording in a file, or as text, does.
+        For a stream that begins like an audio file, or like text.
     """
     blocks, target = _samples(file, layout), recipe.features.sr
-    resampled = blocks if layout.sr == target else resample_soxr(blocks, layout.sr, target)
-    return of_stream(NAME, resampled, recipe, hop_seconds or recipe.seconds, layout.sr)
+    resampled = blocks if layout.sr == target else resample_stream(blocks, layout.sr, target)
+    return from_stream(NAME, resampled, recipe, hop_seconds or recipe.seconds, layout.sr)
 
 
-def _samples(file: int, layout: Format) -> Iterator[Samples]:
-    """Yield samples as they come, as one channel."""
+def _samples(file: int, layout: RawFormat) -> Iterator[Samples]:
+    """Yield samples as they come, mixed down to one channel."""
     rest, n_read = b"", 0
     with _interruptible() as wait:
         while wait(file) and (read := os.read(file, PIPE_BYTES)):
@@ -83,7 +84,7 @@ def _samples(file: int, layout: Format) -> Iterator[Samples]:
             whole = len(rest) - len(rest) % layout.frame_bytes
             y = _decode(rest[:whole], layout)
             rest = rest[whole:]
-            check_numbers(Path(NAME), y, n_read)
+            check_finite(NAME, y, n_read)
             n_read += len(y)
             yield y
     if rest:
@@ -93,13 +94,13 @@ def _samples(file: int, layout: Format) -> Iterator[Samples]:
         )
 
 
-def _decode(data: bytes, layout: Format) -> Samples:
+def _decode(data: bytes, layout: RawFormat) -> Samples:
     y = np.frombuffer(data, np.dtype(layout.dtype).newbyteorder("<")).reshape(-1, layout.channels)
-    return mono(y.astype(np.float32) / np.float32(DTYPES[layout.dtype]))
+    return to_mono(y.astype(np.float32) / np.float32(DTYPES[layout.dtype]))
 
 
 def _check_raw(first: bytes) -> None:
-    """Refuse what is no raw samples."""
+    """Raise a `CumelError` for bytes that are no raw samples."""
     if first.startswith(HEADERS):
         raise CumelError(f"{NAME}: begins as a recording in a file does, not with raw samples; name the file instead")
     if len(first) >= 16 and first.isascii() and first.decode().replace("\n", "").isprintable():
@@ -110,7 +111,7 @@ def _check_raw(first: bytes) -> None:
 def _interruptible() -> Iterator:
     """Yield ``wait(file)``: True when there is something to read, or the end; False once the user pressed Ctrl-C.
 
-    The first Ctrl-C ends the stream, so that what was heard is still classified; the second stops at once.
+    The first Ctrl-C ends the stream, and what has come by then is still classified; the second one stops at once.
     """
     waiting = asked = False
 

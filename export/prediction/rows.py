@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from ...esc50.system import unwritable
 from ...kernels import CumelError
 
-FORMATS = ("csv", "jsonl")
+ROW_FORMATS = ("csv", "jsonl")
 STDOUT = "-"
 FACTS = ("file", "start", "end", "seconds", "sr", "silent", "error")
 
@@ -21,28 +21,28 @@ Write = Callable[[dict[str, Any]], None]
 
 
 def format_of(out: str | None, named: str | None) -> str:
-    """Return the format of a file: the named one, or that of its extension; JSON lines on stdout.
+    """Return the format of a file of rows: the one that is named, or its extension's; JSON lines for stdout.
 
     Raises
     ------
     CumelError
-        For an unknown format, and where an extension is needed and tells of none.
+        For an unknown format, and for a file whose extension names none.
     """
     if named is not None:
-        if named not in FORMATS:
-            raise CumelError(f"--format {named}: must be one of {', '.join(FORMATS)}")
+        if named not in ROW_FORMATS:
+            raise CumelError(f"--format {named}: must be one of {', '.join(ROW_FORMATS)}")
         return named
     if out in (None, STDOUT):
         return "jsonl"
     kind = Path(out).suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
+    if kind not in ROW_FORMATS:
         raise CumelError(f"--out {out}: give a name that ends in .csv or .jsonl, or name the --format")
     return kind
 
 
 @contextmanager
 def rows_into(out: str, kind: str, top: int) -> Iterator[Write]:
-    """Yield a function that writes a result's row; each is handed on at once.
+    """Yield a function that writes one row of `Prediction.row`, and flushes it.
 
     A row of CSV has ``file``, ``start``, ``end``, ``seconds``, ``sr``, ``silent``, ``error`` and, for each rank up to
     `top`, ``label_1``, ``probability_1`` and so on.
@@ -58,7 +58,7 @@ def rows_into(out: str, kind: str, top: int) -> Iterator[Write]:
     path = Path(out)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:  # a name is any bytes
+        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:  # file names are any bytes
             yield _writer(file, kind, top)
     except OSError as error:
         raise unwritable(path, error) from None
@@ -77,7 +77,7 @@ def _writer(file: TextIO, kind: str, top: int) -> Write:
     table.writerow([*FACTS, *(f"{name}_{rank}" for rank in ranks for name in ("label", "probability"))])
 
     def write_row(row: dict[str, Any]) -> None:
-        best = [value for one in row["top"] for value in (one["label"], f"{one['probability']:.6f}")]
+        best = [value for answer in row["top"] for value in (answer["label"], f"{answer['probability']:.6f}")]
         facts = row | {"silent": int(row["silent"])}
         table.writerow([*(facts[name] for name in FACTS), *best, *[None] * (2 * top - len(best))])
         file.flush()

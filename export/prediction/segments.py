@@ -1,4 +1,4 @@
-"""Recordings to the windows of them that a model hears, decoded ahead of it; a recording that fails says why."""
+"""Recordings, cut into the segments that a model classifies; decoded ahead of it. A recording that fails says why."""
 
 from __future__ import annotations
 
@@ -7,100 +7,100 @@ from collections.abc import Generator, Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
-from ...esc50.audio import Header, Pcm, Samples, begin, beginning, windows
+from ...esc50.audio import Recording, Samples, windows
 from ...esc50.system import CORES, Hold, ahead, ordered
 from ...esc50.training import Recipe
 from ...kernels import FeatureConfig, InputError
-from ...kernels.filterbank import window
+from ...kernels.filterbank import window as window_of
 
-HELD_BYTES = 64 << 20  # of windows on their way to the model
+HELD_BYTES = 64 << 20  # segments that are decoded ahead
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-class Heard(NamedTuple):
-    """A window of a recording, or why there is none."""
+class Segment(NamedTuple):
+    """A part of a recording that is classified as one clip, or the reason why there is none."""
 
     file: str
     start: float = 0.0  # s
     end: float = 0.0  # s
-    seconds: float | None = None  # of the recording; None of a stream without end
-    sr: int | None = None  # of the recording, in Hz
-    y: Samples | None = None  # at the model's rate, at most its clip length; None where nothing can be heard
-    silent: bool = False  # every sample of its `y` is zero
-    first: bool = False  # of its recording
+    seconds: float | None = None  # length of the recording; None for a stream without end
+    sr: int | None = None  # the recording's own rate in Hz
+    y: Samples | None = None  # [n_samples] at the model's rate, at most its clip length; None with an error
+    silent: bool = False  # True when every sample of `y` is zero
+    first: bool = False  # True for the first segment of a recording
     error: str | None = None
 
 
-def listen(paths: Iterable[Path], recipe: Recipe, hop_seconds: float | None = None) -> Generator[Heard]:
-    """Yield what a model hears of recordings, in order: the beginning of each, or windows `hop_seconds` apart.
+def segments_of(paths: Iterable[Path], recipe: Recipe, hop_seconds: float | None = None) -> Generator[Segment]:
+    """Yield the segments of recordings, in order: the beginning of each, or windows `hop_seconds` apart.
 
-    However many there are and however long, about 2 * `HELD_BYTES` are held.
+    However many recordings there are and however long, about 2 * `HELD_BYTES` are held.
     """
 
-    def take(path: Path, hold: Hold) -> Iterable[Heard]:
+    def take(path: Path, hold: Hold) -> Iterable[Segment]:
         if hop_seconds is None:
             hold(4 * recipe.n_samples)
             return [_first(path, recipe)]
         try:
-            header, blocks = begin(path, recipe.features.sr)
+            with Recording(path) as recording:
+                seconds = recording.header.n_samples / recording.header.sr
+                n_bytes = 4 * recipe.n_samples * (1 + int(seconds / hop_seconds))
+                if n_bytes <= HELD_BYTES:
+                    hold(n_bytes)
+                    return list(_of_recording(recording, recipe, hop_seconds))
         except InputError as error:
-            return [Heard(str(path), first=True, error=str(error))]
-        n_bytes = 4 * recipe.n_samples * (1 + int(header.n_samples / header.sr / hop_seconds))
-        if n_bytes > HELD_BYTES:
-            return _of_file(path, recipe, hop_seconds)  # opened again and decoded when its turn has come
-        hold(n_bytes)
-        return list(_of_blocks(path, header, blocks, recipe, hop_seconds))
+            return [Segment(str(path), first=True, error=str(error))]
+        return _of_file(path, recipe, hop_seconds)  # A long one is opened again when its turn has come.
 
-    def every() -> Generator[Heard]:
+    def every() -> Generator[Segment]:
         files = ordered(paths, take, CORES, HELD_BYTES)
         try:
             yield from chain.from_iterable(files)
         finally:
             files.close()
 
-    return ahead(every(), lambda heard: 0 if heard.y is None else heard.y.nbytes, HELD_BYTES)
+    return ahead(every(), lambda segment: 0 if segment.y is None else segment.y.nbytes, HELD_BYTES)
 
 
-def _first(path: Path, recipe: Recipe) -> Heard:
-    """Read as much of a recording as the model hears."""
+def _first(path: Path, recipe: Recipe) -> Segment:
+    """Read the beginning of a recording, as long as the model's clips."""
     try:
-        y, header = beginning(path, recipe.features.sr, recipe.n_samples)
+        with Recording(path) as recording:
+            header, y = recording.header, recording.beginning(recipe.n_samples, recipe.features.sr)
         seconds = header.n_samples / header.sr
         check_sound(str(path), y, recipe.features)
     except InputError as error:
-        return Heard(str(path), first=True, error=str(error))
+        return Segment(str(path), first=True, error=str(error))
     end = len(y) / recipe.features.sr
-    return Heard(str(path), 0.0, end, seconds, header.sr, y, silent=not y.any(), first=True)
+    return Segment(str(path), 0.0, end, seconds, header.sr, y, silent=not y.any(), first=True)
 
 
-def _of_file(path: Path, recipe: Recipe, hop_seconds: float) -> Iterator[Heard]:
-    """Read a recording window by window; it is opened when the first one is asked for."""
+def _of_file(path: Path, recipe: Recipe, hop_seconds: float) -> Iterator[Segment]:
+    """Read a recording window by window; the file is opened when the first window is asked for."""
     try:
-        header, blocks = begin(path, recipe.features.sr)
+        with Recording(path) as recording:
+            yield from _of_recording(recording, recipe, hop_seconds)
     except InputError as error:
-        yield Heard(str(path), first=True, error=str(error))
-        return
-    yield from _of_blocks(path, header, blocks, recipe, hop_seconds)
+        yield Segment(str(path), first=True, error=str(error))
 
 
-def _of_blocks(
-    path: Path, header: Header, blocks: Iterator[Pcm], recipe: Recipe, hop_seconds: float
-) -> Iterator[Heard]:
-    return of_stream(str(path), blocks, recipe, hop_seconds, header.sr, header.n_samples / header.sr)
+def _of_recording(recording: Recording, recipe: Recipe, hop_seconds: float) -> Iterator[Segment]:
+    header, blocks = recording.header, cast(Iterator[Samples], recording.blocks(recipe.features.sr))
+    return from_stream(str(recording.path), blocks, recipe, hop_seconds, header.sr, header.n_samples / header.sr)
 
 
-def of_stream(
-    name: str, blocks: Iterable[Pcm], recipe: Recipe, hop_seconds: float, sr: int, seconds: float | None = None
-) -> Iterator[Heard]:
-    """Yield the windows of samples at the model's rate; what goes wrong on the way comes last, after all before it."""
+def from_stream(
+    name: str, blocks: Iterable[Samples], recipe: Recipe, hop_seconds: float, sr: int, seconds: float | None = None
+) -> Iterator[Segment]:
+    """Yield the windows of samples that come at the model's rate; an error ends them, as the last segment."""
     cfg, end, first = recipe.features, 0.0, True
     hop, failure = max(1, round(hop_seconds * cfg.sr)), ""
 
-    def until_failure() -> Iterator[Pcm]:
+    def until_failure() -> Iterator[Samples]:
         nonlocal failure
         try:
             yield from blocks
@@ -108,17 +108,17 @@ def of_stream(
             failure = str(error)
 
     try:
-        for one in windows(until_failure(), recipe.n_samples, hop):
-            check_sound(name, one.y, cfg)
-            start, end = one.start / cfg.sr, (one.start + len(one.y)) / cfg.sr
-            yield Heard(name, start, end, seconds, sr, one.y, silent=not one.y.any(), first=first)
+        for window in windows(until_failure(), recipe.n_samples, hop):
+            check_sound(name, window.y, cfg)
+            start, end = window.start / cfg.sr, (window.start + len(window.y)) / cfg.sr
+            yield Segment(name, start, end, seconds, sr, window.y, silent=not window.y.any(), first=first)
             first = False
         if first:
             raise InputError(f"{name}: holds no samples; record it again, or leave it out")
     except InputError as error:
         failure = failure or str(error)
     if failure:
-        yield Heard(name, end, end, seconds, sr, first=first, error=failure)
+        yield Segment(name, end, end, seconds, sr, first=first, error=failure)
 
 
 def check_sound(name: str, y: Samples, cfg: FeatureConfig) -> None:
@@ -135,4 +135,4 @@ def check_sound(name: str, y: Samples, cfg: FeatureConfig) -> None:
 @lru_cache(maxsize=8)
 def _loudest(cfg: FeatureConfig) -> float:
     """Return an amplitude up to which no bin's power, nor the sum of all, can overflow."""
-    return math.sqrt(FLOAT32_MAX / cfg.n_fft) / float(np.abs(window(cfg)).sum())
+    return math.sqrt(FLOAT32_MAX / cfg.n_fft) / float(np.abs(window_of(cfg)).sum())

@@ -1,4 +1,4 @@
-"""What runs a model file."""
+"""Model files on ONNX Runtime."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""A session on memory that stays where it is: tensors go in and out by DLPack, on the caller's stream."""
+"""Sessions on device memory: tensors go in and out by DLPack without a copy, on the caller's stream."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ...kernels import CumelError
 from ...kernels.arrays import as_tensor, like
 from .providers import onnxruntime
 
-_numbers = count(1)  # of CUDA graphs
+_graph_ids = count(1)  # ids of CUDA graphs
 
 
 def run_bound(session: Any, batch: Any) -> Any:
-    """Run a `Session` on a torch or CuPy array where it lies; returns the same kind of array, on the same device.
+    """Run a `Session` on a torch or CuPy array without a copy; returns the same kind of array, on the same device.
 
-    What the caller's current stream still has to do comes first, and what it does next waits for the result.
+    The run waits for the work in the caller's current stream, and later work in that stream waits for the run.
     """
     with as_tensor(batch) as tensor:
         source = tensor.detach().contiguous()
@@ -32,21 +32,21 @@ def run_bound(session: Any, batch: Any) -> Any:
 
 
 class Bound:
-    """A session bound to one input and one output of fixed shape, which stay at their place on its device.
+    """A session bound to an input and an output of fixed shape, at fixed addresses on its device.
 
     Write into `input`, call `run`, read `output`. In a session with `cuda_graph` the first runs capture the work, and
-    later ones replay it; each `Bound` has a graph of its own.
+    later runs replay it; each `Bound` has a graph of its own.
 
     Parameters
     ----------
     session : Session
     shape : tuple of int
-        Of the input.
+        Shape of the input.
 
     Attributes
     ----------
     input, output : Tensor, float32
-        On the session's device.
+        Memory on the session's device.
     """
 
     def __init__(self, session: Any, shape: tuple[int, ...]) -> None:
@@ -54,7 +54,7 @@ class Bound:
         if len(shape) != len(fixed) or any(isinstance(n, int) and n != m for n, m in zip(fixed, shape, strict=True)):
             raise CumelError(f"{session.path}: takes {fixed}, not {shape}")
         device = torch.device("cuda", session.device_id) if session.on_gpu else torch.device("cpu")
-        self._session, self._graph = session, next(_numbers) if session.cuda_graph else None
+        self._session, self._graph = session, next(_graph_ids) if session.cuda_graph else None
         self.input = torch.zeros(shape, dtype=torch.float32, device=device)
         self.output = torch.empty((shape[0], *_axes(session.output)[1:]), dtype=torch.float32, device=device)
         self._binding = session.raw.io_binding()
@@ -62,7 +62,7 @@ class Bound:
         self._binding.bind_ortvalue_output(session.output.name, _value(self.output))
 
     def run(self) -> Tensor:
-        """Run the model on what `input` holds, in the order of torch's current stream; returns `output`."""
+        """Run the model on the contents of `input`, in the order of torch's current stream; returns `output`."""
         _run(self._session, self._binding, self.input.device, (self.input, self.output), self._graph)
         return self.output
 
@@ -70,7 +70,7 @@ class Bound:
 def _run(
     session: Any, binding: Any, device: torch.device, tensors: tuple[Tensor, ...], graph: int | None = None
 ) -> None:
-    """Run between what the current stream has done and what it will do next; captured as CUDA graph number `graph`."""
+    """Run in the order of the current stream; `graph` is the id of the CUDA graph that captures the run."""
     options = onnxruntime().RunOptions()
     if graph is not None:
         options.add_run_config_entry("gpu_graph_id", str(graph))
@@ -78,17 +78,17 @@ def _run(
         session.raw.run_with_iobinding(binding, options)
         return
     caller = torch.cuda.current_stream(device)
-    if not session.stream:  # one of its own, unknown to us, for which it waits at the end
+    if not session.stream:  # ONNX Runtime uses a stream of its own, and waits for it at the end.
         caller.synchronize()
         session.raw.run_with_iobinding(binding, options)
         return
     options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-    own = torch.cuda.ExternalStream(session.stream, device)
-    own.wait_stream(caller)
+    stream = torch.cuda.ExternalStream(session.stream, device)
+    stream.wait_stream(caller)
     session.raw.run_with_iobinding(binding, options)
-    caller.wait_stream(own)
+    caller.wait_stream(stream)
     for tensor in tensors:
-        tensor.record_stream(own)
+        tensor.record_stream(stream)
 
 
 def _value(tensor: Tensor) -> Any:
@@ -97,5 +97,5 @@ def _value(tensor: Tensor) -> Any:
 
 
 def _axes(value: Any) -> list[Any]:
-    """Return the axes that a model declares: sizes, and names where they are dynamic."""
+    """Return the axes that a model declares: a size each, or the name of a dynamic axis."""
     return list(value.shape)

@@ -1,4 +1,4 @@
-"""An exported model, loaded with the configuration that it carries: clips in, probabilities out, by either route."""
+"""An exported model with the configuration in its file: clips in, probabilities out, by either route."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ...esc50.training import Recipe
 from ...kernels import CumelError
 from ..graph import FEATURES_NAME, Metadata
 from .providers import lacking
-from .routes import choose, from_features, of_length, read_model
+from .routes import choose_route, from_features, of_length, read_model
 from .session import Session
 
-FLOAT = 1  # float32, as ONNX numbers types
+FLOAT = 1  # ONNX's number for float32
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Model:
     session: Session
     metadata: Metadata
     route: str  # graph or kernels
-    reason: str  # why that route
+    reason: str  # why this route was taken
 
     @property
     def recipe(self) -> Recipe:
-        """How its features are made."""
+        """The recipe that the network was trained with."""
         return self.metadata.recipe
 
     @property
@@ -51,18 +51,18 @@ class Model:
             return self.answer(torch.from_numpy(y).to(torch.device("cuda", self.session.device_id))).cpu().numpy()
 
     def answer(self, y: Any) -> Any:
-        """Classify an array, tensor or CuPy array of clips where it lies; returns the same kind, on its device."""
+        """Classify a NumPy array, tensor or CuPy array of clips; returns the same kind of array, on the same device."""
         return self.session.run(self.entrance(y))
 
     def entrance(self, y: Any) -> Any:
-        """Return what the session takes of clips ``y``: themselves, or their features [batch, 1, n_mels, n_frames]."""
+        """Return the session's input for clips ``y``: the clips, or their features [batch, 1, n_mels, n_frames]."""
         if self.route == "graph":
             return y
         features = FEATURES[self.recipe.kind](y, self.recipe.features)[:, None]
         return features.float() if isinstance(features, torch.Tensor) else features.astype(np.float32, copy=False)
 
     def report(self) -> dict[str, Any]:
-        """Return what was asked for, what was used, and why."""
+        """Return the provider and route that were asked for, those that are used, and why."""
         return self.session.report() | {"route": self.route, "route_reason": self.reason}
 
 
@@ -77,7 +77,7 @@ def load_model(
     stream: Any = None,
     cuda_graph: bool = False,
 ) -> Model:
-    """Load a model that `export` wrote, with the configuration that it carries.
+    """Load a model that `export` wrote, with the configuration in its file.
 
     Parameters
     ----------
@@ -85,19 +85,19 @@ def load_model(
     provider, require_gpu
         As for `Session`.
     route : {"auto", "graph", "kernels"}
-        Where the features come from: the graph's own front end, or our kernels, after which only the rest of the graph
-        runs. Both give the same answers; auto takes the faster one.
+        The source of the features: the graph's own front end, or our kernels before the rest of the graph. Both give
+        the same answers; auto takes the faster one.
     batch : int, optional
-        The only size of a batch that there will be, which CUDA graphs need.
+        The size of every batch; CUDA graphs need it.
     stream, cuda_graph
         As for `Session`.
 
     Raises
     ------
     CumelError
-        When the file is missing, damaged, not ours, or its metadata does not fit its graph; for a route it has not.
+        When the file is missing, damaged, not ours, its metadata does not fit its graph, or it lacks the route.
     UnavailableError
-        When a GPU is demanded and cannot be had.
+        When a GPU is demanded, and there is none that works.
     """
     path = Path(path)
     model, metadata = read_exported(path)
@@ -106,21 +106,21 @@ def load_model(
     target = "cuda" if provider == "auto" else provider
     on_gpu = target in ("cuda", "tensorrt") and lacking(target) is None
     try:
-        chosen, reason = choose(route, metadata.input, on_gpu)
+        chosen, reason = choose_route(route, metadata.input, on_gpu)
         graph = None
         if metadata.input == "waveform":
             of_kernels = chosen == "kernels"
             graph = from_features(model, recipe.input_shape) if of_kernels else of_length(model, recipe.n_samples)
     except CumelError as error:
         raise type(error)(f"{path}: {error}") from None
-    del model  # as large as the weights
+    del model  # It holds all weights.
     sizes = {} if batch is None else {"batch": batch}
     session = Session(path, provider, require_gpu, graph=graph, sizes=sizes, stream=stream, cuda_graph=cuda_graph)
     return Model(path, session, metadata, chosen, reason)
 
 
 def read_exported(path: Path | str) -> tuple[Any, Metadata]:
-    """Read an ONNX file that `export` wrote, and what it says of itself.
+    """Read an ONNX file that `export` wrote, and its metadata.
 
     Raises
     ------
@@ -139,19 +139,19 @@ def _unusable(path: Path | str, why: str) -> CumelError:
 
 
 def _check_fit(path: Path, model: Any, metadata: Metadata) -> None:
-    """Refuse a graph that is not the one its metadata tells of."""
+    """Raise a `CumelError` when a graph does not fit its metadata."""
     graph, image = model.graph, [*metadata.recipe.input_shape]
-    told = {
+    stated = {
         metadata.input: (FLOAT, ["samples"] if metadata.input == "waveform" else image),
         "probabilities": (FLOAT, [len(metadata.labels)]),
         **({FEATURES_NAME: (FLOAT, image)} if metadata.input == "waveform" else {}),
     }
-    found = {}
-    for value in (*graph.input, *graph.output, *(one for one in graph.value_info if one.name in told)):
+    actual = {}
+    for value in (*graph.input, *graph.output, *(value for value in graph.value_info if value.name in stated)):
         kind = value.type.tensor_type
-        found[value.name] = (kind.elem_type, [axis.dim_param or axis.dim_value for axis in kind.shape.dim][1:])
-    if found != told:
-        raise _unusable(path, f"metadata: tells of {_listed(told)}; the graph has {_listed(found)}")
+        actual[value.name] = (kind.elem_type, [axis.dim_param or axis.dim_value for axis in kind.shape.dim][1:])
+    if actual != stated:
+        raise _unusable(path, f"metadata: tells of {_listed(stated)}; the graph has {_listed(actual)}")
 
 
 def _listed(values: dict[str, tuple[int, list[Any]]]) -> str:

@@ -1,4 +1,4 @@
-"""ONNX Runtime's providers: what each is given to start with, and which part a machine lacks for it."""
+"""ONNX Runtime's providers: their options, and the part that a machine lacks for one."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ ORDER = {
     "cpu": (CPU,),
     "cuda": (CUDA,),
     "tensorrt": (TENSORRT, CUDA),
-}  # TensorRT leaves to CUDA what it has no layer for
+}  # CUDA runs the nodes that TensorRT has no layer for.
 REINSTALL = "pip uninstall onnxruntime, then pip install 'cumel[gpu]'"
 WHEELS = "torch's CUDA wheels bring it: pip install 'cumel[gpu]'"
 
 
 def onnxruntime() -> Any:
-    """Import ONNX Runtime, which is an extra: one of two packages, after the machine."""
+    """Import ONNX Runtime; the extras gpu and cpu install one of its two packages."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -31,16 +31,16 @@ def onnxruntime() -> Any:
 
 
 def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:
-    """Name the first part that a GPU provider needs and this machine lacks; None when all are there.
+    """Name the first part that a GPU provider needs and this machine lacks; None when none is missing.
 
-    CUDA's libraries come with torch, whose import has loaded them: the linker then finds them by name. Where torch is
-    built without CUDA, ONNX Runtime's `preload_dlls` may find them among NVIDIA's own packages.
+    CUDA's libraries come with torch; its import has loaded them, so the linker finds them by name. Where torch is built
+    without CUDA, ONNX Runtime's `preload_dlls` may find them among NVIDIA's own packages.
 
     Parameters
     ----------
     provider : {"cuda", "tensorrt"}
     load : callable
-        Loads a shared library by name, or raises OSError.
+        Takes the name of a shared library and loads it, or raises OSError.
     """
     runtime = onnxruntime()
     for name in ORDER[provider]:
@@ -56,7 +56,7 @@ def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:
         except OSError:
             if not preloaded:
                 preloaded = True
-                with redirect_stdout(io.StringIO()):  # it prints what it does not find
+                with redirect_stdout(io.StringIO()):  # preload_dlls prints what it does not find
                     runtime.preload_dlls(msvc=False)
             try:
                 load(library)
@@ -66,7 +66,7 @@ def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:
 
 
 def _libraries(provider: str, cuda: str) -> list[tuple[str, str, str]]:
-    """List what a provider's own library is linked with, or opens later: file, name, where it comes from."""
+    """List the libraries that a provider needs: file, name, and where to get it."""
     major = cuda.split(".")[0] or "13"
     needed = [
         (f"libcudart.so.{major}", "CUDA's runtime", WHEELS),
@@ -85,7 +85,7 @@ def _libraries(provider: str, cuda: str) -> list[tuple[str, str, str]]:
 
 
 def settings(provider: str, *, device: int = 0, stream: int = 0, cuda_graph: bool = False) -> list[Any]:
-    """Return what ONNX Runtime is to be given as `providers`.
+    """Return the argument `providers` of an ONNX Runtime session.
 
     Parameters
     ----------
@@ -93,15 +93,15 @@ def settings(provider: str, *, device: int = 0, stream: int = 0, cuda_graph: boo
     device : int
         Number of the CUDA device.
     stream : int
-        Address of the CUDA stream to work on; 0 for one of its own (it takes the default stream for none given).
+        Address of the CUDA stream to work on; 0 for a stream of its own.
     cuda_graph : bool
-        Capture the work in a CUDA graph, and replay that.
+        Whether to capture the work in a CUDA graph and replay it.
     """
     shared = {"device_id": str(device)} | ({"user_compute_stream": str(stream)} if stream else {})
-    own = {
+    options = {
         CPU: {},
         # TF32, the default, costs up to 4.5 dB near a spectrogram's floor.
         CUDA: shared | {"use_tf32": "0", "enable_cuda_graph": str(int(cuda_graph))},
         TENSORRT: shared | {"trt_cuda_graph_enable": str(int(cuda_graph))},
     }
-    return [(name, own[name]) if own[name] else name for name in ORDER[provider]]
+    return [(name, options[name]) if options[name] else name for name in ORDER[provider]]

@@ -1,4 +1,4 @@
-"""Two ways from samples to probabilities: the front end in the graph, or our kernels before the rest of the graph."""
+"""Two routes from samples to probabilities: the front end in the graph, or our kernels before the rest of the graph."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ...kernels import CumelError, UnavailableError
 from ..graph import FEATURES_NAME
 
 ROUTES = ("auto", "graph", "kernels")
-MOST_BYTES = 2**31  # of a protocol buffer
+MOST_BYTES = 2**31  # limit of a protocol buffer
 
 
 def read_model(path: Path | str) -> Any:
-    """Read an ONNX file as it is, without what it may name outside itself.
+    """Read an ONNX file, without the external files that it may name.
 
     Raises
     ------
     CumelError
-        For a file that is missing, empty, too large or no model.
+        For a file that is missing, empty, too large, or no model.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -52,7 +52,7 @@ def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
     Raises
     ------
     CumelError
-        For a graph in which there is no such value.
+        For a graph without such a value.
     """
     import onnx
 
@@ -70,9 +70,9 @@ def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
         if name != FEATURES_NAME and name in made_by and made_by[name] not in kept:
             kept.add(made_by[name])
             pending += graph.node[made_by[name]].input
-    heard = {value.name for value in graph.input} & needed
-    if heard:
-        raise CumelError(f"its network also reads {', '.join(sorted(heard))}, past the front end")
+    past = {value.name for value in graph.input} & needed
+    if past:
+        raise CumelError(f"its network also reads {', '.join(sorted(past))}, past the front end")
     rest = onnx.helper.make_graph(
         [graph.node[number] for number in sorted(kept)],
         graph.name,
@@ -86,9 +86,9 @@ def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
 
 
 def of_length(model: Any, n_samples: int) -> bytes:
-    """Return the model for clips of `n_samples` alone, so that ONNX Runtime computes once what depends on the length.
+    """Return the model for clips of exactly `n_samples`, so that ONNX Runtime computes sizes once, while loading.
 
-    Of a dynamic length it would compute sizes on the CPU at every run, which `require_gpu` refuses.
+    With a dynamic length it would compute them on the CPU at every run; `require_gpu` refuses that.
     """
     import onnx
 
@@ -103,14 +103,14 @@ def of_length(model: Any, n_samples: int) -> bytes:
     return model.SerializeToString()
 
 
-def choose(requested: str, takes: str, on_gpu: bool) -> tuple[str, str]:
-    """Return the route, and why it is taken.
+def choose_route(requested: str, takes: str, on_gpu: bool) -> tuple[str, str]:
+    """Return the route to take, and the reason.
 
     Parameters
     ----------
     requested : {"auto", "graph", "kernels"}
     takes : {"waveform", "image"}
-        What the model's input is.
+        The model's input.
     on_gpu : bool
         Whether the model is to run on a GPU.
 
@@ -119,7 +119,7 @@ def choose(requested: str, takes: str, on_gpu: bool) -> tuple[str, str]:
     CumelError
         For an unknown route, or one that the model does not have.
     UnavailableError
-        When our kernels are demanded on a GPU, and something is missing for them.
+        When our kernels are demanded on a GPU, and it lacks something that they need.
     """
     if requested not in ROUTES:
         raise CumelError(f"route={requested}: must be one of {', '.join(ROUTES)}")
@@ -142,7 +142,7 @@ def choose(requested: str, takes: str, on_gpu: bool) -> tuple[str, str]:
 
 
 def _lacking() -> str | None:
-    """Name what our own kernels lack on this machine's GPU."""
+    """Name what our kernels need and this machine's GPU lacks; None when nothing is missing."""
     if not torch.cuda.is_available():
         return "torch sees no CUDA device"
     return None if importlib.util.find_spec("cupy") else "CuPy is not installed (pip install 'cumel[gpu]')"

@@ -1,4 +1,4 @@
-"""ONNX Runtime, honest about where it runs: ONNX Runtime itself falls back to the CPU without an exception."""
+"""ONNX Runtime sessions that say where they run: ONNX Runtime alone falls back to the CPU without an exception."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ...kernels import CumelError, UnavailableError
 from .io_binding import Bound, run_bound
 from .providers import CPU, CUDA, ORDER, PROVIDERS, TENSORRT, lacking, onnxruntime, settings
 
-ON_CPU = "assigned to the default CPU EP"  # in ONNX Runtime's refusal
+ON_CPU = "assigned to the default CPU EP"  # part of ONNX Runtime's message
 SILENT, WARNING = 4, 2  # severities of ONNX Runtime's log; WARNING is its default
 
 
 class Node(NamedTuple):
-    """A node of the graph that ONNX Runtime made of the model, and where it runs."""
+    """A node of the optimised graph, and the provider that runs it."""
 
     name: str
     op: str
@@ -39,38 +39,38 @@ class Session:
     path : path
         An .onnx file.
     provider : {"auto", "cpu", "cuda", "tensorrt"}
-        auto is CUDA where it really works, else the CPU; `reason` says why. TensorRT must be asked for, as it spends
-        minutes on a model before the first answer.
+        auto is CUDA where it works, else the CPU; `reason` says why. TensorRT must be asked for, as it spends minutes
+        on a model before the first answer.
     require_gpu : bool
-        Refuse to run anywhere but on a GPU.
+        Whether to raise an error rather than run on the CPU.
     graph : bytes, optional
-        The model to load, when it is not what the file holds.
+        The model to load instead of the file's contents.
     sizes : mapping of str to int
-        Sizes of named dynamic axes, such as ``{"samples": 80000}``: what depends on them is computed once, when the
-        model is loaded, and no longer on the CPU at every run.
+        Sizes of named dynamic axes, such as ``{"samples": 80000}``: shapes are then computed once, when the model is
+        loaded, and not on the CPU at every run.
     stream : torch.cuda.Stream or int, optional
-        The CUDA stream to work on, or its address, so that nothing waits for the host. Not the default stream, which
-        ONNX Runtime cannot tell from none.
+        The CUDA stream to work on, or its address, so that nothing waits for the host. The default stream is refused:
+        its address is 0, which ONNX Runtime takes for no stream.
     cuda_graph : bool
-        Capture the work in a CUDA graph. Then every axis needs a fixed size, and `bound` its one shape.
+        Whether to capture the work in a CUDA graph. Every axis then needs a fixed size, and runs go through `bound`.
 
     Attributes
     ----------
     providers : list of str
-        What the session really has, in order of preference.
+        The providers of the session, in order of preference.
     reason : str
-        Why it runs there.
+        Why it runs on the first of them.
     nodes : tuple of Node
-        Where each node of the optimised graph runs.
+        Each node of the optimised graph, with its provider.
     metadata : dict of str to str
-        The file's own properties.
+        The properties of the file.
 
     Raises
     ------
     CumelError
-        For an unknown provider, and for a file that is missing or no usable model.
+        For an unknown provider, and for a file that is missing or not a usable model.
     UnavailableError
-        When a GPU is demanded and cannot be had: which part is missing.
+        When a GPU is demanded, and a part for it is missing; the error names it.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Session:
         model, sizes = self.path if graph is None else graph, sizes or {}
         try:
             self.raw = self._create(model, wanted, sizes, strict=self.required)
-        except _NodesOnCpuError:  # without a word on which, or whether it is all of them: look again, less strictly
+        except _NodesOnCpuError:  # The error names no node, so a less strict session finds them.
             self.raw = self._create(model, [*wanted, CPU], sizes, strict=False)
         self.providers: list[str] = self.raw.get_providers()
         self.nodes = tuple(
@@ -132,17 +132,17 @@ class Session:
         return self.providers[0] in (CUDA, TENSORRT)
 
     def run(self, batch: Any) -> Any:
-        """Run the model on a batch, whose first axis may have any length.
+        """Run the model on a batch; its first axis may have any length.
 
         Parameters
         ----------
         batch : ndarray, Tensor or CuPy array, float32
-            A tensor or CuPy array is read where it lies, without a copy, in the order of its current stream.
+            A tensor or CuPy array is read without a copy, in the order of its current stream.
 
         Returns
         -------
         ndarray, Tensor or CuPy array
-            Of the kind that came in, on its device.
+            The same kind of array as `batch`, on the same device.
         """
         if self.cuda_graph:
             raise CumelError(f"{self.path}: is replayed from a CUDA graph, on fixed memory alone: use `bound`")
@@ -153,7 +153,7 @@ class Session:
                 return run_bound(self, batch)
         except CumelError:
             raise
-        except Exception as error:  # its exceptions have no base class of their own
+        except Exception as error:  # ONNX Runtime's exceptions have no base class.
             raise device_fault(error) or CumelError(
                 f"{self.path}: fails on an input of {(*batch.shape,)} ({_first_line(error)})"
             ) from None
@@ -163,7 +163,7 @@ class Session:
         return Bound(self, shape)
 
     def report(self) -> dict[str, Any]:
-        """Return what was asked for, what was used, and why: of the session, and of every node."""
+        """Return the provider that was asked for, the one in use, why, and the provider of every node."""
         return {
             "requested": self.requested,
             "require_gpu": self.required,
@@ -179,18 +179,18 @@ class Session:
             raise UnavailableError(f"{name} was demanded of ONNX Runtime, but {missing}; `cumel doctor` says more")
 
     def _settings(self, target: str, cuda_graph: bool) -> list[Any]:
-        if target == "tensorrt":  # its TF32 has no provider option
+        if target == "tensorrt":  # TensorRT has no option for TF32.
             os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
-        own = settings(target, device=self.device_id, stream=self.stream, cuda_graph=cuda_graph)
-        return own if self.required else [*own, CPU]
+        options = settings(target, device=self.device_id, stream=self.stream, cuda_graph=cuda_graph)
+        return options if self.required else [*options, CPU]
 
     def _create(self, model: Path | bytes, wanted: list[Any], sizes: Mapping[str, int], *, strict: bool) -> Any:
-        """Make a session; a strict one has no node on the CPU, or `_NodesOnCpuError` is raised."""
+        """Make a session; with `strict`, a node on the CPU raises `_NodesOnCpuError`."""
         runtime = onnxruntime()
         options = runtime.SessionOptions()
         options.log_severity_level = SILENT
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        # Threads that wait for the next call at full speed take the cores from decoders and features: 1.3 times slower.
+        # Spinning threads take cores from decoding and features; a prediction then takes 1.3 times as long.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if strict:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -198,9 +198,9 @@ class Session:
             options.add_free_dimension_override_by_name(name, size)
         with _quiet(runtime), _own_stdout():
             try:
-                # Its own fallback prints on stdout and repeats on the CPU, in run() as well.
+                # ONNX Runtime's own fallback prints on stdout, and repeats on the CPU, in run() as well.
                 return runtime.InferenceSession(model, options, providers=wanted, enable_fallback=0)
-            except Exception as error:  # its exceptions have no base class of their own
+            except Exception as error:  # ONNX Runtime's exceptions have no base class.
                 if strict and ON_CPU in str(error):
                     raise _NodesOnCpuError from None
                 raise device_fault(error) or CumelError(
@@ -213,7 +213,7 @@ class _NodesOnCpuError(Exception):
 
 
 def _address(stream: Any) -> int:
-    """Return the address of a CUDA stream, given as such, or as torch's or CuPy's."""
+    """Return the address of a CUDA stream that is given as an address, or as a stream of torch or CuPy."""
     if stream is None:
         return 0
     address = getattr(stream, "cuda_stream", getattr(stream, "ptr", stream))
@@ -223,7 +223,7 @@ def _address(stream: Any) -> int:
 
 
 def _why_fallen_back(target: str) -> str:
-    """Find out what ONNX Runtime only logs: load its provider once more, and read the linker's complaint."""
+    """Return the reason for a fallback, which ONNX Runtime only logs: load its provider again, and read the error."""
     library = Path(onnxruntime().__file__).parent / "capi" / f"libonnxruntime_providers_{target}.so"
     try:
         ctypes.CDLL(str(library))
@@ -234,7 +234,7 @@ def _why_fallen_back(target: str) -> str:
 
 @contextmanager
 def _quiet(runtime: Any) -> Iterator[None]:
-    """Keep a provider's failure off stderr: it is reported in `reason`, or raised."""
+    """Keep a provider's failure off stderr; `reason` reports it, or an error."""
     runtime.set_default_logger_severity(SILENT)
     try:
         yield
@@ -244,11 +244,11 @@ def _quiet(runtime: Any) -> Iterator[None]:
 
 @contextmanager
 def _own_stdout() -> Iterator[None]:
-    """Send to stderr what native code prints on stdout: TensorRT speaks there, into the caller's JSON."""
+    """Redirect native output from stdout to stderr: TensorRT prints on stdout, where the caller's JSON goes."""
     sys.stdout.flush()
     try:
         kept = os.dup(1)
-    except OSError:  # closed: nothing to keep clean
+    except OSError:  # stdout is closed.
         yield
         return
     try:

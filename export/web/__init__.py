@@ -1,4 +1,4 @@
-"""A model as a static page that hears: the page, its model and ONNX Runtime Web in one folder."""
+"""A static page that classifies recordings in the browser: page, model and ONNX Runtime Web in one folder."""
 
 from .site import write_site
 

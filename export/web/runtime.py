@@ -1,4 +1,4 @@
-"""ONNX Runtime Web, as its makers publish it on npm: one pinned version, and of that what a plain static page needs."""
+"""ONNX Runtime Web from npm: one pinned version, and of its files those that a static page needs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ...kernels import CumelError, UnavailableError
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 TARBALL = f"{PACKAGE}-{VERSION}.tgz"
-# WebAssembly on one thread: more threads need the headers COOP and COEP, which a plain static server does not send.
+# WebAssembly on one thread: more threads need the headers COOP and COEP, and plain static servers do not send them.
 FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-# Of the tarball as `npm view onnxruntime-web@1.30.0 dist.integrity` says it, and of the files in its folder dist/.
+# Checksums of the tarball, as `npm view onnxruntime-web@1.30.0 dist.integrity` prints it, and of files in its dist/.
 SHA512 = {
     TARBALL: "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
     FILES[0]: "AnefQglyknuf4QnoyL8HFb54s1grWx7q6F6v2UZRr7RxVbsJeXd/k6siiXj1mlkQmpyHEnDIBJzx1Bta3J3ZCg==",
     FILES[1]: "IboQh0Pwb+2CvUlaEljlBVLJWlFfGUCxCquU6kjywgW+qj9+DZtJYSU9pueGY4A4vT2W5rQ8Zt4CNNIDL8Kf1g==",
     FILES[2]: "Gt7e1iIDIZ/PXEhM/OVleqWHVom0kEI/hs8cod0crXcV9jDGM39B23HuQnlOOgDOC3x4k5pxIgtdgzaL9up3MA==",
 }
-NPM_SECONDS = 300  # for a download of 33 MB
+NPM_SECONDS = 300  # time limit for a download of 33 MB
 OFFLINE = (
     f"let npm reach its registry, or unpack {PACKAGE} {VERSION} on a machine that does "
     f"(`npm pack {PACKAGE}@{VERSION}`) and name its folder with --runtime"
@@ -45,7 +45,7 @@ def runtime_files(folder: Path | None = None) -> dict[str, bytes]:
     Raises
     ------
     CumelError
-        When `folder` is not this version of the package.
+        When `folder` does not hold this version of the package.
     UnavailableError
         When there is no npm, or it cannot fetch the package.
     """
@@ -54,9 +54,9 @@ def runtime_files(folder: Path | None = None) -> dict[str, bytes]:
     cache = _cache()
     try:
         return {name: _checked(name, (cache / name).read_bytes()) for name in FILES}
-    except (OSError, CumelError):  # not there, or damaged
+    except (OSError, CumelError):  # The cache is empty or damaged.
         files = _from_npm()
-    with suppress(CumelError):  # no place for a cache: the next call fetches again
+    with suppress(CumelError):  # Without a writable cache the next call fetches again.
         for name, content in files.items():
             with replacing(cache / name) as part:
                 part.write_bytes(content)
@@ -64,7 +64,7 @@ def runtime_files(folder: Path | None = None) -> dict[str, bytes]:
 
 
 def _cache() -> Path:
-    """Return the user's cache folder, after the XDG Base Directory Specification: relative paths in it do not count."""
+    """Return the user's cache folder, by the XDG Base Directory Specification, which ignores relative paths."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "cumel" / f"{PACKAGE}-{VERSION}"
 
@@ -83,11 +83,11 @@ def _checked(name: str, content: bytes) -> bytes:
 def _from_folder(folder: Path) -> dict[str, bytes]:
     try:
         package = json.loads((folder / "package.json").read_bytes())
-        found = f"{package['name']} {package['version']}"
+        version = f"{package['name']} {package['version']}"
     except (OSError, ValueError, KeyError, TypeError):
         raise CumelError(f"{folder}: is no unpacked npm package; give the folder that holds its package.json") from None
-    if found != f"{PACKAGE} {VERSION}":
-        raise CumelError(f"{folder}: holds {found}, and this version works with {PACKAGE} {VERSION}; unpack that one")
+    if version != f"{PACKAGE} {VERSION}":
+        raise CumelError(f"{folder}: holds {version}, and this version works with {PACKAGE} {VERSION}; unpack that one")
     try:
         return {name: _checked(name, (folder / "dist" / name).read_bytes()) for name in FILES}
     except OSError as error:
@@ -120,5 +120,5 @@ def _from_npm() -> dict[str, bytes]:
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
     file = archive.extractfile(name)
-    assert file is not None  # the tarball's checksum was right
+    assert file is not None  # The tarball's checksum was right.
     return file.read()

@@ -1,4 +1,4 @@
-"""Writes the folder: the page, the model with its features as an output, what it says of itself, the runtime."""
+"""The site's folder: the page, the model with its features as a second output, its metadata, and the runtime."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from ..runtime import read_exported
 from .runtime import VERSION, runtime_files
 
 HERE = Path(__file__).parent
-FORMAT = "cumel web 1"
+SITE_FORMAT = "cumel web 1"
 MODEL, ABOUT, KEEPER = "model.onnx", "model.json", "sw.js"
-RATES = (8000, 192_000)  # Hz, to which browsers can resample
-STAGE = ".cumel-web.part"  # inside the site, so that what is finished need only be renamed
+RATES = (8000, 192_000)  # Hz; lowest and highest rate that browsers resample to
+STAGING_FOLDER = ".cumel-web.part"  # inside the site, so that finished files are moved by a rename
 
 
 def write_site(
     model: Path | str, out: Path | str, *, runtime: Path | str | None = None, overwrite: bool = False
 ) -> dict[str, Any]:
-    """Write a static page that classifies recordings with a waveform model, in the browser alone.
+    """Write a static page that classifies recordings with a waveform model, inside the browser.
 
-    The page, its model and ONNX Runtime Web lie in `out`, which any static server can serve. A site that is written
-    again keeps what else lies in its folder. No file is ever half-written.
+    `out` then holds the page, its model and ONNX Runtime Web, for any static server. Other files in the folder of a
+    site stay. No file is ever half-written.
 
     Parameters
     ----------
@@ -39,20 +39,20 @@ def write_site(
     out : path
         Folder of the site.
     runtime : path, optional
-        The unpacked npm package onnxruntime-web, where npm cannot fetch it.
+        Folder of the unpacked npm package onnxruntime-web, for machines on which npm cannot fetch it.
     overwrite : bool
-        Write into a folder that holds something else, too.
+        Whether to write into a folder that holds other files.
 
     Returns
     -------
     dict
-        ``site``, ``files`` (name to bytes), ``bytes``, ``model``, ``onnxruntime_web`` (its version), and ``serve``, a
-        command.
+        ``site``, ``files`` (name to bytes), ``bytes``, ``model``, ``onnxruntime_web`` (its version), and ``serve``, the
+        command that serves the site.
 
     Raises
     ------
     CumelError
-        For a model that takes no waveforms or is not ours, a folder that holds something else, and what cannot be
+        For a model that takes no waveforms or is not ours, a folder that holds other files, and files that cannot be
         written.
     UnavailableError
         When ONNX Runtime Web is neither given nor cached, and npm cannot fetch it.
@@ -67,7 +67,7 @@ def write_site(
     sr = metadata.recipe.features.sr
     if not RATES[0] <= sr <= RATES[1]:
         raise CumelError(
-            f"{model}: hears at {sr} Hz, and browsers resample to {RATES[0]}..{RATES[1]} Hz; train another"
+            f"{model}: takes {sr} Hz audio, and browsers resample to {RATES[0]}..{RATES[1]} Hz; train another"
         )
     content = {**_page(), **_runtime(None if runtime is None else Path(runtime))}
     content[MODEL] = _with_features(model, graph, metadata)
@@ -78,7 +78,7 @@ def write_site(
             path = stage / name
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(data)
-        for name in content:  # model.json is the last: with it the folder is a site
+        for name in content:  # model.json comes last, as it marks the folder as a site.
             (out / name).parent.mkdir(exist_ok=True)
             commit(stage / name, out / name)
     return {
@@ -92,34 +92,34 @@ def write_site(
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:
-    """Refuse a place where somebody else's files may be lost."""
+    """Raise a `CumelError` for a folder whose files may not be ours."""
     if out.exists() and not out.is_dir():
         raise CumelError(f"{out}: is a file; give a folder")
-    if overwrite or not out.is_dir() or not any(path.name != STAGE for path in out.iterdir()):
+    if overwrite or not out.is_dir() or not any(path.name != STAGING_FOLDER for path in out.iterdir()):
         return
     try:
         former = json.loads((out / ABOUT).read_bytes())["format"]
     except (OSError, ValueError, TypeError, KeyError):
         former = None
-    if former != FORMAT:
+    if former != SITE_FORMAT:
         raise CumelError(f"{out}: holds files that `cumel web` did not write; give another folder, or --overwrite")
 
 
 @contextmanager
 def _staged(out: Path) -> Iterator[Path]:
-    """Yield a new folder in `out` for files in the making; whatever fails leaves no trace of it."""
-    made = not out.exists()
-    stage = out / STAGE
+    """Yield a new folder in `out` for unfinished files; it is removed in the end, also after an error."""
+    is_new = not out.exists()
+    stage = out / STAGING_FOLDER
     try:
-        shutil.rmtree(stage, ignore_errors=True)  # of a run that was killed
+        shutil.rmtree(stage, ignore_errors=True)  # A killed run may have left one.
         stage.mkdir(parents=True)
         yield stage
     except OSError as error:
         raise unwritable(out, error) from None
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-        if made:
-            with suppress(OSError):  # it holds a site
+        if is_new:
+            with suppress(OSError):  # A folder that holds a site stays.
                 out.rmdir()
 
 
@@ -128,13 +128,13 @@ def _page() -> dict[str, bytes]:
 
 
 def _runtime(folder: Path | None) -> dict[str, bytes]:
-    """Return the runtime's files under the ending .js: many servers do not know .mjs to be a script."""
-    found = {f"runtime/{name.replace('.mjs', '.js')}": data for name, data in runtime_files(folder).items()}
-    return {**found, "runtime/LICENSE.txt": (HERE / "onnxruntime-web.LICENSE.txt").read_bytes()}
+    """Return the runtime's files, .mjs renamed to .js: many servers do not send .mjs as a script."""
+    files = {f"runtime/{name.replace('.mjs', '.js')}": data for name, data in runtime_files(folder).items()}
+    return {**files, "runtime/LICENSE.txt": (HERE / "onnxruntime-web.LICENSE.txt").read_bytes()}
 
 
 def _keeper(content: dict[str, bytes]) -> bytes:
-    """Return the service worker with what it must know of the other files: their digests, and one of them all."""
+    """Return the service worker with the digests of the other files, and one digest of all."""
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in content.items() if name != KEEPER}
     script = content[KEEPER]
     version = hashlib.sha256(json.dumps(digests, sort_keys=True).encode() + script).hexdigest()[:16]
@@ -142,7 +142,7 @@ def _keeper(content: dict[str, bytes]) -> bytes:
 
 
 def _with_features(path: Path, model: Any, metadata: Metadata) -> bytes:
-    """Return the model with what its network is given as a second output: runtimes hand out outputs alone."""
+    """Return the model with the network's features as a second output, as runtimes return outputs only."""
     import onnx
 
     if not any(FEATURES_NAME in node.output for node in model.graph.node):
@@ -153,7 +153,7 @@ def _with_features(path: Path, model: Any, metadata: Metadata) -> bytes:
 
 
 def _about(metadata: Metadata) -> dict[str, Any]:
-    """Return what the page must know of the model, and the facts that it shows."""
+    """Return the metadata that the page needs, and the facts that it shows."""
     recipe = metadata.recipe
     cfg = recipe.features
     facts = [f"{recipe.model} network, recipe {recipe.name}, {metadata.precision}"]
@@ -167,7 +167,7 @@ def _about(metadata: Metadata) -> dict[str, Any]:
         f"ONNX Runtime Web {VERSION}",
     ]
     return {
-        "format": FORMAT,
+        "format": SITE_FORMAT,
         **metadata.to_dict(),
         "sr": cfg.sr,
         "samples": recipe.n_samples,

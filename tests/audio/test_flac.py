@@ -11,8 +11,9 @@ import soundfile
 
 from cumel.esc50.audio import load
 from cumel.esc50.audio.formats.flac_frames import crc_16, frame_at
-from cumel.esc50.audio.reading import as_float, stream
 from cumel.kernels import InputError
+
+from support.recordings import streamed
 
 SR = 16000
 ID3 = b"ID3\4\0\0\0\0\1\0" + bytes(128)
@@ -86,7 +87,7 @@ def test_an_unknown_total_is_counted(tmp_path: Path, subtype: str, n: int, chann
             y, sr = load(path)
             assert (len(y), sr) == (n, SR)
             np.testing.assert_array_equal(y, expected)
-            np.testing.assert_array_equal(np.concatenate([as_float(block) for block in stream(path, SR)]), expected)
+            np.testing.assert_array_equal(streamed(path), expected)
 
 
 @pytest.mark.parametrize("total", [1, 4096, 19999])

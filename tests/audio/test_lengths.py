@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from cumel.esc50.audio import load
-from cumel.esc50.audio.formats.lengths import is_unknown
-from cumel.esc50.audio.reading import as_float, stream
-from cumel.esc50.audio.recording import opened
+from cumel.esc50.audio import Recording, load
+from cumel.esc50.audio.formats.chunks import is_unknown
 from cumel.kernels import InputError
+
+from support.recordings import streamed
 
 N, SR = 4000, 8000
 LEFT_32 = (0, 2**32 - 1, 2**32 - 37, 2**31, 2**31 - 1, 2**31 - 44, 0x7FFFF000, 0x7FFFFF00, 0x7F000008, 2_000_000_000)
@@ -70,7 +70,7 @@ def check_read(path: Path, expected: np.ndarray) -> None:
     y, sr = load(path)
     assert sr == SR
     np.testing.assert_array_equal(y, expected)
-    np.testing.assert_array_equal(np.concatenate([as_float(block) for block in stream(path, SR)]), expected)
+    np.testing.assert_array_equal(streamed(path), expected)
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
@@ -219,7 +219,7 @@ def test_more_than_4_gb_of_unknown_length(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(first + 2 * n - 2)
         file.write(struct.pack("<h", 12345))
-    with opened(path) as sound:
-        assert sound.frames == n
-        soundfile.SoundFile.seek(sound, n - 1)
-        assert sound.read(1, dtype="int16")[0] == 12345
+    with Recording(path) as recording:
+        assert recording.header.n_samples == n
+        soundfile.SoundFile.seek(recording._sound, n - 1)
+        assert recording._sound.read(1, dtype="int16")[0] == 12345

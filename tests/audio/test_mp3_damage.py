@@ -4,11 +4,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from cumel.esc50.audio import load
-from cumel.esc50.audio.reading import begin, stream
+from cumel.esc50.audio import Recording, load
 from cumel.kernels import InputError
 
 from support.mpeg_files import (
@@ -25,6 +23,7 @@ from support.mpeg_files import (
     vbri,
     with_inside,
 )
+from support.recordings import streamed
 
 Build = Callable[[Made], bytes]
 
@@ -98,9 +97,9 @@ def test_it_is_refused_with_the_reason(
     facts = {"n": n, "n_tagged": n + len(made.tag), "n_y": len(made.y), "n_samples": made.n}
     with pytest.raises(InputError, match=r"a\.mp3: " + reason.format(n_frames=len(made.frames), **facts)) as refusal:
         load(path)
-    with pytest.raises(InputError) as streamed:
-        list(stream(path, 44100))
-    assert str(streamed.value) == str(refusal.value)
+    with pytest.raises(InputError) as refusal_of_blocks:
+        streamed(path)
+    assert str(refusal_of_blocks.value) == str(refusal.value)
     assert capfd.readouterr().err == ""
 
 
@@ -156,8 +155,8 @@ def test_a_frame_that_does_not_decode_is_named(tmp_path: Path, tagged: bool, mos
     )
     at = (N_FRAME * number - SKIPPED * tagged) / 44100
     reason = r"a\.mp3: damaged at (.*) s: a frame there does not decode"
-    with pytest.raises(InputError, match=reason) as refusal:
-        np.concatenate(list(begin(path, 44100, most_seconds=most_seconds)[1]))
+    with Recording(path) as recording, pytest.raises(InputError, match=reason) as refusal:
+        list(recording.blocks(most_seconds=most_seconds))
     found = re.search(reason, str(refusal.value))
     assert found is not None
     assert 0 <= float(found[1]) - at + 0.001 < N_FRAME / 44100

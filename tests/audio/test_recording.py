@@ -1,3 +1,5 @@
+"""A recording is read with librosa's samples, or refused with one line that says why."""
+
 import os
 import struct
 from collections.abc import Callable
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from cumel.esc50.audio import fit_length, load, load_all, resample
+from cumel.esc50.audio import Header, Recording, fit_length, load, load_all, resample
 from cumel.kernels import InputError
 
 from support.recordings import tone, write
@@ -140,3 +142,32 @@ def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(InputError, match="not a regular file"):
         load(tmp_path / "pipe.wav")
+
+
+def test_int16_is_read_only_where_no_sample_changes(tmp_path: Path) -> None:
+    y = np.array([0, 1, -32768, 32767], np.int16)
+    with Recording(write(tmp_path / "a.wav", y)) as recording:
+        assert recording.header == Header(sr=8000, n_samples=4, n_channels=1, is_int16=True)
+        np.testing.assert_array_equal(recording.read(dtype="int16").y, y)
+    for name, sr, options in (("b.wav", 16000, {}), ("c.wav", None, {"subtype": "FLOAT"})):
+        with Recording(write(tmp_path / name, y, **options)) as recording:
+            with pytest.raises(ValueError, match="int16 is for 16-bit PCM"):
+                recording.read(sr, dtype="int16")
+            with pytest.raises(ValueError, match="int16 is for 16-bit PCM"):
+                recording.blocks(sr, dtype="int16")
+
+
+def test_a_recording_closes_its_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", tone())
+
+    def n_open() -> int:
+        return sum(handle.resolve() == path for handle in Path("/proc/self/fd").iterdir())
+
+    with Recording(path) as recording:
+        assert next(recording.blocks(most_seconds=0.1)).shape == (800,)
+        assert n_open() == 1
+    assert n_open() == 0
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(InputError, match="truncated"):
+        Recording(path)
+    assert n_open() == 0

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from cumel.esc50.audio import load
-from cumel.esc50.audio.reading import as_float, stream
 from cumel.kernels import InputError
+
+from support.recordings import streamed
 
 SR, N = 8000, 999
 GUID = bytes.fromhex("000000001000800000aa00389b71")
@@ -41,8 +42,7 @@ def check(path: Path, y: np.ndarray, bits: int) -> None:
     found, sr = load(path)
     assert sr == SR
     np.testing.assert_array_equal(found, expected)
-    blocks = [as_float(block) for block in stream(path, SR)]
-    np.testing.assert_array_equal(np.concatenate(blocks), expected)
+    np.testing.assert_array_equal(streamed(path), expected)
 
 
 @pytest.mark.parametrize(("order", "extensible"), [("<", False), ("<", True), (">", False), (">", True)])

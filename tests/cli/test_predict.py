@@ -154,5 +154,5 @@ def test_calibration_takes_several_paths(tmp_path: Path, capsys: pytest.CaptureF
     }[place]
     code, _, err = ask(capsys, "export", *arguments)
     assert code == 2
-    assert err.strip() == "cumel: calibration: 3 recordings; give 16 or more of the kind that is to be heard"
+    assert err.strip() == "cumel: calibration: 3 recordings; give 16 or more such as the model will classify"
     assert ask(capsys, "export", run, *options, "--calibration")[0] == 2

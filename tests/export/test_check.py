@@ -1,3 +1,5 @@
+"""The check of an exported file finds a wrong graph, wrong features and wrong answers."""
+
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Recordings of any kind get the labels that the graph gives their features; bad ones get their reason."""
+
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 from cumel.esc50.audio import fit_length
 from cumel.esc50.datasets.esc50 import FEATURES
 from cumel.esc50.training.recipes import Recipe
-from cumel.export.prediction.classifier import BATCHES, Model, load_model, predict
+from cumel.export.prediction.classifier import BATCH_SIZES, Model, load_model, predict
 from cumel.export.runtime.providers import CUDA
 from cumel.kernels import CumelError
 
@@ -180,7 +182,7 @@ def test_a_waveform_model_hears_the_same(tmp_path: Path) -> None:
 def test_order_is_kept_over_batches_and_failures(model: Model, tmp_path: Path) -> None:
     files: list[Path] = []
     truth: list[str | None] = []
-    for number in range(2 * BATCHES[False] + 5):
+    for number in range(2 * BATCH_SIZES[False] + 5):
         path = tmp_path / f"{number}.wav"
         label = None if number % 5 == 2 or 16 <= number < 20 else LABELS[number % 4]
         files.append(path if label is None else write(path, tone(0.5, hz=HZ[label])))

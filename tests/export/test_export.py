@@ -1,3 +1,5 @@
+"""An exported file has torch's answers, its configuration, its labels and its card."""
+
 import contextlib
 import errno
 import io

@@ -1,3 +1,5 @@
+"""Tensors go through a session without a copy, in the order of their stream."""
+
 from pathlib import Path
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""Metadata survives a file unchanged; damaged metadata is refused with what is wrong."""
+
 import json
 from pathlib import Path
 from typing import Any

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from cumel.esc50.audio import load
-from cumel.export.prediction.raw_stream import Format, hear
-from cumel.export.prediction.segments import Heard
+from cumel.export.prediction.raw_stream import RawFormat, segments_of_raw
+from cumel.export.prediction.segments import Segment
 from cumel.kernels import CumelError
 
 from support.onnx_models import HZ, save
@@ -37,18 +37,18 @@ def pcm(y: np.ndarray) -> bytes:
     return np.round(32768 * y).astype("<i2").tobytes()
 
 
-def heard(data: bytes, layout: Format, hop_seconds: float | None = None) -> list[Heard]:
+def segments(data: bytes, layout: RawFormat, hop_seconds: float | None = None) -> list[Segment]:
     with pipe() as (reading, writing):
         assert os.write(writing, data) == len(data)
         os.close(writing)
-        return list(hear(reading, layout, RECIPE, hop_seconds))
+        return list(segments_of_raw(reading, layout, RECIPE, hop_seconds))
 
 
 @pytest.mark.parametrize(("dtype", "channels"), [("int16", 1), ("int16", 2), ("float32", 1), ("float32", 3)])
 def test_samples_come_out_as_they_went_in(dtype: str, channels: int) -> None:
     y = np.random.default_rng(0).uniform(-0.9, 0.9, (5000, channels)).astype(np.float32)
     data = y.astype("<f4").tobytes() if dtype == "float32" else pcm(y)
-    (one,) = heard(data, Format(sr=8000, channels=channels, dtype=dtype))
+    (one,) = segments(data, RawFormat(sr=8000, channels=channels, dtype=dtype))
     assert one.error is None
     np.testing.assert_allclose(one.y, y.mean(axis=1), atol=1e-6 if dtype == "float32" else 2e-5)
     assert (one.file, one.sr, one.start, one.end, one.first) == ("stdin", 8000, 0.0, 5000 / 8000, True)
@@ -59,7 +59,7 @@ def test_the_stream_is_resampled_in_one_piece(tmp_path: Path) -> None:
     y = np.random.default_rng(0).uniform(-0.5, 0.5, 30000).astype(np.float32)
     whole = load(write(tmp_path / "a.wav", y, 11025, subtype="PCM_16"), 8000)[0]
     written = np.round(32768 * y).clip(-32768, 32767).astype("<i2")
-    found = heard(written.tobytes(), Format(sr=11025), 0.5)
+    found = segments(written.tobytes(), RawFormat(sr=11025), 0.5)
     assert [round(one.start * 8000) for one in found] == [0, 4000, 8000, 12000, len(whole) - 8000]
     for one in found:
         start = round(one.start * 8000)
@@ -68,7 +68,7 @@ def test_the_stream_is_resampled_in_one_piece(tmp_path: Path) -> None:
 
 def test_a_window_is_there_as_soon_as_its_samples() -> None:
     with pipe() as (reading, writing):
-        stream = hear(reading, Format(sr=8000), RECIPE, 0.5)
+        stream = segments_of_raw(reading, RawFormat(sr=8000), RECIPE, 0.5)
         for start, n in ((0, 8000), (4000, 4000), (8000, 4000)):
             os.write(writing, pcm(tone(n / 8000)))  # the pipe stays open: whoever waited for more would hang
             assert round(next(stream).start * 8000) == start
@@ -76,14 +76,14 @@ def test_a_window_is_there_as_soon_as_its_samples() -> None:
         assert list(stream) == []
 
 
-def test_the_rest_is_heard_at_the_end() -> None:
-    starts = [one.start for one in heard(pcm(tone(2.25)), Format(sr=8000))]
+def test_the_rest_is_classified_at_the_end() -> None:
+    starts = [one.start for one in segments(pcm(tone(2.25)), RawFormat(sr=8000))]
     np.testing.assert_allclose(starts, [0, 1, 1.25])
 
 
 def test_samples_may_come_in_any_pieces() -> None:
     with pipe() as (reading, writing):
-        stream = hear(reading, Format(sr=8000, channels=2), RECIPE)
+        stream = segments_of_raw(reading, RawFormat(sr=8000, channels=2), RECIPE)
         data = pcm(np.repeat(tone()[:, None], 2, axis=1))
         for piece in (data[:1], data[1:6], data[6:9], data[9:]):  # a sample of both channels has four bytes
             os.write(writing, piece)
@@ -104,14 +104,14 @@ def test_samples_may_come_in_any_pieces() -> None:
     ],
 )
 def test_a_bad_stream_says_why(data: bytes, layout: dict, complaint: str) -> None:
-    last = heard(data, Format(**({"sr": 8000} | layout)))[-1]
+    last = segments(data, RawFormat(**({"sr": 8000} | layout)))[-1]
     assert last.error is not None
     assert last.error.startswith("stdin: ")
     assert complaint in last.error
 
 
-def test_what_comes_before_a_failure_is_heard() -> None:
-    first, rest, failure = heard(pcm(tone(1.25))[:-1], Format(sr=8000))
+def test_what_comes_before_a_failure_is_classified() -> None:
+    first, rest, failure = segments(pcm(tone(1.25))[:-1], RawFormat(sr=8000))
     assert (first.start, first.end, first.error) == (0.0, 1.0, None)
     assert (rest.end, rest.error) == (9999 / 8000, None)
     assert (failure.first, failure.y) == (False, None)
@@ -129,7 +129,7 @@ def test_what_comes_before_a_failure_is_heard() -> None:
 )
 def test_what_is_not_raw_is_refused(head: bytes, complaint: str) -> None:
     with pytest.raises(CumelError, match=f"stdin: {complaint}") as caught:
-        heard(head, Format(sr=8000))
+        segments(head, RawFormat(sr=8000))
     assert caught.value.exit_code == 2
 
 
@@ -146,7 +146,7 @@ def test_what_is_not_raw_is_refused(head: bytes, complaint: str) -> None:
 )
 def test_a_layout_that_cannot_be_is_refused(fields: dict, complaint: str) -> None:
     with pytest.raises(CumelError, match=complaint):
-        Format(**fields)
+        RawFormat(**fields)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def running(tmp_path: Path) -> Iterator[subprocess.Popen]:
 
 
 def test_a_live_stream_until_ctrl_c(running: subprocess.Popen) -> None:
-    """Rows come while the pipe is open; Ctrl-C ends it with what was heard since, and a summary."""
+    """Rows come while the pipe is open; Ctrl-C ends it with what came since, and a summary."""
     assert running.stdin is not None
     assert running.stdout is not None
     for label, hz in HZ.items():

@@ -13,7 +13,7 @@ from cumel.esc50.training.recipes import Recipe
 from cumel.export.runtime import routes
 from cumel.export.runtime.model import load_model
 from cumel.export.runtime.providers import CPU
-from cumel.export.runtime.routes import choose, from_features, of_length, read_model
+from cumel.export.runtime.routes import choose_route, from_features, of_length, read_model
 from cumel.export.runtime.session import Session
 from cumel.kernels import CumelError, UnavailableError
 
@@ -91,14 +91,14 @@ def test_an_unknown_route_is_refused(exported: Path) -> None:
 def test_the_route_on_a_gpu(missing: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routes, "_lacking", lambda: missing)
     if missing is None:
-        assert choose("auto", "waveform", True)[0] == "kernels"
-        assert choose("kernels", "waveform", True) == ("kernels", "as asked for")
+        assert choose_route("auto", "waveform", True)[0] == "kernels"
+        assert choose_route("kernels", "waveform", True) == ("kernels", "as asked for")
         return
-    assert choose("auto", "waveform", True) == ("graph", f"our kernels cannot run on the GPU: {missing}")
+    assert choose_route("auto", "waveform", True) == ("graph", f"our kernels cannot run on the GPU: {missing}")
     with pytest.raises(UnavailableError, match="our kernels were demanded on the GPU, but torch sees no CUDA device"):
-        choose("kernels", "waveform", True)
+        choose_route("kernels", "waveform", True)
     with pytest.raises(UnavailableError, match="takes images, which our kernels make on the GPU, but torch sees"):
-        choose("auto", "image", True)
+        choose_route("auto", "image", True)
 
 
 def _other_name(model: onnx.ModelProto) -> None:

@@ -1,3 +1,5 @@
+"""Results become CSV and JSON lines, row by row."""
+
 import csv
 import json
 import os

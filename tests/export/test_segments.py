@@ -1,4 +1,4 @@
-"""How much of a recording is decoded, heard and held: its beginning alone, or all of it by windows."""
+"""How much of a recording is decoded, classified and held: its beginning alone, or all of it by windows."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import librosa
 import numpy as np
 import pytest
 
-from cumel.esc50.audio import fit_length, load, reading
+from cumel.esc50.audio import Recording, fit_length, load, recording
 from cumel.esc50.datasets.esc50 import FEATURES
 from cumel.esc50.system.pipeline import CORES
 from cumel.esc50.training.recipes import Recipe
@@ -30,17 +30,17 @@ def expected(recipe: Recipe, path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("sr", [500, 8000, 11025, 44100, 96000])
-def test_only_what_is_heard_is_decoded(model: Model, tmp_path: Path, sr: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_beginning_is_decoded(model: Model, tmp_path: Path, sr: int, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "long.wav", np.random.default_rng(0).normal(0, 0.1, 60 * sr), sr)
-    decoded, read = [], reading._next
+    decoded, read = [], Recording._next
 
     def counting(*given: Any) -> np.ndarray:
         decoded.append(read(*given))
         return decoded[-1]
 
-    monkeypatch.setattr(reading, "_next", counting)
+    monkeypatch.setattr(Recording, "_next", counting)
     (result,) = predict(model, [path])["results"]
-    assert sum(map(len, decoded)) <= 3 * sr  # of sixty seconds, where the model hears one
+    assert sum(map(len, decoded)) <= 3 * sr  # The recording has sixty seconds, and the model takes one.
     assert (result["seconds"], result["start"], result["end"]) == (60.0, 0.0, 1.0)
     truth = dict(zip(LABELS, expected(model.recipe, path), strict=True))
     for row in result["top"]:
@@ -52,7 +52,8 @@ def test_the_beginning_has_the_bits_of_the_whole(tmp_path: Path, sr: int) -> Non
     path = write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, (3 * sr + 17, 2)), sr)
     whole = load(path, 8000)[0]
     for n in (1, 8000, 8001, len(whole), len(whole) + 5):
-        np.testing.assert_array_equal(reading.beginning(path, 8000, n)[0], whole[:n])
+        with Recording(path) as opened:
+            np.testing.assert_array_equal(opened.beginning(n, 8000), whole[:n])
 
 
 @pytest.mark.parametrize("sr", [8000, 22050])
@@ -61,8 +62,8 @@ def test_a_whole_recording_by_windows(model: Model, tmp_path: Path, sr: int) -> 
     seconds = [tone(sr=sr, hz=HZ["low"]), tone(sr=sr, hz=HZ["high"]), np.zeros(sr), tone(sr=sr, hz=HZ["middle"])]
     path = write(tmp_path / "a.wav", np.concatenate([*seconds, tone(0.4, sr, HZ["middle"])]), sr)
     report = predict(model, [path], hop_seconds=1.0, top=1)
-    heard = [(row["start"], row["end"]) for row in report["results"]]
-    np.testing.assert_allclose(heard, [(0, 1), (1, 2), (2, 3), (3, 4), (3.4, 4.4)])
+    spans = [(row["start"], row["end"]) for row in report["results"]]
+    np.testing.assert_allclose(spans, [(0, 1), (1, 2), (2, 3), (3, 4), (3.4, 4.4)])
     labels = [row["top"][0]["label"] if row["top"] else "silence" for row in report["results"]]
     if sr == 8000:
         assert labels == ["low", "high", "silence", "middle", "middle"]
@@ -80,16 +81,16 @@ def test_windows_are_those_of_the_recording_resampled_as_a_whole(model: Model, t
         start = round(row["start"] * 8000)
         window = FEATURES[model.recipe.kind](y[start : start + 8000], model.recipe.features)
         truth = dict(zip(LABELS, probabilities(model.recipe, window), strict=True))
-        for one in row["top"]:
-            assert one["probability"] == pytest.approx(truth[one["label"]], abs=1e-5)
+        for answer in row["top"]:
+            assert answer["probability"] == pytest.approx(truth[answer["label"]], abs=1e-5)
 
 
-def test_a_recording_that_breaks_off_keeps_what_was_heard(model: Model, tmp_path: Path) -> None:
+def test_a_recording_that_breaks_off_keeps_what_came_before(model: Model, tmp_path: Path) -> None:
     y = np.concatenate([tone(3.0), np.full(8000, np.nan, np.float32)])
     path = write(tmp_path / "a.wav", y, subtype="FLOAT")
     other = write(tmp_path / "b.wav", tone())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "BLOCK_BYTES", 4 * 8000)
+        patch.setattr(recording, "BLOCK_BYTES", 4 * 8000)
         report = predict(model, [path, other], hop_seconds=0.5)
     errors = [row["error"] for row in report["results"]]
     assert [error is None for error in errors] == [True] * 5 + [False, True]
@@ -111,10 +112,10 @@ def test_recordings_that_wait_for_their_turn_are_not_open(tmp_path: Path, monkey
     y = np.random.default_rng(0).normal(0, 0.1, 24000)
     paths = [write(tmp_path / f"{i:02}.wav", y) for i in range(40)]
     monkeypatch.setattr(segments, "HELD_BYTES", 50_000)  # less than the three windows of one
-    heard = segments.listen(paths, tiny_recipe(), 1.0)
+    found = segments.segments_of(paths, tiny_recipe(), 1.0)
     count = most = 0
-    for one in heard:
-        assert one.error is None
+    for segment in found:
+        assert segment.error is None
         count += 1
         held = [handle.resolve() for handle in Path("/proc/self/fd").iterdir()]
         most = max(most, sum(path.parent == tmp_path for path in held))

@@ -1,3 +1,5 @@
+"""A session says where it runs and why, and refuses the CPU where a GPU is demanded."""
+
 import os
 import sys
 from collections.abc import Callable

@@ -19,8 +19,7 @@ from onnxscript.ir.passes.common import ShapeInferencePass
 
 from cumel.esc50.training.recipes import Recipe
 from cumel.export import export_onnx
-from cumel.export.check.model import BOUNDS
-from cumel.export.check.operators import CUDA_KERNELS, without_cuda_kernel
+from cumel.export.check.model import BOUNDS, CUDA_KERNELS, without_cuda_kernel
 from cumel.export.graph.frontend import PREFIX, standalone
 from cumel.export.graph.metadata import Metadata
 

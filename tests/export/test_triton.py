@@ -1,3 +1,5 @@
+"""A Triton repository has the model, its labels and a configuration that fits it."""
+
 from pathlib import Path
 
 import pytest

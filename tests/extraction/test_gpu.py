@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from cumel.esc50.audio.reading import Clip, read
+from cumel.esc50.audio import Recording, Waveform
 from cumel.esc50.audio.resampling import resample_on
 from cumel.esc50.extraction import gpu as module, short
 from cumel.esc50.extraction.gpu import batches, on_device
@@ -27,7 +27,7 @@ RESAMPLED_DB = 1e-4  # worst of noise 1.5e-5: mfcc, 48000 to 8000 Hz; the convol
 DEVICE_DB = 1e-2  # the bound of `cumel verify`; no GPU yet
 
 
-def results_of(clips: list[Clip | None]) -> list[Result]:
+def results_of(clips: list[Waveform | None]) -> list[Result]:
     begun = [Result(Path(f"{i}.wav"), f"/{i}.wav", 0, 0) for i in range(len(clips))]
     return [
         one._replace(error="bad") if clip is None else one._replace(clip=clip)
@@ -42,8 +42,8 @@ def noise(n_samples: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["logmel", "stft", "image", "mfcc"])
 @pytest.mark.parametrize("sr", [16000, 44100, 6000])
 def test_a_batch_of_another_rate_is_each_clip_alone(kind: str, sr: int, tmp_path: Path) -> None:
-    clips = [Clip(noise(n, n), sr) for n in (4001, 700, 9000)]
-    clips.insert(1, Clip(noise(3000), TINY.sr))
+    clips = [Waveform(noise(n, n), sr) for n in (4001, 700, 9000)]
+    clips.insert(1, Waveform(noise(3000), TINY.sr))
     job = Job(
         kind, {"image": "uint8", "stft": "complex64"}.get(kind, "float32"), TINY.replace(n_mfcc=13), CPU, tmp_path
     )
@@ -60,7 +60,7 @@ def test_a_batch_of_another_rate_is_each_clip_alone(kind: str, sr: int, tmp_path
 
 def test_a_batch_has_one_rate_and_its_samples_count_as_they_will_be() -> None:
     sizes = [(5, 8000), (5, 8000), (5, 4000), (5, 4000), (5, 4000), (40, 16000), (1, 16000)]
-    clips = [Clip(np.zeros(n, np.float32), sr) for n, sr in sizes]
+    clips = [Waveform(np.zeros(n, np.float32), sr) for n, sr in sizes]
     grouped = batches(results_of(clips), 20, 8000)
     assert [[int(result.path.stem) for result in batch] for batch in grouped] == [[0, 1], [2, 3], [4], [5], [6]]
     grouped = batches(results_of(clips), 20)
@@ -69,7 +69,9 @@ def test_a_batch_has_one_rate_and_its_samples_count_as_they_will_be() -> None:
 
 def test_rates_without_a_practical_filter_are_each_files_own_error(tmp_path: Path) -> None:
     job = Job("logmel", "float32", TINY, CPU, tmp_path)
-    done = list(on_device(results_of([Clip(noise(900), 2_000_000 - 1), Clip(noise(900), 1_999_999), None]), job))
+    done = list(
+        on_device(results_of([Waveform(noise(900), 2_000_000 - 1), Waveform(noise(900), 1_999_999), None]), job)
+    )
     assert [str(result.error)[:6] for result in done] == ["0.wav:", "1.wav:", "bad"]
     assert "no filter of a practical size" in str(done[0].error)
 
@@ -79,7 +81,7 @@ def test_float16_is_stored_and_what_does_not_fit_is_its_own_error(loud: bool, tm
     """Judged where it was computed, for every clip by itself."""
     clips = [noise(3000), np.full(3000, 1000.0 if loud else 0.1, np.float32), noise(2000)]
     job = Job("mel", "float16", TINY, CPU, tmp_path)
-    done = list(on_device(results_of([Clip(y, TINY.sr) for y in clips]), job))
+    done = list(on_device(results_of([Waveform(y, TINY.sr) for y in clips]), job))
     assert [result.error is None for result in done] == [True, not loud, True]
     for result, y in zip(done, clips, strict=True):
         if result.error is None:
@@ -92,7 +94,7 @@ def test_float16_is_stored_and_what_does_not_fit_is_its_own_error(loud: bool, tm
 
 def test_what_is_silent_is_said_at_any_rate(tmp_path: Path) -> None:
     job = Job("logmel", "float32", TINY, CPU, tmp_path)
-    clips = [Clip(y, sr) for sr in (TINY.sr, 16000) for y in (np.zeros(9000, np.float32), noise(9000))]
+    clips = [Waveform(y, sr) for sr in (TINY.sr, 16000) for y in (np.zeros(9000, np.float32), noise(9000))]
     assert [result.silent for result in on_device(results_of(clips), job)] == [True, False, True, False]
 
 
@@ -107,10 +109,11 @@ def test_samples_are_decoded_into_given_memory(channels: int, subtype: str, tmp_
         given.append(np.full(n, 77, dtype))
         return given[-1]
 
-    expected = read(path, TINY.sr, lambda _: True)
-    clip = read(path, TINY.sr, lambda _: True, memory=memory)
-    assert clip is not None
-    assert expected is not None
+    with Recording(path) as recording:
+        dtype = recording.header.dtype(TINY.sr)
+        clip = recording.read(dtype=dtype, memory=memory)
+    with Recording(path) as recording:
+        expected = recording.read(dtype=dtype)
     assert len(given) == 1
     assert np.shares_memory(clip.y, given[0])
     assert clip.y.dtype == expected.y.dtype
@@ -140,7 +143,9 @@ def test_a_gpus_recordings_are_decoded_into_pinned_memory(tmp_path: Path, monkey
 def test_features_are_views_of_the_batch_and_stay_out_of_the_buffers(tmp_path: Path) -> None:
     job = Job("image", "uint8", TINY, CPU, tmp_path)
     for n_clips in (1, 3):
-        parts = [next(iter(one.parts)) for one in on_device(results_of([Clip(noise(4096), TINY.sr)] * n_clips), job)]
+        parts = [
+            next(iter(one.parts)) for one in on_device(results_of([Waveform(noise(4096), TINY.sr)] * n_clips), job)
+        ]
         assert len({part.base.ctypes.data for part in parts}) == 1
         for part in parts:
             job.buffers.give(part)
@@ -171,7 +176,9 @@ def test_a_gpus_images_are_judged_with_the_batchs_own_copy(
 
     monkeypatch.setattr(launcher, "frontend", lambda _: emulated.frontend)
     monkeypatch.setattr(module, "_computed", computed)
-    done = list(on_device(results_of([Clip(y, TINY.sr) for y in clips]), Job("image", "uint8", TINY, CPU, tmp_path)))
+    done = list(
+        on_device(results_of([Waveform(y, TINY.sr) for y in clips]), Job("image", "uint8", TINY, CPU, tmp_path))
+    )
     assert done[1].error == "1.wav: clip 0 of 1 holds NaN or infinity, or overflows float32; mend it or drop it"
     for result, y in ((done[0], clips[0]), (done[2], clips[2])):
         assert result.error is None
@@ -182,7 +189,7 @@ def test_a_gpus_images_are_judged_with_the_batchs_own_copy(
 @pytest.mark.gpu
 @pytest.mark.parametrize("sr", [TINY.sr, 16000])
 def test_a_gpus_batches_are_the_cpus(sr: int, tmp_path: Path) -> None:
-    clips = [Clip(noise(n, n), sr) for n in (4001, 700, 9000)]
+    clips = [Waveform(noise(n, n), sr) for n in (4001, 700, 9000)]
     device = torch.device("cuda", torch.cuda.current_device())
     for kind, stored in (("logmel", "float32"), ("mel", "float32"), ("image", "uint8")):
         made = {
@@ -203,7 +210,7 @@ def test_a_batch_is_begun_before_the_one_before_it_is_handed_on(
     shipped = module._begin
     monkeypatch.setattr(module, "_begin", lambda batch, job: begun.append(len(batch)) or shipped(batch, job))
     job = Job("logmel", "float32", TINY, CPU, tmp_path)
-    done = on_device(results_of([Clip(noise(8000), TINY.sr)] * 6), job, seconds=2.0)
+    done = on_device(results_of([Waveform(noise(8000), TINY.sr)] * 6), job, seconds=2.0)
     next(done)
     assert begun == [2, 2]
     assert len(list(done)) == 5

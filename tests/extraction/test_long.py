@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from cumel.esc50 import audio
-from cumel.esc50.audio import reading, resampling
+from cumel.esc50.audio import Recording, recording, resampling
 from cumel.esc50.audio.windowing import spans
 from cumel.esc50.extraction import job, long, short
 from cumel.esc50.extraction.job import KINDS
@@ -30,7 +30,7 @@ CFG = TINY.replace(n_fft=400, win_length=300, hop_length=100, n_mfcc=13)
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(short, "WHOLE_BYTES", 1000)
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 30_000)
+    monkeypatch.setattr(recording, "BLOCK_BYTES", 30_000)
     for module in (job, long):
         monkeypatch.setattr(module, "PIECE_BYTES", 100_000)
 
@@ -86,10 +86,12 @@ def test_a_stream_has_the_samples_of_the_file(
     path = tmp_path / f"noise.{suffix}"
     soundfile.write(path, noise(sr * 4 + 31, channels), sr, subtype=subtype)
     expected, _ = audio.load(path, 8000)
-    blocks = list(reading.stream(path, 8000))
-    whole = reading.read(path, 8000, lambda _: True)
-    assert whole is not None
-    for y in (np.concatenate(blocks), whole.y):
+    with Recording(path) as opened:
+        dtype = opened.header.dtype(8000)
+        blocks = list(opened.blocks(8000, dtype=dtype))
+    with Recording(path) as opened:
+        whole, _ = opened.read(8000, dtype=dtype)
+    for y in (np.concatenate(blocks), whole):
         assert y.dtype == ("int16" if subtype == "PCM_16" and (channels, sr) == (1, 8000) else "float32")
         scaled = y * np.float32(1 / 32768) if y.dtype == np.int16 else y
         np.testing.assert_array_equal(scaled, expected)

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from cumel.esc50.audio.reading import Clip
+from cumel.esc50.audio import Waveform
 from cumel.esc50.extraction import gpu as module, local as extraction
 from cumel.esc50.extraction.gpu import batches, on_device
 from cumel.esc50.extraction.job import KINDS, Job, Result
@@ -119,7 +119,7 @@ def test_groups_are_of_a_size_and_enough_for_all(tmp_path: Path) -> None:
 def results_of(clips: list[np.ndarray | None], sr: int = TINY.sr) -> list[Result]:
     begun = [Result(Path(f"{i}.wav"), f"/{i}.wav", 0, 0) for i in range(len(clips))]
     return [
-        result._replace(error="bad") if y is None else result._replace(clip=Clip(y, sr))
+        result._replace(error="bad") if y is None else result._replace(clip=Waveform(y, sr))
         for result, y in zip(begun, clips, strict=True)
     ]
 
@@ -173,7 +173,7 @@ def test_the_devices_path_makes_the_same_store(tmp_path: Path, monkeypatch: pyte
             if result.error is not None:
                 return result
             y, sr = soundfile.read(path, dtype="int16")
-            return begun._replace(clip=Clip(y, sr), n_bytes=y.nbytes, fingerprint=result.fingerprint)
+            return begun._replace(clip=Waveform(y, sr), n_bytes=y.nbytes, fingerprint=result.fingerprint)
 
         return ahead(on_device(ordered(paths, read, workers, 10**6), run.job), lambda result: result.n_bytes, 10**6)
 

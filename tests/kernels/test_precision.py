@@ -16,8 +16,8 @@ from cumel.export import export_onnx
 from cumel.export.card import card
 from cumel.export.check.model import BOUNDS
 from cumel.export.graph import calibration
-from cumel.export.graph.calibration import calibration_clips
 from cumel.export.graph.network import Classifier, halved
+from cumel.export.graph.quantize import calibration_clips
 from cumel.kernels import CumelError
 
 from support.exported import LABELS, clips, features, lively_run, recordings

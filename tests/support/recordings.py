@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from cumel.esc50.audio import Recording
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.recipes import RECIPES, Recipe
 from cumel.kernels import FeatureConfig, log_mel
@@ -22,6 +23,13 @@ def write(path: Path, y: np.ndarray, sr: int = 8000, **options: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, y, sr, **options)
     return path
+
+
+def streamed(path: Path) -> np.ndarray:
+    """Read a recording in blocks, as an extraction at its own rate does; int16 is scaled to float32 afterwards."""
+    with Recording(path) as recording:
+        y = np.concatenate(list(recording.blocks(dtype=recording.header.dtype(recording.header.sr))))
+    return y * np.float32(1 / 32768) if y.dtype == np.int16 else y
 
 
 def touch(root: Path, *names: str) -> Path:

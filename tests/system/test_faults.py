@@ -12,7 +12,7 @@ import torch
 from torch._inductor.exc import InductorError
 
 from cumel.esc50 import verify
-from cumel.esc50.audio.reading import Clip
+from cumel.esc50.audio import Waveform
 from cumel.esc50.cli import main
 from cumel.esc50.extraction import gpu, short
 from cumel.esc50.extraction.job import KINDS, Job, Result
@@ -233,7 +233,7 @@ def test_a_missing_package_is_no_fault_of_a_recording(tmp_path: Path, monkeypatc
 
     monkeypatch.setitem(KINDS, "mfcc", missing)
     job = Job("mfcc", "float32", TINY, CPU, tmp_path)
-    clips = [Result(Path("a.wav"), "/a.wav", 0, 0, clip=Clip(np.ones(3000, np.float32), TINY.sr))]
+    clips = [Result(Path("a.wav"), "/a.wav", 0, 0, clip=Waveform(np.ones(3000, np.float32), TINY.sr))]
     with pytest.raises(UnavailableError, match="need CuPy"):
         list(gpu.on_device(clips, job))
     with pytest.raises(UnavailableError, match="need CuPy"):

@@ -13,13 +13,13 @@ from support.recordings import tone, write
 from support.web_pages import Page, Site, agree, sound
 
 
-def test_the_microphone_is_heard(page: Page, browser: Browser, site: Site) -> None:
+def test_the_microphone_is_classified(page: Page, browser: Browser, site: Site) -> None:
     browser.evaluate("document.querySelector('#record').click()")
     browser.wait_for("document.querySelector('.recording #record-text')?.textContent.includes('left')")
-    heard = page.wait()
-    assert (heard["name"], heard["n"]) == ("Recording", site.recipe.n_samples)
+    answer = page.wait()
+    assert (answer["name"], answer["n"]) == ("Recording", site.recipe.n_samples)
     cfg = site.recipe.features
-    levels = np.reshape(heard["features"], (cfg.n_mels, -1))[:, 20:].mean(axis=1)  # the device may begin late
+    levels = np.reshape(answer["features"], (cfg.n_mels, -1))[:, 20:].mean(axis=1)  # the device may begin late
     assert levels.argmax() == log_mel(tone(5, cfg.sr, 1000), cfg).mean(axis=1).argmax()
     assert page.text("#record-text") == "Record 5 s"
 
@@ -28,8 +28,8 @@ def test_a_recording_can_be_stopped(page: Page, browser: Browser, site: Site) ->
     browser.evaluate("document.querySelector('#record').click()")
     browser.wait_for("document.querySelector('#record-text').textContent.startsWith('Stop (3.')")
     browser.evaluate("document.querySelector('#record').click()")
-    heard = page.wait()
-    assert site.recipe.features.n_fft <= heard["n"] <= 3 * site.recipe.features.sr
+    answer = page.wait()
+    assert site.recipe.features.n_fft <= answer["n"] <= 3 * site.recipe.features.sr
 
 
 def test_a_refused_microphone_is_one_line(page: Page, browser: Browser) -> None:
@@ -40,7 +40,7 @@ def test_a_refused_microphone_is_one_line(page: Page, browser: Browser) -> None:
     browser.call("Browser.setPermission", setting="granted", **permission)
 
 
-def test_what_cannot_be_heard_is_one_line_and_the_next_file_is_heard(page: Page, site: Site, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_one_line_and_the_next_file_is_classified(page: Page, site: Site, tmp_path: Path) -> None:
     sr, n_fft = site.recipe.features.sr, site.recipe.features.n_fft
     bad = {
         "text.wav": "text.wav cannot be decoded by this browser. Try WAV, FLAC, MP3 or OGG.",
@@ -59,7 +59,9 @@ def test_what_cannot_be_heard_is_one_line_and_the_next_file_is_heard(page: Page,
     assert page.status == ""
 
 
-def test_any_part_of_a_long_recording_can_be_heard(page: Page, browser: Browser, site: Site, tmp_path: Path) -> None:
+def test_any_part_of_a_long_recording_can_be_classified(
+    page: Page, browser: Browser, site: Site, tmp_path: Path
+) -> None:
     sr, n = site.recipe.features.sr, site.recipe.n_samples
     y = np.concatenate([sound("raindrops", 6, sr), np.zeros(6 * sr, np.float32), sound("knocking", 6.03, sr)])
     path = write(tmp_path / "long.wav", y, sr, subtype="FLOAT")
@@ -88,7 +90,7 @@ def test_of_more_than_ten_minutes_ten_are_decoded(page: Page, tmp_path: Path, su
         for block in np.split(y, 100):  # libsndfile overflows its stack on minutes of Vorbis at once
             file.write(block)
     assert "error" not in page.choose(path)
-    assert page.text("#about") == "10:00 min at 8 kHz, heard at 16 kHz, the first 10 minutes of a longer recording"
+    assert page.text("#about") == "10:00 min at 8 kHz, resampled to 16 kHz, the first 10 minutes of a longer recording"
     assert page.browser.evaluate("document.querySelector('#start').max") == "595"
 
 

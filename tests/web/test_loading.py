@@ -81,7 +81,7 @@ def test_what_is_missing_is_said_and_can_be_tried_again(
             said = browser.evaluate(LOADING)
             assert said.startswith("The model cannot be loaded (")
             assert said.endswith(f"). {remedy}")
-            assert browser.evaluate(STATUS) == "knocking.wav is heard as soon as the model is loaded."
+            assert browser.evaluate(STATUS) == "knocking.wav is classified as soon as the model is loaded."
             assert browser.evaluate("document.querySelector('#record').disabled")
             browser.evaluate("document.querySelector('#retry').click()")
         browser.wait_for("document.querySelector('#loading.error')")
@@ -102,7 +102,9 @@ def test_a_connection_that_comes_back_is_tried_at_once(browser: Browser) -> None
 
 @pytest.mark.usefixtures("early")
 @pytest.mark.parametrize("how", ["choose", "drop"])
-def test_a_file_that_is_opened_early_is_heard_later(browser: Browser, site: Site, tmp_path: Path, how: str) -> None:
+def test_a_file_that_is_opened_early_is_classified_later(
+    browser: Browser, site: Site, tmp_path: Path, how: str
+) -> None:
     sr = site.recipe.features.sr
     first, last = (write(tmp_path / f"{name}.wav", sound(name, 5, sr), sr) for name in ("raindrops", "knocking"))
     for path in (first, last):

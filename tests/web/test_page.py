@@ -1,4 +1,4 @@
-"""The page in a real browser: what it hears is what `predict` hears, and nothing leaves it."""
+"""The page in a real browser: its answers are those of `predict`, and nothing leaves it."""
 
 from pathlib import Path
 
@@ -29,17 +29,17 @@ at_both_rates = pytest.mark.parametrize("site", ["compact", "esc50"], indirect=T
         ("knocking.wav", 3, 7.3, {"subtype": "FLOAT"}),
     ],
 )
-def test_a_dropped_file_is_heard_as_predict_hears_it(
+def test_a_dropped_file_is_classified_as_by_predict(
     page: Page, site: Site, tmp_path: Path, name: str, channels: int, seconds: float, options: dict[str, str]
 ) -> None:
     sr = site.recipe.features.sr
     y = np.stack([sound(name.split(".")[0], seconds, sr) / (1 + i) for i in range(channels)], axis=1)
     path = write(tmp_path / name, y, sr, **options)
-    heard = page.drop(path)
-    agree(heard, site, path)
+    answer = page.drop(path)
+    agree(answer, site, path)
     assert page.text("#name") == name
-    assert page.text("#top .label") == LABELS[int(np.argmax(heard["probabilities"]))].replace("_", " ")
-    assert page.text("#top .percent") == f"{100 * max(heard['probabilities']):.1f} %"
+    assert page.text("#top .label") == LABELS[int(np.argmax(answer["probabilities"]))].replace("_", " ")
+    assert page.text("#top .percent") == f"{100 * max(answer['probabilities']):.1f} %"
     assert page.browser.evaluate("document.querySelectorAll('#top li').length") == 5
 
 
@@ -55,17 +55,17 @@ def test_any_rate_is_resampled_as_predict_does(page: Page, site: Site, tmp_path:
 def test_every_format_tells_its_rate(page: Page, site: Site, tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"clip{suffix}", sound("wailing_siren", 5.5, 48000), 48000)
     agree(page.choose(path), site, path)
-    assert page.text("#about") == "5.5 s at 48 kHz, heard at 16 kHz"
+    assert page.text("#about") == "5.5 s at 48 kHz, resampled to 16 kHz"
 
 
 @at_both_rates
 @pytest.mark.parametrize("data", ["esc50", "esc50-44k"])
-def test_real_clips_are_heard_as_predict_hears_them(page: Page, site: Site, real_data: Path, data: str) -> None:
+def test_real_clips_are_classified_as_by_predict(page: Page, site: Site, real_data: Path, data: str) -> None:
     for path in sorted((real_data / data / "audio").iterdir())[::20][:5]:
         agree(page.choose(path), site, path)
 
 
-def test_an_int8_model_is_heard_as_onnxruntime_runs_it(
+def test_an_int8_model_answers_as_in_onnxruntime(
     browser: Browser, site: Site, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg, n_samples = site.recipe.features, site.recipe.n_samples
@@ -81,9 +81,9 @@ def test_an_int8_model_is_heard_as_onnxruntime_runs_it(
         assert ", int8 · " in page.text("#facts")
         for path in clips[:8]:
             expected = session.run(fit_length(load(path)[0], n_samples)[None])[0]
-            heard = page.choose(path)["probabilities"]
-            assert np.argmax(heard) == expected.argmax()
-            np.testing.assert_allclose(heard, expected, rtol=0, atol=PARITY_INT8)
+            scores = page.choose(path)["probabilities"]
+            assert np.argmax(scores) == expected.argmax()
+            np.testing.assert_allclose(scores, expected, rtol=0, atol=PARITY_INT8)
 
 
 @pytest.mark.usefixtures("page")

@@ -87,7 +87,7 @@ def test_a_folder_with_other_things_needs_overwrite(model: Path, package: Path, 
 
 
 def test_an_empty_folder_and_what_a_killed_run_left_are_no_obstacle(model: Path, package: Path, tmp_path: Path) -> None:
-    stage = tmp_path / "site" / site.STAGE
+    stage = tmp_path / "site" / site.STAGING_FOLDER
     stage.mkdir(parents=True)
     (stage / "half").write_text("ha")
     write_site(model, tmp_path / "site", runtime=package)
@@ -154,7 +154,7 @@ def _no_features(path: Path) -> None:
         (_text, r"model\.onnx: not a usable ONNX model \(.*\); export it again"),
         (_foreign, r"model\.onnx: not a usable model: carries no metadata of ours.*; `cumel export` writes one"),
         (_image, r"model\.onnx: takes images; a page needs one that `cumel export --input waveform` wrote"),
-        (_low_rate, r"model\.onnx: hears at 4000 Hz, and browsers resample to 8000\.\.192000 Hz"),
+        (_low_rate, r"model\.onnx: takes 4000 Hz audio, and browsers resample to 8000\.\.192000 Hz"),
         (_no_features, r"model\.onnx: no value in it is called features; export it again"),
     ],
 )

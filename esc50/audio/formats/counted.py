@@ -1,4 +1,4 @@
-"""An MP3 whose frames were counted, for libsndfile: it decodes, and what it takes for the length does not matter."""
+"""An MP3 whose frames were counted: libsndfile decodes it, and its own guess of the length does not matter."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from ....kernels import InputError
 from . import mpeg
 from .mp3 import Mp3
 
-GRANULE = 576  # samples, of which layer III decodes none or all
+GRANULE = 576  # samples; layer III decodes all of them or none
 SEEN_BEFORE, SEEN_BEHIND = 8, 64  # samples around the beginning of a granule
-FADED = 1e-7  # share of full scale; what stays below it becomes zeros by itself
-ENDLESS = 1 << 40  # bytes, by which libsndfile's guess of the length is never too short
+FADED = 1e-7  # share of full scale; a signal that stays below it decodes to zeros
+ENDLESS = 1 << 40  # bytes; with a file so long libsndfile's guess of the length is never too short
 
 
 class Forward(soundfile.SoundFile):
-    """Read from the beginning on: `read` else seeks to where it is, and an MP3's next samples round differently."""
+    """A file that is read from its beginning to its end.
+
+    `SoundFile.read` seeks before it reads; for MP3 that changes the last bits. A file that claims not to be seekable
+    stops it.
+    """
 
     def seekable(self) -> bool:
         """Return False."""
@@ -31,15 +35,15 @@ class Forward(soundfile.SoundFile):
 
 
 class Counted(Forward):
-    """Read as many samples as there are; an `InputError` for a frame that does not decode."""
+    """An MP3 that is read to its last counted sample; a frame that does not decode is an `InputError`."""
 
     def __init__(self, path: Path, file: Any, mp3: Mp3) -> None:
         super().__init__(file, closefd=False)
         self._path = path
         self._n_samples = self._left = mp3.n_samples
         self._added = self._decoded = mp3.skipped  # number of the next sample that the decoder gives
-        self._skip = 0 if mp3.tag is not None else mp3.skipped  # by a tag libsndfile does so itself
-        self._last: NDArray | None = None  # samples before it
+        self._skip = 0 if mp3.tag is not None else mp3.skipped  # libsndfile skips them itself where it reads a tag
+        self._last: NDArray | None = None  # the samples before the next one
         self._granule = GRANULE if mpeg.layer(mp3.header) == 3 else None
 
     @property
@@ -65,7 +69,10 @@ class Counted(Forward):
         return y
 
     def _check(self, y: NDArray, granule: int) -> None:
-        """Look for granules of zeros, each behind samples that do not fade into them: libmpg123 leaves them so."""
+        """Raise an `InputError` for a granule of zeros that the samples before it do not fade into.
+
+        libmpg123 leaves such zeros in the place of a frame that does not decode.
+        """
         first, y = self._decoded, y if y.ndim == 2 else y[:, None]
         self._decoded += len(y)
         if self._last is not None:
@@ -84,12 +91,12 @@ class Counted(Forward):
 
 
 class Frames(io.RawIOBase):
-    """Nothing but an MP3's frames; behind them silent ones, for the decoder looks ahead."""
+    """The frames of an MP3 as a file, without other bytes; silent frames follow, as the decoder looks ahead."""
 
     def __init__(self, path: Path, mp3: Mp3) -> None:
         self._file = path.open("rb")
-        self._starts: list[int] = []  # where each part begins here
-        self._parts: list[tuple[int, bytes]] = []  # byte in the file; or the bytes themselves
+        self._starts: list[int] = []  # byte of this file at which each part begins
+        self._parts: list[tuple[int, bytes]] = []  # byte of the MP3; and the bytes to read instead, if they differ
         self._at = self._end = 0
         changed = sorted(mp3.changed)
         for low, high in mp3.stretches:
@@ -112,7 +119,7 @@ class Frames(io.RawIOBase):
         return self._at
 
     def tell(self) -> int:
-        """Return the byte it is at."""
+        """Return the position in bytes."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:
@@ -125,7 +132,7 @@ class Frames(io.RawIOBase):
         return n
 
     def _read(self, n: int) -> bytes:
-        """Read at most `n` bytes, of one part."""
+        """Read at most `n` bytes from one part."""
         if self._at >= self._end:
             skipped = (self._at - self._end) % len(self._silence)
             read = self._silence[skipped : skipped + n]
@@ -148,26 +155,26 @@ class Frames(io.RawIOBase):
         super().close()
 
 
-def open_counted(path: Path, mp3: Mp3, held: ExitStack) -> soundfile.SoundFile:
-    """Open for reading, until `held` closes.
+def open_counted(path: Path, mp3: Mp3, files: ExitStack) -> soundfile.SoundFile:
+    """Open for reading, until `files` closes.
 
-    libsndfile opens the file itself where it can: it then decodes without asking for Python's lock.
+    Where possible libsndfile reads the file by its descriptor: it then decodes without taking the GIL.
     """
     if mp3.tag is not None:
-        sound = held.enter_context(Counted(path, _at(path, mp3.tag, held), mp3))
+        sound = files.enter_context(Counted(path, _at(path, mp3.tag, files), mp3))
         if sound.guess() == sound.frames:
             return sound
         mp3 = mp3._replace(tag=None)
-    alone = mp3.skipped + mp3.n_samples == mpeg.n_samples(mp3.header)  # a frame with none behind it is not accepted
+    alone = mp3.skipped + mp3.n_samples == mpeg.n_samples(mp3.header)  # libsndfile accepts no single frame
     if len(mp3.stretches) == 1 and not mp3.changed and not alone:
-        sound = held.enter_context(Counted(path, _at(path, mp3.stretches[0][0], held), mp3))
+        sound = files.enter_context(Counted(path, _at(path, mp3.stretches[0][0], files), mp3))
         if sound.guess() >= sound.frames:
             return sound
-    return held.enter_context(Counted(path, held.enter_context(Frames(path, mp3)), mp3))
+    return files.enter_context(Counted(path, files.enter_context(Frames(path, mp3)), mp3))
 
 
-def _at(path: Path, at: int, held: ExitStack) -> int:
+def _at(path: Path, at: int, files: ExitStack) -> int:
     """Open a file at a byte; returns its descriptor."""
-    file = held.enter_context(path.open("rb", buffering=0))
+    file = files.enter_context(path.open("rb", buffering=0))
     file.seek(at)
     return file.fileno()

@@ -1,4 +1,4 @@
-"""Names that recordings have, by the formats that the installed libsndfile reads."""
+"""The file extensions of recordings, for the formats that the installed libsndfile reads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OF_FORMATS = {
 }
 EXTENSIONS = tuple(
     extension
-    for known, extensions in OF_FORMATS.items()
-    if known in soundfile.available_formats()
+    for name, extensions in OF_FORMATS.items()
+    if name in soundfile.available_formats()
     for extension in extensions
 )

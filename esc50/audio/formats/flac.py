@@ -1,7 +1,7 @@
-"""FLAC (RFC 9639): whether STREAMINFO says what its frames are, and how many samples they hold.
+"""FLAC (RFC 9639): whether STREAMINFO agrees with the frames, and how many samples they hold.
 
-libsndfile reads as many samples as STREAMINFO states, at its rate: fewer than are there, or none of a file that was
-written to a pipe, which states 0. A frame tells its place, its form and, by two checksums, that it is whole.
+libsndfile reads as many samples as STREAMINFO states: fewer than a file may hold, and none where a writer to a pipe
+left 0 there. A frame has its number, its format and two checksums: it tells whether it is whole, and where it belongs.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .mpeg import before_tags
 from .splice import Splice
 
 STREAMINFO_END = 42
-TOTAL_AT = 21  # byte at whose lower half the 36 bits of the total begin
-MOST_BLOCKS = 1 << 16  # blocks of metadata that are looked at
+TOTAL_AT = 21  # byte whose lower half begins the 36 bits of the total
+MOST_BLOCKS = 1 << 16  # limit of the search through blocks of metadata
 LARGEST_BLOCK = (1 << 16) - 1  # samples
 FEWEST_BITS, MOST_BITS = 4, 32
-BESIDE_SAMPLES = 1 << 12  # bytes of a frame, and zeros behind it
-DECODED_BITS = (8, 16, 24)  # by libsndfile
+BESIDE_SAMPLES = 1 << 12  # bytes of a frame beside its samples, with zeros behind it
+DECODED_BITS = (8, 16, 24)  # bits a sample that libsndfile decodes
 
 
 def flac(path: Path, file: BinaryIO, n_bytes: int, _: bytes) -> Splice | None:
@@ -32,12 +32,12 @@ def flac(path: Path, file: BinaryIO, n_bytes: int, _: bytes) -> Splice | None:
     Raises
     ------
     InputError
-        When its frames and STREAMINFO contradict each other, the last frame is cut, or another recording follows.
+        When frames and STREAMINFO contradict each other, the last frame is cut, or another recording follows.
     """
-    found = _metadata(file, n_bytes)
-    if found is None:
+    metadata = _metadata(file, n_bytes)
+    if metadata is None:
         return None
-    info, first = found
+    info, first = metadata
     if info.bits not in DECODED_BITS and info.bits >= FEWEST_BITS:
         remedy = convert(path) if info.bits < MOST_BITS else f"decode it with flac 1.4 or later: flac -d {path.name}"
         raise InputError(f"{path}: FLAC of {info.bits} bits a sample, of which libsndfile reads 8, 16 and 24; {remedy}")
@@ -77,17 +77,17 @@ def last_is_cut(path: Path) -> bool:
     """Whether a FLAC that does not decode ends within a frame."""
     with path.open("rb") as file:
         n_bytes = os.fstat(file.fileno()).st_size
-        found = _metadata(file, n_bytes)
-        if found is None:
+        metadata = _metadata(file, n_bytes)
+        if metadata is None:
             return False
-        info, first = found
+        info, first = metadata
         file.seek(first)
         start = frame_at(file.read(LONGEST_HEADER), first)
         return start is not None and not _last(file, first, n_bytes, info._replace(total=0), start)[1]
 
 
 def _metadata(file: BinaryIO, n_bytes: int) -> tuple[Info, int] | None:
-    """Read STREAMINFO, which comes first; returns it and where the frames begin."""
+    """Read STREAMINFO; returns it, and the byte at which the frames begin."""
     file.seek(0)
     head = file.read(STREAMINFO_END)
     if len(head) < STREAMINFO_END or not head.startswith(BEGINS):
@@ -107,8 +107,8 @@ def _metadata(file: BinaryIO, n_bytes: int) -> tuple[Info, int] | None:
 
 
 def _last(file: BinaryIO, first: int, n_bytes: int, info: Info, start: Frame) -> tuple[Frame | None, bool]:
-    """Find the last frame, and whether it is whole: ending where STREAMINFO says, or sound by its checksum."""
-    end = before_tags(file, first, n_bytes)  # zeros after a frame leave its checksum as it is
+    """Find the last frame, and whether it is whole: it ends where STREAMINFO says, or its checksum is right."""
+    end = before_tags(file, first, n_bytes)  # zeros behind a frame do not change its checksum
     block = LARGEST_BLOCK if start.is_variable else start.n_samples
     low = max(first, end - block * info.n_channels * (info.bits + 1) // 8 - BESIDE_SAMPLES)
     file.seek(low)
@@ -125,13 +125,13 @@ def _last(file: BinaryIO, first: int, n_bytes: int, info: Info, start: Frame) ->
 
 
 def _syncs(tail: bytes, is_variable: bool) -> Iterator[int]:
-    """Yield where frames may begin, from the end on."""
+    """Yield the places at which frames may begin, from the end backwards."""
     at, sync = len(tail), b"\xff\xf9" if is_variable else b"\xff\xf8"
     while (at := tail.rfind(sync, 0, at + 1)) >= 0:
         yield at
 
 
 def _n_samples(frame: Frame, start: Frame) -> int:
-    """Count the samples from the first frame on to the end of another."""
+    """Count the samples from the first frame to the end of `frame`."""
     n_before = (frame.number - start.number) * (1 if frame.is_variable else start.n_samples)
     return n_before + frame.n_samples

@@ -1,6 +1,6 @@
 """FLAC's frames: their headers, and whether they follow one another.
 
-A decoder puts zeros in the place of a frame that is missing, and passes over one that comes too late, without a word.
+A decoder puts zeros in the place of a missing frame, and skips one that comes too late, without an error.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from .foreign import convert
 BEGINS = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")  # a FLAC file; 34 bytes of STREAMINFO follow
 LONGEST_HEADER = 16  # bytes
 LARGEST_FRAME = 1 << 22  # bytes, more than 8 channels of 32 bits may take
-PIECE = 1 << 16  # bytes that are searched in one go
+PIECE = 1 << 16  # bytes per read while searching
 BEGUN = re.compile(b"|".join(map(re.escape, BEGINS)))
-SYNC = {False: re.compile(rb"\xff\xf8"), True: re.compile(rb"\xff\xf9")}  # by whether the size of blocks varies
+SYNC = {False: re.compile(rb"\xff\xf8"), True: re.compile(rb"\xff\xf9")}  # True: the size of blocks varies
 BLOCKS = {1: 192, **{code: 144 << code for code in range(2, 6)}, **{code: 1 << code for code in range(8, 16)}}
 RATES = (0, 88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
 BITS = (0, 8, 12, 0, 16, 20, 24, 32)
@@ -42,7 +42,7 @@ CRC_8, CRC_16 = _table(0x07, 8), _table(0x8005, 16)
 class Info(NamedTuple):
     """What STREAMINFO states."""
 
-    is_even: bool  # all blocks but the last are of one size
+    is_even: bool  # True when all blocks but the last have one size
     sr: int
     n_channels: int
     bits: int
@@ -52,10 +52,10 @@ class Info(NamedTuple):
 class Frame(NamedTuple):
     """A frame's header; 0 stands for what STREAMINFO states."""
 
-    at: int  # byte
-    form: int  # the byte that codes its number of samples and its rate
+    at: int  # byte of the file
+    form: int  # the byte that codes the number of samples and the rate
     is_variable: bool
-    number: int  # the frame's, or that of its first sample
+    number: int  # number of the frame, or of its first sample where `is_variable`
     n_samples: int
     sr: int
     n_channels: int
@@ -63,23 +63,23 @@ class Frame(NamedTuple):
 
     @property
     def follows(self) -> int:
-        """The number of the frame behind it."""
+        """Number of the next frame."""
         return self.number + (self.n_samples if self.is_variable else 1)
 
     def contradiction(self, info: Info) -> str:
-        """Say in what the frame differs from STREAMINFO."""
+        """Describe how the frame differs from STREAMINFO; empty when it does not."""
         pairs = (
             ("Hz", info.sr, self.sr),
             ("channels", info.n_channels, self.n_channels),
             ("bits a sample", info.bits, self.bits),
         )
         return "; ".join(
-            f"{stated} {unit}, but a frame has {own}" for unit, stated, own in pairs if own not in (0, stated)
+            f"{stated} {unit}, but a frame has {coded}" for unit, stated, coded in pairs if coded not in (0, stated)
         )
 
 
 def frame_at(raw: bytes, at: int) -> Frame | None:
-    """Read the frame header at the beginning of `raw`; None where none is, by its form or its checksum."""
+    """Read the frame header at the beginning of `raw`; None when its format or its checksum is wrong."""
     if len(raw) < 6 or raw[0] != 0xFF or raw[1] & 0xFE != 0xF8:
         return None
     block, rate, channels, bits = raw[2] >> 4, raw[2] & 15, raw[3] >> 4, raw[3] >> 1 & 7
@@ -96,27 +96,27 @@ def frame_at(raw: bytes, at: int) -> Frame | None:
     if end >= len(raw) or _crc(raw[:end], CRC_8, 8) != raw[end]:
         return None
     n_samples = BLOCKS.get(block) or int.from_bytes(extra, "big") + 1
-    own = int.from_bytes(raw[after + n_block : end], "big")
-    sr = RATES[rate] if rate < 12 else own * {12: 1000, 13: 1, 14: 10}[rate]
+    hertz = int.from_bytes(raw[after + n_block : end], "big")
+    sr = RATES[rate] if rate < 12 else hertz * {12: 1000, 13: 1, 14: 10}[rate]
     return Frame(at, raw[2], bool(raw[1] & 1), number, n_samples, sr, channels + 1 if channels < 8 else 2, BITS[bits])
 
 
 def check_sequence(path: Path, file: BinaryIO, start: Frame, n_bytes: int, *, is_numbered: bool) -> None:
-    """Refuse frames that do not follow one another, and a second recording behind the first.
+    """Raise an `InputError` for frames that are out of order, and for a second recording behind the first.
 
     Parameters
     ----------
     path : Path
     file : file
     start : Frame
-        The first one.
+        The first frame.
     n_bytes : int
-        Of the file.
+        Size of the file.
     is_numbered : bool
-        Numbers tell how many samples are before a frame.
+        Whether the number of a frame tells how many samples are before it.
     """
     last, expected = start.at, start.follows
-    other: Frame | None = None  # it looks like one, and does not belong there
+    other: Frame | None = None  # bytes that look like a frame out of order; they may be audio
     for at, header in _begun(file, start, n_bytes) if is_numbered else ():
         if header[2] == start.form and not start.is_variable and header.startswith(_coded(expected), 4):
             last, expected = at, expected + 1
@@ -140,26 +140,26 @@ def check_sequence(path: Path, file: BinaryIO, start: Frame, n_bytes: int, *, is
 
 
 def check_alone(path: Path, file: BinaryIO, low: int, high: int) -> None:
-    """Refuse another FLAC that begins between two bytes."""
+    """Raise an `InputError` when another FLAC begins between two bytes."""
     overlap = len(BEGINS[0]) - 1
     while low < high - overlap:
         file.seek(low)
         piece = file.read(min(PIECE, high - low))
         if len(piece) <= overlap:
             return
-        if (found := BEGUN.search(piece)) is not None:
-            at = low + found.start()
+        if (match := BEGUN.search(piece)) is not None:
+            at = low + match.start()
             raise InputError(f"{path}: holds recordings one after another, the second from byte {at}; split them")
         low += len(piece) - overlap
 
 
 def crc_16(raw: bytes) -> int:
-    """Return the checksum with which a frame ends; 0 of a whole one."""
+    """Return the checksum that ends a frame; of a frame with its checksum it is 0."""
     return _crc(raw, CRC_16, 16)
 
 
 def _begun(file: BinaryIO, start: Frame, n_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Yield where frames may begin behind the first one, and the bytes there."""
+    """Yield the places behind the first frame at which frames may begin, and the bytes there."""
     sync, at = SYNC[start.is_variable], start.at + 1
     while True:
         file.seek(at)
@@ -167,14 +167,14 @@ def _begun(file: BinaryIO, start: Frame, n_bytes: int) -> Iterator[tuple[int, by
         n = len(piece) if at + len(piece) >= n_bytes else len(piece) - LONGEST_HEADER
         if n <= 0:
             return
-        for found in sync.finditer(piece, 0, n + 1):
-            begin = found.start()
+        for match in sync.finditer(piece, 0, n + 1):
+            begin = match.start()
             yield at + begin, piece[begin : begin + LONGEST_HEADER]
         at += n
 
 
 def _is_whole(file: BinaryIO, at: int, end: int) -> bool:
-    """Whether the bytes between two places are a frame."""
+    """Whether the bytes between two places are one whole frame."""
     if end - at > LARGEST_FRAME:
         return False
     file.seek(at)
@@ -182,7 +182,7 @@ def _is_whole(file: BinaryIO, at: int, end: int) -> bool:
 
 
 def _coded(number: int) -> bytes:
-    """Write a number as a frame header does, and UTF-8."""
+    """Encode a number as in a frame header, which extends UTF-8."""
     if number <= sys.maxunicode:
         return chr(number).encode("utf-8", "surrogatepass")
     n_more = next(n for n in range(1, 7) if number < 1 << 5 * n + 6)

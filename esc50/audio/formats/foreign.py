@@ -1,4 +1,4 @@
-"""What a file is that libsndfile does not read, by its first bytes, and what makes a recording of it."""
+"""Files that libsndfile does not read: their names, by their first bytes, and how to convert them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .mpeg import after_tags
 from .splice import Splice, Spliced
 from .wav import PCM, WAVPACK, WAVS, wav_chunks
 
-HEAD = 4096  # bytes that are looked at
-AFTER_PAGE = slice(28, 36)  # bytes of an Ogg file: the first packet
+HEAD = 4096  # bytes that identify a file
+AFTER_PAGE = slice(28, 36)  # beginning of the first packet in an Ogg file
 
 OGG_CODECS = {b"\x7fFLAC": "FLAC in Ogg", b"Speex   ": "Speex in Ogg", b"CELT    ": "CELT in Ogg"}
 OGG_OTHERS = {
@@ -26,7 +26,7 @@ UNREAD = "which libsndfile does not read"
 MP3 = 0x55
 DSD = "DSD"
 READ_CODECS = (2, 3, 6, 7, 0x11, 0x31, 0x38, 0x40, MP3)  # codecs of WAV that libsndfile reads
-READ_LETTERS = {  # codecs of AIFC and CAF, by libsndfile
+READ_LETTERS = {  # codecs of AIFC and CAF that libsndfile reads
     b"FORM": re.compile(
         rb"none|twos|sowt|in24|in32|ni24|42ni|23ni|raw |fl32|fl64|[au]law|ima4|gsm |dwvw", re.IGNORECASE
     ),
@@ -56,7 +56,7 @@ WAV_CODECS = {
     0x704F: "Opus",
     0xF1AC: "FLAC",
 }
-# Each is converted by ffmpeg.
+# Formats that ffmpeg converts.
 CODED: tuple[tuple[bytes, str], ...] = (
     (rb"....ftyp(M4A|M4B)", "M4A (AAC or ALAC)"),
     (rb"....ftyp3g", "3GP"),
@@ -84,7 +84,7 @@ CODED: tuple[tuple[bytes, str], ...] = (
     (rb"STRM.{4}\0", "AST"),
     (rb"nut/multimedia container", "NUT"),
 )
-# None of these holds samples.
+# Files that hold no samples.
 OTHERS: tuple[tuple[bytes, str, str], ...] = (
     (rb"version https://git-lfs", "a pointer of Git LFS, not the recording itself", "git lfs pull"),
     (rb"\s*<(!DOCTYPE|html|HTML|\?xml)", "a page of HTML or XML, not a recording", "fetch the recording again"),
@@ -97,13 +97,13 @@ OTHERS: tuple[tuple[bytes, str, str], ...] = (
 
 
 def convert(path: Path, options: str = "") -> str:
-    """Say how to make a file of it that is read."""
-    made = f"{path.stem}-converted.flac" if path.suffix.lower() == ".flac" else f"{path.stem}.flac"
-    return f"convert it: ffmpeg -i {shlex.quote(path.name)} {options}{shlex.quote(made)}"
+    """Return the advice to convert a file, as a command of ffmpeg."""
+    converted = f"{path.stem}-converted.flac" if path.suffix.lower() == ".flac" else f"{path.stem}.flac"
+    return f"convert it: ffmpeg -i {shlex.quote(path.name)} {options}{shlex.quote(converted)}"
 
 
 def what(path: Path) -> str | None:
-    """Say what a file is that did not open, and what to do; None where its first bytes do not tell."""
+    """Name a file that did not open, and say what to do; None where its first bytes are not known."""
     with path.open("rb") as whole:
         first, n_bytes = after_tags(whole), os.fstat(whole.fileno()).st_size
     first = first if first < n_bytes else 0
@@ -118,12 +118,12 @@ def what(path: Path) -> str | None:
         name = _four_letters(file, n_bytes, head) if head[:4] == b"caff" or head[8:12] == b"AIFC" else None
     name = name or ("AAC" if _is_aac(head) else None) or OGG_OTHERS.get(head[AFTER_PAGE])
     name = name or next((name for pattern, name in CODED if re.match(pattern, head, re.DOTALL)), None)
-    options = "-ar 96000 " if name == DSD else ""  # its own rate is beyond FLAC
+    options = "-ar 96000 " if name == DSD else ""  # FLAC has no rate as high as DSD's own
     return f"{name}, {UNREAD}; {convert(path, options)}" if name else None
 
 
 def in_ogg(path: Path, head: bytes) -> str | None:
-    """Say which codec of an Ogg file's first stream libsndfile does not read."""
+    """Name the codec of an Ogg file's first stream, if libsndfile does not read it."""
     name = next((name for magic, name in OGG_CODECS.items() if head[AFTER_PAGE].startswith(magic)), None)
     return f"{name}, {UNREAD}; {convert(path)}" if name else None
 
@@ -148,7 +148,7 @@ def _in_wav(path: Path, file: BinaryIO, n_bytes: int, head: bytes) -> str | None
 
 
 def _four_letters(file: BinaryIO, n_bytes: int, head: bytes) -> str | None:
-    """Name the codec of an AIFC or a CAF, as the file does."""
+    """Name the codec of an AIFC or a CAF by its four letters."""
     name, codec = "CAF", head[28:32]
     if head[:4] == b"FORM":
         comm = next((chunk for chunk in chunks(file, 12, n_bytes, RIFX) if chunk.name == b"COMM"), None)
@@ -159,7 +159,7 @@ def _four_letters(file: BinaryIO, n_bytes: int, head: bytes) -> str | None:
 
 
 def _is_aac(head: bytes) -> bool:
-    """Whether a frame of AAC begins here, in ADTS or LOAS, and another where it ends."""
+    """Whether `head` begins with a frame of AAC, in ADTS or LOAS, and another one follows it."""
     if len(head) < 7:
         return False
     if head[0] == 0x56 and head[1] & 0xE0 == 0xE0:

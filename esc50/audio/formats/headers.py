@@ -1,4 +1,4 @@
-"""The lengths that containers other than WAV state: AIFF, 8SVX, CAF, AU, and small ones that libsndfile reads."""
+"""The lengths that containers other than WAV state: AIFF, 8SVX, CAF, AU, VOC, AVR, NIST and WVE."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ....kernels import InputError
-from .chunks import CAF, RIFX, check_alone, chunks, goes_on
+from .chunks import CAF, RIFX, check_alone, chunks, goes_on, n_audio
 from .foreign import convert
-from .lengths import n_audio
 from .splice import Splice
 
 AU_UNKNOWN = (1 << 32) - 1
 AIFF_MOST = (1 << 32) - 64  # bytes of audio
-NIST_HEADER = 1024  # bytes, as far as it matters here
-VOC_SAMPLES, VOC_TIME = (1, 2, 9), (3, 6)  # kinds of blocks; silence, a repetition
+NIST_HEADER = 1024  # bytes that hold the fields needed here
+VOC_SAMPLES, VOC_TIME = (1, 2, 9), (3, 6)  # kinds of blocks with samples; with silence or a repetition
 
 
 def form(path: Path, file: BinaryIO, n_bytes: int, head: bytes) -> Splice | None:
-    """AIFF, AIFC and 8SVX."""
-    name, before = (b"SSND", 8) if head[8:11] == b"AIF" else (b"BODY", 0)  # bytes: an offset, the size of a block
+    """Return how to read an AIFF, AIFC or 8SVX of unknown length; None where it states its length."""
+    name, before = (
+        (b"SSND", 8) if head[8:11] == b"AIF" else (b"BODY", 0)
+    )  # an offset and a block size lie before the samples
     for chunk in chunks(file, 12, n_bytes, RIFX):
         if chunk.name == name:
             first, size = chunk.first + before, chunk.size - before
@@ -32,47 +33,50 @@ def form(path: Path, file: BinaryIO, n_bytes: int, head: bytes) -> Splice | None
                 return None
             if n > AIFF_MOST:
                 raise InputError(f"{path}: {n} bytes of audio, but its header has room for 4 GB; split it")
-            told = {4: struct.pack(">I", first + n - 8), chunk.first - 4: struct.pack(">I", n + before)}
-            return Splice(_told(file, first, told), first, first + n)
+            fields = {4: struct.pack(">I", first + n - 8), chunk.first - 4: struct.pack(">I", n + before)}
+            return Splice(_with_fields(file, first, fields), first, first + n)
     return None
 
 
 def caf(path: Path, file: BinaryIO, n_bytes: int, _: bytes) -> Splice | None:
-    """Apple's Core Audio Format; -1 is its own word for an unknown size."""
+    """Return how to read a CAF of unknown length, which it states as -1; None where it states its length."""
     for chunk in chunks(file, 8, n_bytes, CAF):
         if chunk.name == b"data":
-            first, size = chunk.first + 4, chunk.size - 4  # behind a count of edits
+            first, size = chunk.first + 4, chunk.size - 4  # a count of edits lies before the samples
             more = goes_on(path, file, n_bytes, chunk, CAF) if size >= 0 else first < n_bytes
             n = n_audio(path, n_bytes, first, size, 63, goes_on=more)
             if n is None:
                 return None
-            return Splice(_told(file, first, {chunk.first - 8: struct.pack(">q", n + 4)}), first, first + n)
+            return Splice(_with_fields(file, first, {chunk.first - 8: struct.pack(">q", n + 4)}), first, first + n)
     return None
 
 
 def au(path: Path, file: BinaryIO, n_bytes: int, head: bytes) -> Splice | None:
-    """Sun's and NeXT's; all ones are its own word for an unknown size, which libsndfile knows."""
+    """Return how to read a Sun or NeXT AU of unknown length; None where libsndfile reads all of it.
+
+    All ones mean an unknown size, in the format and to libsndfile.
+    """
     order = ">" if head[:4] == b".snd" else "<"
     first, size = struct.unpack(order + "II", head[4:12])
     if size == AU_UNKNOWN or n_audio(path, n_bytes, first, size, 32, goes_on=first < n_bytes) is None:
         _check_alone(path, file, first, size)
         return None
-    return Splice(_told(file, first, {8: struct.pack(">I", AU_UNKNOWN)}), first, n_bytes)
+    return Splice(_with_fields(file, first, {8: struct.pack(">I", AU_UNKNOWN)}), first, n_bytes)
 
 
 def small(path: Path, file: BinaryIO, n_bytes: int, head: bytes) -> None:
-    """Check the others: of an unknown length libsndfile reads what is there."""
+    """Check AVR, NIST and WVE; where the length is unknown, libsndfile reads to the end of the file."""
     for magic, stated in STATED.items():
         if head.startswith(magic):
             file.seek(0)
-            found = stated(file.read(NIST_HEADER).ljust(NIST_HEADER, b"\0"))
-            if found is not None:
-                n_audio(path, n_bytes, *found, 32, goes_on=False)
-                _check_alone(path, file, *found)
+            place = stated(file.read(NIST_HEADER).ljust(NIST_HEADER, b"\0"))
+            if place is not None:
+                n_audio(path, n_bytes, *place, 32, goes_on=False)
+                _check_alone(path, file, *place)
 
 
 def voc(path: Path, file: BinaryIO, n_bytes: int, _: bytes) -> None:
-    """Creative's: blocks, of which libsndfile takes all that follows the first header for samples of its kind."""
+    """Check Creative's VOC: libsndfile takes all bytes behind its first block's header for samples."""
     file.seek(20)
     at, n_blocks = int.from_bytes(file.read(2), "little"), 0
     while at + 4 <= n_bytes:
@@ -89,8 +93,8 @@ def voc(path: Path, file: BinaryIO, n_bytes: int, _: bytes) -> None:
         raise InputError(f"{path}: a VOC of {n_blocks} blocks, of which libsndfile reads one; {convert(path)}")
 
 
-def _told(file: BinaryIO, first: int, fields: dict[int, bytes]) -> bytes:
-    """Return what is before the samples, with other fields."""
+def _with_fields(file: BinaryIO, first: int, fields: dict[int, bytes]) -> bytes:
+    """Return the bytes before the samples, with some fields replaced."""
     file.seek(0)
     head = bytearray(file.read(first))
     for at, field in fields.items():
@@ -109,7 +113,7 @@ def _avr(head: bytes) -> tuple[int, int]:
 
 
 def _nist(head: bytes) -> tuple[int, int] | None:
-    """Sphere: lines of a name, a type and a value; compressed ones (shorten) have no size that counts."""
+    """Read NIST Sphere: lines of a name, a type and a value; None for compressed samples, whose size is not stated."""
     fields = dict(re.findall(rb"^(\w+) -\w+ ([^\n]*)$", head, re.MULTILINE))
     sizes = [fields.get(name, b"") for name in (b"sample_count", b"sample_n_bytes", b"channel_count")]
     lines = head.split(b"\n", 2)

@@ -1,6 +1,6 @@
-"""What a recording is, whether it is whole, and how libsndfile is to be shown it.
+"""Whether a recording is whole, by its container, and how libsndfile must be given it.
 
-By itself libsndfile reads a truncated or damaged file as a shorter one, and some whole ones as something else.
+libsndfile alone reads a truncated or damaged file as a shorter one, and misreads some whole ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .ogg import CAPTURE, ogg
 from .splice import Splice, Spliced
 from .wav import WAVS, wav
 
-HEAD = 12  # bytes
+HEAD = 12  # bytes that tell the container
 
 Check = Callable[[Path, BinaryIO, int, bytes], Splice | None]
 
@@ -36,10 +36,10 @@ KINDS: dict[bytes, Check] = {
 
 
 def check_regular(path: Path) -> None:
-    """Refuse a folder, and before it is opened a pipe or a device: that might wait for ever."""
+    """Raise an `InputError` for a folder, a pipe or a device; opening a pipe might wait for ever."""
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
-        with os.scandir(path):  # one that may not be read says so
+        with os.scandir(path):  # raises for a folder that may not be read
             raise InputError(f"{path}: a folder, not a recording; put recordings in it, or leave it out")
     if not stat.S_ISREG(mode):
         raise InputError(f"{path}: not a regular file; give a recording")
@@ -59,15 +59,15 @@ def check_whole(path: Path, file: BinaryIO) -> Splice | None:
     file.seek(0)
     head = file.read(HEAD)
     skipped = after_tags(file) if head[:3] == b"ID3" else 0
-    if skipped:  # libsndfile skips tags as well, but before 8SVX it hangs
+    if skipped:  # libsndfile skips tags too, but hangs where 8SVX follows
         file = cast(BinaryIO, Spliced(path, Splice(b"", skipped, n_bytes)))
         n_bytes -= skipped
         head = file.read(HEAD)
     check = KINDS.get(head[:4])
     if check is None or len(head) < HEAD:
         return None
-    found = check(path, file, n_bytes, head)
+    splice = check(path, file, n_bytes, head)
     if not skipped:
-        return found
-    found = found or Splice(b"", 0, n_bytes)
-    return found._replace(first=found.first + skipped, end=found.end + skipped)
+        return splice
+    splice = splice or Splice(b"", 0, n_bytes)
+    return splice._replace(first=splice.first + skipped, end=splice.end + skipped)

@@ -1,6 +1,6 @@
-"""How long is an MP3? Its frames are counted, and what a tag states is judged by that.
+"""The length of an MP3: its frames are counted, and the length that a tag states is checked by the count.
 
-libsndfile believes a Xing tag, and without one guesses from the file's size; it reads no further than that.
+libsndfile trusts a Xing tag, and without one guesses the length from the file's size; it reads no further than that.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from ....kernels import InputError
 from . import mpeg
 from .side_info import first_broken
 
-WINDOW = 1 << 20  # bytes that are looked at together, and that may lie before the first frame
-IN_A_ROW = 3  # frames that are no chance, wherever they lie
+WINDOW = 1 << 20  # bytes per read, and the most that may lie before the first frame
+IN_A_ROW = 3  # So many frames one after another are no chance.
 LARGEST = 2881  # bytes of a frame
-MOST_GAPS = 10_000  # between frames
-HEADER = re.compile(rb"\xff(?=[\xe2-\xff][\x10-\xef])")  # how a frame begins, which may be one byte later
-WARNED = 0.01  # of a file, that a Xing tag's bytes may differ: libmpg123 then writes to stderr
+MOST_GAPS = 10_000  # limit of stretches without frames
+HEADER = re.compile(rb"\xff(?=[\xe2-\xff][\x10-\xef])")  # The look-ahead leaves the next byte for the next match.
+WARNED = 0.01  # share of the file; libmpg123 writes to stderr when the bytes that a Xing tag states differ by more
 
 
 class Mp3(NamedTuple):
-    """What a file's frames amount to."""
+    """The frames of a file."""
 
-    header: int  # the first frame's
+    header: int  # header of the first frame
     n_samples: int  # samples a channel
-    skipped: int  # samples that the decoder gives before them
-    stretches: tuple[tuple[int, int], ...]  # bytes, from and to, that are frames and nothing else
-    changed: dict[int, bytes]  # by place, what to read there: frames lack what lay before a gap
-    tag: int | None  # byte of a Xing tag by which libsndfile reads the same
+    skipped: int  # samples that the decoder adds before them
+    stretches: tuple[tuple[int, int], ...]  # byte ranges that consist of frames alone
+    changed: dict[int, bytes]  # bytes to read instead, by place; frames behind a gap refer to audio before it
+    tag: int | None  # byte of a Xing tag with which libsndfile reads the same samples
 
 
 def examine(path: Path, file: BinaryIO) -> Mp3 | None:
@@ -41,7 +41,7 @@ def examine(path: Path, file: BinaryIO) -> Mp3 | None:
     Raises
     ------
     InputError
-        When it holds fewer frames than it states, the last one is cut, or a second recording follows.
+        When the file holds fewer frames than it states, the last frame is cut, or a second recording follows.
     """
     bounds = mpeg.bounds(file)
     return None if bounds is None else _Walk(path, file, *bounds).examine()
@@ -50,22 +50,22 @@ def examine(path: Path, file: BinaryIO) -> Mp3 | None:
 class _Run(NamedTuple):
     """Frames that follow one another."""
 
-    n: int
+    n: int  # number of frames
     last: int  # byte at which the last one begins
     end: int
 
 
 class _Walk:
-    """From frame to frame, through a window."""
+    """A walk from frame to frame, through a window of the file."""
 
     def __init__(self, path: Path, file: BinaryIO, start: int, end: int) -> None:
         self.path, self.file, self.start, self.end = path, file, start, end
         self.n_bytes = os.fstat(file.fileno()).st_size
         self.low, self.window, self.is_cut = 0, b"", False
-        self.held = 0  # bytes of audio before the next frame, of which it may hold a part
+        self.reserve = 0  # bytes of audio before the next frame that it may refer to
 
     def bytes_at(self, at: int, n: int) -> bytes:
-        """Return `n` bytes, fewer at the end."""
+        """Return `n` bytes from a place on; fewer at the end."""
         n = max(0, min(n, self.end - at))
         if not self.low <= at <= at + n <= self.low + len(self.window):
             self.file.seek(at)
@@ -73,23 +73,25 @@ class _Walk:
         return self.window[at - self.low : at - self.low + n]
 
     def header(self, at: int) -> int:
-        """Return the four bytes at a place; 0 where there are fewer."""
+        """Return the four bytes at a place as a number; 0 at the end of the file."""
         four = self.bytes_at(at, 4)
         return int.from_bytes(four, "big") if len(four) == 4 else 0
 
     def examine(self) -> Mp3 | None:
-        """Count the frames, and compare."""
-        found = self.first()
-        if found is None:
+        """Count the frames, and compare their number with the tag's."""
+        start = self.first()
+        if start is None:
             return self.nothing()
-        header, tag = self.header(found), mpeg.length_tag(self.bytes_at(found, mpeg.TAG_REACH))
-        first = found + mpeg.size(header) if tag else found
+        header, tag = self.header(start), mpeg.length_tag(self.bytes_at(start, mpeg.TAG_REACH))
+        first = start + mpeg.size(header) if tag else start
         n, stretches, changed = 0, [], {}
         at, resynced = first, False
         while at is not None and at < self.end:
             run = self.run(at, header, first)
             if run.n:
-                if resynced or not (stretches or mpeg.is_mpeg_1(header)):  # MPEG-1 begins so by itself
+                if resynced or not (
+                    stretches or mpeg.is_mpeg_1(header)
+                ):  # The first frame of MPEG-1 refers to nothing.
                     changed |= self.lacking(at, run.end)
                 stretches.append((at, run.end))
                 n += run.n
@@ -102,10 +104,10 @@ class _Walk:
             raise InputError(f"{self.path}: holds no samples; record it again, or leave it out")
         if tag is None:
             return Mp3(header, n * mpeg.n_samples(header), 0, tuple(stretches), changed, None)
-        samples, skipped = self.judged(tag, n, header, found, gaps=len(stretches) > 1)
+        samples, skipped = self.judged(tag, n, header, start, gaps=len(stretches) > 1)
         whole = tag.n_frames == n and len(stretches) == 1 and stretches[0][0] == first
-        by_tag = whole and tag.is_xing and skipped > 0 and not changed and self.is_close(tag, found)
-        return Mp3(header, samples, skipped, tuple(stretches), changed, found if by_tag else None)
+        by_tag = whole and tag.is_xing and skipped > 0 and not changed and self.is_close(tag, start)
+        return Mp3(header, samples, skipped, tuple(stretches), changed, start if by_tag else None)
 
     def first(self) -> int | None:
         """Find the first frame."""
@@ -115,7 +117,7 @@ class _Walk:
         return self.search(self.start, min(self.end, self.start + WINDOW))
 
     def nothing(self) -> None:
-        """Refuse a file without frames that libsndfile would take for an MP3, by its first bytes or its name."""
+        """Raise for a file without frames that libsndfile would take for an MP3, by its first bytes or its name."""
         header = self.header(self.start)
         if self.bytes_at(self.start, 4).startswith((b"RIFF", *mpeg.OTHERS)):
             return
@@ -128,7 +130,7 @@ class _Walk:
             raise soundfile.LibsndfileError(mpeg.UNRECOGNISED)
 
     def search(self, low: int, high: int) -> int | None:
-        """Find the first of `IN_A_ROW` frames."""
+        """Find the first of `IN_A_ROW` frames that follow one another."""
         while low < high:
             part = self.bytes_at(low, min(WINDOW, high - low))
             for match in HEADER.finditer(part):
@@ -149,14 +151,14 @@ class _Walk:
         """Return whether `n` frames follow one another here, or two up to the end."""
         header = self.header(at)
         for before in range(n):
-            found = self.header(at)
-            if not mpeg.size(found) or not mpeg.alike(found, header):
+            following = self.header(at)
+            if not mpeg.size(following) or not mpeg.alike(following, header):
                 return before >= 2 and at == self.end
-            at += mpeg.size(found)
+            at += mpeg.size(following)
         return True
 
     def run(self, at: int, like: int, first: int) -> _Run:
-        """Count the frames that follow one another; one that is cut is not counted."""
+        """Count the frames that follow one another, without a last one that is cut."""
         sizes: dict[bytes, int] = {}
         n, size, last = 0, 1, at
         while size and at + 4 <= self.end:
@@ -184,24 +186,24 @@ class _Walk:
         return _Run(n, last, at)
 
     def check(self, part: bytes, begins: list[int], end: int, at: int, like: int, first: int) -> None:
-        """Look at the frames of a window, which lies at `at`: none is broken, none begins another recording."""
+        """Raise an `InputError` for a broken frame in the window at `at`, and for one that begins another recording."""
         if mpeg.layer(like) != 3:
             return
-        number, self.held = first_broken(part, begins, end, self.held)
+        number, self.reserve = first_broken(part, begins, end, self.reserve)
         if number is not None:
             raise self.damaged(at + begins[number], "the frame there contradicts itself")
         for name, inside in ((b"Xing", 4 + mpeg.side_size(like)), (b"Info", 4 + mpeg.side_size(like)), (b"VBRI", 36)):
-            found = part.find(name, 0, end)
-            while found >= 0:
-                low = found - inside
+            place = part.find(name, 0, end)
+            while place >= 0:
+                low = place - inside
                 frame = part[max(0, low) : max(0, low) + mpeg.TAG_REACH]
                 header = int.from_bytes(frame[:4], "big")
                 if at + low > first and mpeg.size(header) and mpeg.alike(header, like) and mpeg.length_tag(frame):
                     raise self.another(at + low)
-                found = part.find(name, found + 1, end)
+                place = part.find(name, place + 1, end)
 
     def following(self, run: _Run, like: int) -> tuple[int | None, bool]:
-        """Find the next frame behind tags, or other bytes; returns whether it were others."""
+        """Find the next frame behind tags or other bytes; returns its place, and whether there were other bytes."""
         at = run.end
         while n := mpeg.tag_size(self.file, at):
             at += n
@@ -213,49 +215,49 @@ class _Walk:
         if size and not mpeg.alike(header, like) and mpeg.size(behind) and not mpeg.alike(behind, like):
             raise self.foreign(at)
         low = run.last + 4 if run.n and at == run.end else at
-        found = self.search(low, self.end)
-        found = self.last(max(at, self.end - LARGEST), like) if found is None else found
-        if found is None:
+        frame = self.search(low, self.end)
+        frame = self.last(max(at, self.end - LARGEST), like) if frame is None else frame
+        if frame is None:
             return None, False
-        if not mpeg.alike(self.header(found), like):
-            raise self.foreign(found)
-        if found < run.end:
+        if not mpeg.alike(self.header(frame), like):
+            raise self.foreign(frame)
+        if frame < run.end:
             raise self.damaged(run.last, "the frame there is not whole")
-        self.held = 0
-        return found, True
+        self.reserve = 0
+        return frame, True
 
     def lacking(self, at: int, end: int) -> dict[int, bytes]:
-        """Return how the frames begin that refer to audio before a gap, made silent."""
+        """Return new beginnings of the frames that refer to audio before a gap; they make these frames silent."""
         changed: dict[int, bytes] = {}
-        held = 0  # bytes of audio since the gap
-        while at < end and mpeg.layer(header := self.header(at)) == 3 and held < mpeg.reservoir(header):
+        reserve = 0  # bytes of audio since the gap
+        while at < end and mpeg.layer(header := self.header(at)) == 3 and reserve < mpeg.reservoir(header):
             n = mpeg.before_audio(header)
             beginning = self.bytes_at(at, n)
-            if mpeg.refers_back(beginning) > held:
-                changed[at] = mpeg.silenced(beginning, held)
-            held += mpeg.size(header) - n
+            if mpeg.refers_back(beginning) > reserve:
+                changed[at] = mpeg.silenced(beginning, reserve)
+            reserve += mpeg.size(header) - n
             at += mpeg.size(header)
         return changed
 
     def judged(self, tag: mpeg.LengthTag, n: int, header: int, at: int, *, gaps: bool) -> tuple[int, int]:
-        """Return the samples, and those before them; an `InputError` when fewer frames are there than promised."""
+        """Return the number of samples, and of those to skip; an `InputError` for too few frames."""
         per_frame = mpeg.n_samples(header)
         decoded = n * per_frame - tag.skipped
         promised = max(n, tag.n_frames) * per_frame - tag.skipped - tag.padding
-        if decoded < promised:  # what is missing at the end may be padding alone
+        if decoded < promised:  # Perhaps only padding is missing.
             if gaps:
                 raise self.damaged(at, f"{tag.n_frames} frames are promised there, {n} can be found")
             if self.is_cut or not tag.n_bytes or at + tag.n_bytes > self.n_bytes:
                 raise InputError(
                     f"{self.path}: truncated: {max(0, decoded)} of {promised} samples decode; fetch or record it again"
                 )
-            promised = decoded - tag.padding  # its bytes are all there: it counts its own frame, too
-        if tag.n_frames and n > tag.n_frames:  # its padding lies elsewhere
+            promised = decoded - tag.padding  # All bytes are there: this tag counts its own frame as well.
+        if tag.n_frames and n > tag.n_frames:  # The tag's padding is not at the end.
             promised = decoded
         return (promised, tag.skipped) if promised > 0 else (n * per_frame, 0)
 
     def is_close(self, tag: mpeg.LengthTag, at: int) -> bool:
-        """Return whether it is so near to the file's size that libmpg123 writes no warning to stderr."""
+        """Return whether the tag's size is so near to the file's that libmpg123 writes no warning to stderr."""
         if tag.n_bytes is None:
             return True
         self.file.seek(max(0, self.n_bytes - 128))
@@ -263,18 +265,18 @@ class _Walk:
         return abs(n - tag.n_bytes) <= WARNED * n
 
     def cut(self) -> InputError:
-        """Say that the last frame is not whole."""
+        """Return the error for a last frame that is not whole."""
         return InputError(f"{self.path}: truncated: its last frame is cut; fetch or record it again")
 
     def damaged(self, at: int, what: str) -> InputError:
-        """Say what is wrong with the frames at a byte."""
+        """Return the error for broken frames at a byte."""
         return InputError(f"{self.path}: damaged at byte {at}: {what}; fetch or record it again")
 
     def another(self, at: int) -> InputError:
-        """Say that another recording begins at a byte."""
+        """Return the error for another recording that begins at a byte."""
         return InputError(f"{self.path}: holds recordings one after another, the second from byte {at}; split them")
 
     def foreign(self, at: int) -> InputError:
-        """Say that frames follow which no decoder state joins to those before."""
+        """Return the error for frames that cannot continue the ones before them."""
         what = "on its frames have another rate, layer or number of channels"
         return InputError(f"{self.path}: from byte {at} {what}; split it there")

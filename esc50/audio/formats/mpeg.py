@@ -1,4 +1,4 @@
-"""MPEG audio as it lies in files: frame headers, and the tags around the frames.
+"""MPEG audio in files: frame headers, and the tags around the frames.
 
 Frames: ISO/IEC 11172-3, 2.4.1.3, and 13818-3 for the lower rates. Tags: ID3v1, ID3v2.4, APEv2, Lyrics3, Xing with
 LAME's part, VBRI.
@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 KBPS = {
-    (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),  # MPEG-1's, by layer
+    (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),  # keys: is it MPEG-1, layer
     (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     (False, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
@@ -20,27 +20,27 @@ KBPS = {
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # rates of MPEG-1, 2 and 2.5
-SHARED = 0xFFFE0C00  # bits of a header that are every frame's: sync, version, layer, rate
-TAG_REACH = 192  # bytes of a frame in which a length tag says all it has to say
-DECODER_DELAY = 529  # samples, in which LAME's delay and padding are counted on
+SHARED = 0xFFFE0C00  # bits of a header that are equal in all frames: sync, version, layer, rate
+TAG_REACH = 192  # bytes of a frame that hold all fields of a length tag
+DECODER_DELAY = 529  # samples; LAME's delay is counted without them, its padding with them
 HAS_FRAMES, HAS_BYTES, HAS_TOC, HAS_QUALITY = 1, 2, 4, 8  # flags of a Xing tag
-MOST_TAGS = 1000  # in front
-MOST_CHUNKS = 1 << 16  # chunks of a WAV before its audio that are looked at
+MOST_TAGS = 1000  # limit of tags before the frames
+MOST_CHUNKS = 1 << 16  # limit of chunks before the audio of a WAV
 OTHERS = (b"RF64", b"FORM", b"OggS", b"fLaC", b".snd", b"caff", b"riff", b"\x1aE\xdf\xa3", b"\0\0\1\xba")
 MPEG_IN_WAV = (b"\x50\0", b"\x55\0")  # format tags: layers I and II, layer III
-EXTENSIBLE = b"\xfe\xff"  # a format tag behind which the true one lies
+EXTENSIBLE = b"\xfe\xff"  # a format tag; the codec's own tag follows later
 UNRECOGNISED = 1  # libsndfile's code for a format it does not know
-LYRICS_REACH = 5100 + 11 + 9  # bytes that a Lyrics3 v1 tag may have
+LYRICS_REACH = 5100 + 11 + 9  # most bytes of a Lyrics3 v1 tag
 
 
 class LengthTag(NamedTuple):
-    """What a frame without audio says of the frames behind it."""
+    """The fields of a tag (Xing or VBRI) that lies in a frame without audio, before all others."""
 
-    is_xing: bool  # libsndfile reads by it; not so by VBRI
-    n_frames: int  # 0: not stated
-    n_bytes: int | None  # from its own frame on; None: not stated
+    is_xing: bool  # libsndfile uses Xing tags, and ignores VBRI
+    n_frames: int  # 0 when not stated
+    n_bytes: int | None  # bytes from the tag's own frame on; None when not stated
     skipped: int = 0  # samples to leave out at the beginning
-    padding: int = 0  # the same at the end
+    padding: int = 0  # samples to leave out at the end
 
 
 def layer(header: int) -> int:
@@ -49,7 +49,7 @@ def layer(header: int) -> int:
 
 
 def is_mpeg_1(header: int) -> bool:
-    """Return whether it is of MPEG-1, not of a lower rate."""
+    """Return whether a header is of MPEG-1, and not of the lower rates of MPEG-2 and 2.5."""
     return header >> 19 & 3 == 3
 
 
@@ -60,7 +60,7 @@ def n_samples(header: int) -> int:
 
 @lru_cache(maxsize=4096)
 def size(header: int) -> int:
-    """Return the bytes of a frame; 0 where there is none, or it has no fixed size."""
+    """Return the bytes of a frame; 0 for four bytes that are no header, and for a frame of free format."""
     version, kbps, hz = header >> 19 & 3, header >> 12 & 15, header >> 10 & 3
     if header >> 21 != 0x7FF or version == 1 or layer(header) == 4 or kbps in (0, 15) or hz == 3:
         return 0
@@ -71,29 +71,29 @@ def size(header: int) -> int:
 
 
 def is_free(header: int) -> bool:
-    """Return whether it begins a frame whose size only the next one tells."""
+    """Return whether a header is of free format: only the place of the next frame tells the size."""
     return header >> 12 & 15 == 0 and size(header | 0x1000) > 0
 
 
 def in_mono(header: int) -> bool:
-    """Return whether it is a frame of one channel."""
+    """Return whether a frame has one channel."""
     return header >> 6 & 3 == 3
 
 
 def alike(header: int, other: int) -> bool:
-    """Return whether two frames can be of one recording."""
+    """Return whether two frames can belong to one recording."""
     return not (header ^ other) & SHARED and in_mono(header) == in_mono(other)
 
 
 def side_size(header: int) -> int:
-    """Return the bytes of a layer III frame that say how the rest is coded."""
+    """Return the bytes of side information in a layer III frame."""
     if is_mpeg_1(header):
         return 17 if in_mono(header) else 32
     return 9 if in_mono(header) else 17
 
 
 def reservoir(header: int) -> int:
-    """Return how many bytes before a layer III frame may hold audio of it."""
+    """Return how many bytes of audio before it a layer III frame can refer to."""
     return 511 if is_mpeg_1(header) else 255
 
 
@@ -103,22 +103,22 @@ def before_audio(header: int) -> int:
 
 
 def refers_back(beginning: bytes) -> int:
-    """Return the bytes of audio before a layer III frame that are a part of it, given its first `before_audio`."""
+    """Return how many bytes of audio before it a layer III frame refers to, given its first `before_audio` bytes."""
     header = int.from_bytes(beginning[:4], "big")
     side = len(beginning) - side_size(header)
     return int.from_bytes(beginning[side : side + 2], "big") >> 7 if is_mpeg_1(header) else beginning[side]
 
 
-def silenced(beginning: bytes, held: int) -> bytes:
-    """Return its beginning so that it codes nothing, and refers to no more than the `held` bytes before it."""
+def silenced(beginning: bytes, reserve: int) -> bytes:
+    """Return the beginning of a frame, changed to code silence and refer to at most `reserve` bytes before it."""
     header = int.from_bytes(beginning[:4], "big")
-    back = (held << 7).to_bytes(2, "big") if is_mpeg_1(header) else bytes([held])
+    back = (reserve << 7).to_bytes(2, "big") if is_mpeg_1(header) else bytes([reserve])
     side = len(beginning) - side_size(header)
     return (beginning[:side] + back).ljust(len(beginning), b"\0")
 
 
 def silent(header: int) -> bytes:
-    """Return a frame like the one of `header` in which nothing is coded."""
+    """Return a silent frame with the format of `header`."""
     return (header | 0x10000).to_bytes(4, "big").ljust(size(header), b"\0")
 
 
@@ -146,7 +146,7 @@ def length_tag(frame: bytes) -> LengthTag | None:
 
 
 def bounds(file: BinaryIO) -> tuple[int, int] | None:
-    """Return where the first frame is looked for, and where the last one ends at the latest."""
+    """Return where the search for the first frame begins, and where the last frame ends at the latest."""
     n_bytes = os.fstat(file.fileno()).st_size
     file.seek(0)
     head = file.read(12)
@@ -178,7 +178,7 @@ def _bounds_in_wav(file: BinaryIO, n_bytes: int) -> tuple[int, int] | None:
 
 
 def after_tags(file: BinaryIO) -> int:
-    """Return where the tags end with which a file begins."""
+    """Return the end of the tags at the beginning of a file."""
     at = 0
     for _ in range(MOST_TAGS):
         n = tag_size(file, at)
@@ -193,7 +193,7 @@ def tag_size(file: BinaryIO, at: int) -> int:
     file.seek(at)
     head = file.read(32)
     if head[:3] == b"ID3" and len(head) >= 10:
-        return 10 + _synchsafe(head[6:10]) + (10 if head[5] & 0x10 else 0)  # with a footer
+        return 10 + _synchsafe(head[6:10]) + (10 if head[5] & 0x10 else 0)  # A flag tells of a footer.
     if head[:3] == b"TAG":
         file.seek(at + 227)
         return 227 if head[3:4] == b"+" and file.read(3) == b"TAG" else 128
@@ -203,7 +203,7 @@ def tag_size(file: BinaryIO, at: int) -> int:
 
 
 def before_tags(file: BinaryIO, start: int, end: int) -> int:
-    """Return where the tags begin that end at `end`."""
+    """Return the beginning of the tags that end at `end`."""
     while start < end and (n := _closing_tag(file, start, end)):
         end -= n
     return end
@@ -221,7 +221,7 @@ def _closing_tag(file: BinaryIO, start: int, end: int) -> int:
         n = int.from_bytes(last[-20:-16], "little") + (32 if last[-9] & 0x80 else 0)
         file.seek(max(start, end - n))
         if last[-9] & 0x80 and file.read(8) != b"APETAGEX":
-            n = 0  # its size is wrong, and would reach into the audio
+            n = 0  # A wrong size would reach into the audio.
     elif last[-10:-7] == b"3DI":
         n = 20 + _synchsafe(last[-4:])
     elif last[-9:] == b"LYRICS200" and last[-15:-9].isdigit():
@@ -232,5 +232,5 @@ def _closing_tag(file: BinaryIO, start: int, end: int) -> int:
 
 
 def _synchsafe(size: bytes) -> int:
-    """Read a number with seven bits a byte."""
+    """Decode a number of seven bits a byte."""
     return sum((byte & 0x7F) << shift for byte, shift in zip(size, (21, 14, 7, 0), strict=True))

@@ -12,18 +12,18 @@ from .foreign import in_ogg
 
 CAPTURE = b"OggS"  # begins a page
 PAGE_HEADER = struct.Struct("<4xxB8xIIIB")  # flags, stream, number, checksum, n_segments
-PAGE_AND_MAGIC = 36  # bytes
+PAGE_AND_MAGIC = 36  # bytes of a page header, and of the name of the codec behind it
 ENDS = 0x04  # flag: the stream's last page
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def ogg(path: Path, file: BinaryIO, n_bytes: int, _: bytes) -> None:
-    """Walk from page to page: each whole, with its checksum, none missing, each stream ended, no second recording."""
+    """Check all pages: each is whole, none is missing, each stream is ended, and no second recording follows."""
     file.seek(0)
     if (gap := in_ogg(path, file.read(PAGE_AND_MAGIC))) is not None:
         raise InputError(f"{path}: {gap}")
     file.seek(0)
-    following: dict[int, int] = {}  # number of the next page, of each stream that has not ended
+    following: dict[int, int] = {}  # number of the next page, by stream, until the stream ends
     at = 0
     while following or at == 0:
         head = file.read(27)
@@ -43,11 +43,11 @@ def ogg(path: Path, file: BinaryIO, n_bytes: int, _: bytes) -> None:
         if flags & ENDS:
             del following[stream]
         at = file.tell()
-    if file.read(4) == CAPTURE:  # libsndfile would read the first alone
+    if file.read(4) == CAPTURE:  # libsndfile would read the first recording alone
         raise InputError(f"{path}: holds recordings one after another, the second from byte {at}; split them")
 
 
 def page_checksum(page: bytes) -> int:
-    """CRC-32 of an Ogg page, highest bit first, from that of zlib, which is lowest bit first and inverted."""
+    """Return the CRC-32 of an Ogg page, highest bit first; zlib's is lowest bit first, and inverted."""
     lowest_first = zlib.crc32(page.translate(REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int.from_bytes(lowest_first.to_bytes(4, "little").translate(REVERSED), "big")

@@ -1,4 +1,4 @@
-"""A recording as libsndfile is to see it: a header of ours, then the file's samples where they lie."""
+"""A file for libsndfile that is put together: a header of ours, then the samples of a recording."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 
 
 class Splice(NamedTuple):
-    """What is put together."""
+    """A header, and the bytes that follow it."""
 
-    head: bytes  # instead of all that is before `first`
-    first: int  # byte of the file
+    head: bytes  # replaces all bytes before `first`
+    first: int  # byte at which the samples begin
     end: int
-    container: int = 1  # bytes; those of each that `kept` names are read
-    kept: slice = slice(None)
+    container: int = 1  # bytes per sample in the file
+    kept: slice = slice(None)  # bytes of each sample to read
 
 
 class Spliced(io.RawIOBase):
-    """The file of a `Splice`."""
+    """A `Splice` as a file."""
 
     def __init__(self, path: Path, splice: Splice) -> None:
         self._file = path.open("rb")
@@ -35,11 +35,11 @@ class Spliced(io.RawIOBase):
         return self._at
 
     def tell(self) -> int:
-        """Return the byte it is at."""
+        """Return the position in bytes."""
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        """Read at most `size` bytes; fewer where the two parts meet, and at the end."""
+        """Read at most `size` bytes; fewer at the end of the header, and at the end of the file."""
         size = max(0, min(size if size >= 0 else self._size, self._size - self._at))
         head = self._splice.head
         part = head[self._at : self._at + size] or self._samples(self._at - len(head), size)

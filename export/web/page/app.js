@@ -1,4 +1,4 @@
-// The page: a file or a recording in, its pictures and labels out.
+// The page: takes a file or a recording, shows its pictures and labels.
 import { decode, MOST_SECONDS } from "./decode.js";
 import { drawMel, drawWaveform } from "./draw.js";
 import { loadPatiently } from "./loading.js";
@@ -11,19 +11,19 @@ const TOP = 5;
 const element = Object.fromEntries([...document.querySelectorAll("[id]")].map((found) => [found.id, found]));
 const recorder = new Recorder();
 const player = new Player(element.playhead, (playing) => (element.play.textContent = playing ? "Stop" : "Play"));
-let model = null; // what model.json says, once the model is loaded
+let model = null; // contents of model.json, once the model is loaded
 let classifier;
-let early = null; // the file that was opened last before the model was loaded
-let clip = null; // {name, y, sr, seconds, whole, ms} of the recording on show
-let heard = null; // what was heard last: the worker's answer, and `from`, at the model's rate as its n
-let latest = 0; // the recording that was opened last: an earlier one that decodes for longer is dropped
+let early = null; // last file that was opened before the model was loaded
+let clip = null; // the recording on show: {name, y, sr, seconds, whole, ms}
+let heard = null; // last answer of the worker, and `from`: the first sample, at the model's rate
+let latest = 0; // number of the recording that was opened last; earlier ones are dropped when they are decoded
 
 function show(line, text, failed) {
   line.textContent = text;
   line.classList.toggle("error", failed);
 }
 
-const say = (text, failed = false) => show(element.status, text, failed); // of the recording; the model has its own line
+const say = (text, failed = false) => show(element.status, text, failed); // the recording's line; the model has its own
 
 const clock = (seconds) =>
   seconds < 60 ? `${seconds.toFixed(1)} s` : `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")} min`;
@@ -34,7 +34,7 @@ async function open(file, name = file.name) {
   const turn = ++latest;
   if (!model) {
     early = file;
-    return say(`${name} is heard as soon as the model is loaded.`);
+    return say(`${name} is classified as soon as the model is loaded.`);
   }
   player.stop();
   say(`Decoding ${name} …`);
@@ -54,17 +54,17 @@ async function open(file, name = file.name) {
   element.name.textContent = clip.name;
   const cut = clip.whole ? "" : `, the first ${MOST_SECONDS / 60} minutes of a longer recording`;
   const mirrored = clip.seconds < model.seconds ? `, mirrored to ${model.seconds} s for the model` : "";
-  const resampled = clip.sr === model.sr ? "" : `, heard at ${kilohertz(model.sr)}`;
+  const resampled = clip.sr === model.sr ? "" : `, resampled to ${kilohertz(model.sr)}`;
   element.about.textContent = `${clock(clip.seconds)} at ${kilohertz(clip.sr)}${resampled}${cut}${mirrored}`;
   const movable = clip.seconds > model.seconds;
   element.window.hidden = element.span.hidden = !movable;
   element.wave.classList.toggle("movable", movable);
-  element.start.max = movable ? Math.ceil(10 * (clip.seconds - model.seconds)) / 10 : 0; // whole steps
+  element.start.max = movable ? Math.ceil(10 * (clip.seconds - model.seconds)) / 10 : 0; // a whole number of steps
   element.start.value = 0;
   return listen();
 }
 
-// The same limits as `cumel predict` has.
+// Limits as in `cumel predict`.
 function check({ y, seconds }, name) {
   const least = model.features.n_fft;
   if (Math.ceil(seconds * model.sr - 1e-6) < least) throw new Error(`${name} is too short: the model needs ${Math.ceil((1000 * least) / model.sr)} ms.`);
@@ -72,13 +72,13 @@ function check({ y, seconds }, name) {
   if (y.every((sample) => sample === 0)) throw new Error(`${name} is silent: mixed to one channel, every sample is zero.`);
 }
 
-// Where the slider points, in samples at the model's rate; its last step may be shorter.
+// The slider's position in samples at the model's rate; its last step may be shorter.
 function pointed() {
   const last = Math.ceil((clip.y.length * model.sr) / clip.sr) - model.samples;
   return Math.max(0, Math.min(Math.round(element.start.valueAsNumber * model.sr), last));
 }
 
-// The samples of the clip, at its own rate, that are heard from `from` on.
+// The range of the clip's samples, at its own rate, that is classified from `from` on.
 function range(from) {
   const first = Math.round((from * clip.sr) / model.sr);
   return [first, Math.min(first + Math.round(model.seconds * clip.sr), clip.y.length)];
@@ -100,14 +100,14 @@ async function listen() {
   } catch (error) {
     return say(`The model failed on this recording: ${error.message}`, true);
   }
-  if (result === null) return undefined; // another part is asked for by now
+  if (result === null) return undefined; // A later request has replaced this one.
   if (!result) return say("This part is silent; move on to another.", true);
   say("");
   element.answer.classList.remove("stale");
   heard = { from, ...result };
   showTop(result.probabilities);
   const resampling = clip.sr === model.sr ? "" : ` resampled in ${result.ms.resample.toFixed(0)} ms,`;
-  element.timing.textContent = `Decoded in ${clip.ms.toFixed(0)} ms,${resampling} heard in ${result.ms.model.toFixed(0)} ms`;
+  element.timing.textContent = `Decoded in ${clip.ms.toFixed(0)} ms,${resampling} classified in ${result.ms.model.toFixed(0)} ms`;
   showMel();
   document.dispatchEvent(new CustomEvent("heard", { detail: { name: clip.name, labels: model.labels, ...heard } }));
   return undefined;
@@ -129,7 +129,7 @@ function showTop(probabilities) {
 function showMel() {
   const missing = model.samples - heard.n;
   drawMel(element.mel, heard.features, model.features, {
-    unit: model.kind === "logmel" ? "dB" : "", // an image is 0..255
+    unit: model.kind === "logmel" ? "dB" : "", // the values of an image are 0..255
     edge: Math.ceil(missing / 2) / model.sr,
     origin: heard.from / model.sr,
     length: heard.n / model.sr,
@@ -167,9 +167,9 @@ async function record() {
 function listenForFiles() {
   element.file.onchange = () => {
     if (element.file.files.length) open(element.file.files[0]);
-    element.file.value = ""; // the same file may be chosen again
+    element.file.value = ""; // lets the same file be chosen again
   };
-  let depth = 0; // of elements under the mouse, as each tells of its own entry
+  let depth = 0; // number of nested elements under the mouse; each one fires its own event
   const over = (change) => element.drop.classList.toggle("over", (depth = Math.max(0, depth + change)) > 0);
   document.ondragenter = () => over(1);
   document.ondragleave = () => over(-1);

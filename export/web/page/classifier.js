@@ -2,12 +2,12 @@
 
 export class Classifier {
   #worker;
-  #running = null; // {id, resolve, reject}
-  #waiting = null; // {request, resolve, reject}
+  #running = null; // the request at the worker: {id, resolve, reject}
+  #waiting = null; // the next request: {request, resolve, reject}
   #last = 0;
 
   constructor() {
-    // A worker of a blob: address keeps the page's content policy; one of http: would have none.
+    // A worker with a blob: address inherits the page's content policy; one with an http: address would have none.
     const source = `import ${JSON.stringify(new URL("worker.js", import.meta.url).href)};`;
     const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
     this.#worker = new Worker(address, { type: "module" });
@@ -25,7 +25,7 @@ export class Classifier {
     });
   }
 
-  // Resolves to the worker's answer, or to null when a later request took this one's place.
+  // Resolves to the worker's answer, or to null when a later request has replaced this one.
   run(request) {
     return new Promise((resolve, reject) => {
       this.#waiting?.resolve(null);

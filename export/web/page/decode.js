@@ -1,8 +1,8 @@
-// A file to mono samples at its own rate, by the browser's decoders.
+// Decodes a file to mono samples at its own rate, by the browser's decoders.
 import { rateOf } from "./rate.js";
 
-export const MOST_SECONDS = 600; // of a recording; the rest of a longer one is not decoded
-const UNKNOWN_BYTES = 64 << 20; // taken of a file whose length the browser cannot tell
+export const MOST_SECONDS = 600; // the rest of a longer recording is not decoded
+const UNKNOWN_BYTES = 64 << 20; // limit for a file whose length the browser cannot tell
 
 // Resolves to {y, sr, seconds, whole}: y Float32Array, the mean of the channels; seconds, of y; whole, or cut to
 // MOST_SECONDS. A file whose rate cannot be told is resampled by the browser, to `otherwise`.
@@ -12,7 +12,7 @@ export async function decode(file, otherwise) {
   let part = file;
   if (seconds === null ? file.size > UNKNOWN_BYTES : seconds > MOST_SECONDS) {
     const share = seconds === null ? UNKNOWN_BYTES / file.size : (1.05 * MOST_SECONDS) / seconds;
-    part = file.slice(0, Math.ceil(file.size * share) + (1 << 16)); // decoders forgive a file that ends early
+    part = file.slice(0, Math.ceil(file.size * share) + (1 << 16)); // Decoders accept a file that ends early.
   }
   let audio;
   try {
@@ -31,11 +31,11 @@ function context(sr, otherwise) {
   try {
     return new OfflineAudioContext(1, 1, sr);
   } catch {
-    return new OfflineAudioContext(1, 1, otherwise); // a rate that this browser does not know
+    return new OfflineAudioContext(1, 1, otherwise); // This browser does not support the rate.
   }
 }
 
-// Seconds as the file's header tells, or null where it does not, without decoding it.
+// Resolves to the seconds that the file's header states, or to null; nothing is decoded.
 function duration(file) {
   const player = new Audio();
   const address = URL.createObjectURL(file);
@@ -51,7 +51,7 @@ function duration(file) {
 }
 
 // Chromium turns the positive numbers of 16-bit (and 8-bit) files into n / 32767, the negative ones into n / 32768. Make
-// both n / 32768, as other decoders do: beside loud sounds the bend shows in quiet bands, by 0.08 dB.
+// both n / 32768, as other decoders do: beside loud sounds the difference is 0.08 dB in quiet bands.
 function straighten(y) {
   for (const scale of [1 << 15, 1 << 7]) {
     const bent = (v) => Math.abs(v * (scale - 1) - Math.round(v * (scale - 1))) < 2e-7 * v * scale; // float32's rounding
@@ -73,7 +73,7 @@ function mono(audio) {
   return y;
 }
 
-// Mono float32 samples as a WAV file, so that a recording takes the way of any other file.
+// Wraps mono float32 samples in a WAV file, so that a recording is treated like any other file.
 export function wav(y, sr, name) {
   const header = new DataView(new ArrayBuffer(44));
   const text = (at, word) => [...word].forEach((c, i) => header.setUint8(at + i, c.charCodeAt(0)));
@@ -81,8 +81,8 @@ export function wav(y, sr, name) {
   header.setUint32(4, 36 + y.byteLength, true);
   text(8, "WAVEfmt ");
   header.setUint32(16, 16, true);
-  header.setUint16(20, 3, true); // float
-  header.setUint16(22, 1, true); // channel
+  header.setUint16(20, 3, true); // format tag: float
+  header.setUint16(22, 1, true); // number of channels
   header.setUint32(24, sr, true);
   header.setUint32(28, 4 * sr, true);
   header.setUint16(32, 4, true);

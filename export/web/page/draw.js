@@ -1,7 +1,7 @@
-// The two pictures, on canvases as sharp as the screen.
+// Draws the two pictures, on canvases with the screen's resolution.
 import { frequencies, round } from "./mel.js";
 
-// matplotlib's magma at 17 places, straight lines between: within 2.5 of 255 of the whole table.
+// matplotlib's magma at 17 places, interpolated linearly: at most 2.5 of 255 from the whole table.
 const MAGMA = "000004 0a0822 1d1147 36106b 51127c 6a1c81 832681 9c2e7f b73779 d0416f e75263 f56b5c fc8961 fea772 fec488 fde2a3 fcfdbf"
   .split(" ")
   .map((hex) => [0, 2, 4].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)));
@@ -26,7 +26,7 @@ function prepare(canvas) {
   return { pen, width, height, colour };
 }
 
-const envelopes = new WeakMap(); // of samples: ten minutes are not to be read again whenever the window moves
+const envelopes = new WeakMap(); // cache by samples: moving the window does not read ten minutes again
 
 // The lowest and highest sample of each of n columns, and the largest magnitude.
 function envelope(y, n) {
@@ -47,7 +47,7 @@ function envelope(y, n) {
   return { low, high, peak };
 }
 
-// Draw y and mark the samples [from, to) that the model hears.
+// Draw y and mark the samples [from, to) that are classified.
 export function drawWaveform(canvas, y, from, to) {
   const { pen, width, height, colour } = prepare(canvas);
   const { low, high, peak } = envelope(y, canvas.width);
@@ -65,11 +65,11 @@ export function drawWaveform(canvas, y, from, to) {
   }
 }
 
-const MARGIN = { left: 40, right: 62, top: 8, bottom: 26 }; // CSS pixels, for the labels
+const MARGIN = { left: 40, right: 62, top: 8, bottom: 26 }; // CSS pixels; room for the labels
 const COLOUR_BAR = 12; // CSS pixels wide
 
-// Draw features [n_mels][n_frames] in a `unit`. `edge` is where in the window the recording begins, in seconds, and `origin`
-// what the time axis calls that moment; `length` is how much of the recording there is.
+// Draw features [n_mels][n_frames] in a `unit`. `edge` is the time in the window at which the recording begins, in
+// seconds, and `origin` the label of that time on the axis; `length` is the length of the recording.
 export function drawMel(canvas, values, config, { unit, edge, origin, length }) {
   const { pen, width, height, colour } = prepare(canvas);
   const area = { x: MARGIN.left, y: MARGIN.top, w: width - MARGIN.left - MARGIN.right, h: height - MARGIN.top - MARGIN.bottom };
@@ -92,7 +92,7 @@ export function drawMel(canvas, values, config, { unit, edge, origin, length }) 
   pen.textAlign = "left";
   pen.fillText("Hz", 0, area.y + area.h + 14);
 
-  // A frame is centred on its sample, or, uncentred, on the middle of its window.
+  // A frame lies at its sample when centred, else at the middle of its window.
   const hop = config.hop_length / config.sr;
   const first = (config.center ? 0 : config.n_fft / 2 / config.sr) - hop / 2;
   const x = (seconds) => area.x + ((seconds - origin + edge - first) / (n_frames * hop)) * area.w;
@@ -104,7 +104,7 @@ export function drawMel(canvas, values, config, { unit, edge, origin, length }) 
     pen.fillText(`${tick} s`, x(tick), area.y + area.h + 14);
   }
   if (edge > 0) {
-    pen.fillStyle = "#0009"; // over what is mirrored
+    pen.fillStyle = "#0009"; // covers the mirrored part
     pen.fillRect(area.x, area.y, begin - area.x, area.h);
     pen.fillRect(end, area.y, area.x + area.w - end, area.h);
     pen.fillStyle = colour("faint");

@@ -1,4 +1,4 @@
-// A file of the site. An error's `kind` tells what can be done: "missing", "unreachable" or "other".
+// Fetches a file of the site. An error's `kind` tells what can be done: "missing", "unreachable" or "other".
 const GONE = [403, 404, 410];
 
 export async function fetched(name) {

@@ -1,4 +1,4 @@
-// The model from the site's files: loads it, says what went wrong, and tries again when it is asked to.
+// Loads the model from the site's files, reports what went wrong, and tries again on request.
 import { Classifier } from "./classifier.js";
 import { fetched } from "./fetched.js";
 
@@ -8,7 +8,7 @@ const remedies = {
   other: "Try again; if it stays so, write the site again with cumel web.",
 };
 
-// Resolves to {about, classifier}: what model.json says, and the model, ready to run.
+// Resolves to {about, classifier}: the contents of model.json, and the model, ready to run.
 async function load() {
   const about = await (await fetched("model.json")).json();
   const classifier = new Classifier();
@@ -21,8 +21,8 @@ async function load() {
   return { about, classifier };
 }
 
-// Resolves to what `load` does, however often that takes: after a failure the button, or a connection that comes back,
-// starts it again. `say` is given a line, and whether it is a failure.
+// Calls `load` until it succeeds, and resolves to its result: after a failure the button, or a restored connection,
+// starts it again. `say` is called with a line, and whether it is a failure.
 export async function loadPatiently(say, button) {
   for (;;) {
     say("Loading the model …", false);

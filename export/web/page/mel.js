@@ -1,7 +1,7 @@
 // Mel scales and the ticks of axes, for labels only: the features themselves come out of the model.
 
 const LINEAR = 200 / 3; // Hz per mel below 1 kHz, Slaney's Auditory Toolbox
-const STEP = Math.log(6.4) / 27; // of ln(Hz) per mel above
+const STEP = Math.log(6.4) / 27; // ln(Hz) per mel above 1 kHz
 
 export function hzToMel(hz, htk) {
   if (htk) return 2595 * Math.log10(1 + hz / 700);
@@ -11,13 +11,13 @@ export function hzToMel(hz, htk) {
 // Height of a frequency in the picture, 0 at the lower edge of the first band and 1 at the upper edge of the last.
 export function height(hz, { fmin, fmax, sr, n_mels, htk }) {
   const [low, high] = [hzToMel(fmin, htk), hzToMel(fmax ?? sr / 2, htk)];
-  // n_mels filters peak at the inner ones of n_mels + 2 points.
+  // Of n_mels + 2 points the inner ones are the peaks of the filters.
   return (((hzToMel(hz, htk) - low) / (high - low)) * (n_mels + 1) - 0.5) / n_mels;
 }
 
 const FREQUENCIES = [50, 100, 200, 500, 1000, 2000, 3000, 5000, 8000, 10000, 15000, 20000, 50000, 100000];
 
-// Frequencies worth a label, not closer than `gap` (a share of the height).
+// Frequencies to label, not closer than `gap` (a share of the height).
 export function frequencies(features, gap) {
   const ticks = [];
   for (const hz of FREQUENCIES) {

@@ -1,7 +1,7 @@
-// Keeps the site in the browser, by sw.js: it then opens without a network, and all of its files are of one writing.
+// Keeps the site in the browser, by sw.js: it then opens without a network, and all of its files come from one version.
 
-// `busy` tells whether a recording is on show, which a reload would lose; `offer` shows that a newer site is there, and
-// is given what to do when that is accepted. Without https (or localhost) browsers keep no sites: nothing happens.
+// `busy` tells whether a recording is on show, as a reload would lose it. `offer` tells the user of a newer site; its
+// argument is the function to call when the user accepts. Without https (or localhost) browsers keep no sites.
 export async function keep(busy, offer) {
   const workers = navigator.serviceWorker;
   if (!workers) return;

@@ -1,4 +1,4 @@
-// Plays the part of the recording that the model hears.
+// Plays the part of the recording that is classified.
 
 export class Player {
   #playhead;
@@ -6,7 +6,7 @@ export class Player {
   #context = null;
   #source = null;
 
-  // `playhead` moves over the waveform; `tell` is told whether something plays.
+  // `playhead` moves over the waveform; `tell` is called with whether something plays.
   constructor(playhead, tell) {
     this.#playhead = playhead;
     this.#tell = tell;

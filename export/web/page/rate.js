@@ -1,9 +1,9 @@
-// A file's own sample rate, which browsers resample from without telling.
+// Reads a file's own sample rate: browsers resample without telling it.
 
-const LOOKED_AT = 1 << 16; // bytes
-const MP3_RATES = { 3: [44100, 48000, 32000], 2: [22050, 24000, 16000], 0: [11025, 12000, 8000] }; // by MPEG version
+const LOOKED_AT = 1 << 16; // bytes at the beginning of the file
+const MP3_RATES = { 3: [44100, 48000, 32000], 2: [22050, 24000, 16000], 0: [11025, 12000, 8000] }; // keys: MPEG versions
 
-// Resolves to Hz, or to null for a format that is not known here.
+// Resolves to Hz, or to null for an unknown format.
 export async function rateOf(file) {
   let bytes = await look(file, 0);
   const word = (at, n) => String.fromCharCode(...bytes.subarray(at, at + n));
@@ -17,7 +17,7 @@ export async function rateOf(file) {
     if (word(0, 4) === "fLaC") return view.getUint32(18) >>> 12;
     if (word(0, 4) === "OggS") return ogg(view, word);
   } catch (error) {
-    if (error instanceof RangeError) return null; // cut short
+    if (error instanceof RangeError) return null; // The file is cut.
     throw error;
   }
   return mp3(bytes);
@@ -34,13 +34,13 @@ function wav(view, word) {
 }
 
 function ogg(view, word) {
-  const at = 27 + view.getUint8(26); // after the first page's table of segments
-  if (word(at, 8) === "OpusHead") return 48000; // what Opus decodes to, whatever was recorded
+  const at = 27 + view.getUint8(26); // the first packet lies behind the page's table of segments
+  if (word(at, 8) === "OpusHead") return 48000; // Opus always decodes to 48 kHz.
   return word(at + 1, 6) === "vorbis" ? view.getUint32(at + 12, true) : null;
 }
 
-// The first header of a frame, layer III, without reserved values. That an M4A or WebM holds one by chance does no harm
-// to speak of: the browser then resamples to that rate first.
+// Finds the first header of a layer III frame without reserved values. An M4A or WebM may hold such bytes by chance; the
+// browser then resamples to that rate first, which does little harm.
 function mp3(bytes) {
   for (let at = 0; at + 4 <= bytes.length; at++) {
     const [sync, kind, rates] = [bytes[at], bytes[at + 1], bytes[at + 2]];

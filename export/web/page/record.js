@@ -1,4 +1,4 @@
-// The microphone, at its own rate, for as long as the model listens.
+// Records the microphone at its own rate, for the length of the model's clips.
 import { wav } from "./decode.js";
 
 const REFUSALS = {
@@ -10,7 +10,7 @@ const REFUSALS = {
 export class Recorder {
   #stop = () => {};
 
-  // Resolves to a WAV file of at most `seconds`; `heard` is told after every block how many seconds there are.
+  // Resolves to a WAV file of at most `seconds`; `heard` is called after every block with the seconds so far.
   async record(seconds, heard) {
     if (!navigator.mediaDevices) throw new Error("The microphone needs https, or a page served from localhost.");
     const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
@@ -36,7 +36,7 @@ export class Recorder {
     const tap = new AudioWorkletNode(context, "tap", { numberOfOutputs: 0 });
     return new Promise((resolve) => {
       this.#stop = () => resolve(blocks);
-      stream.getAudioTracks()[0].onended = this.#stop; // pulled out
+      stream.getAudioTracks()[0].onended = this.#stop; // The microphone was unplugged.
       tap.port.onmessage = ({ data }) => {
         blocks.push(data);
         n += data.length;
@@ -47,7 +47,7 @@ export class Recorder {
     });
   }
 
-  // End the recording early; what was heard counts.
+  // Ends the recording early, and keeps what was recorded.
   stop() {
     this.#stop();
   }

@@ -1,6 +1,6 @@
-// Keeps every file of the site, all of one writing. `cumel web` puts VERSION and FILES, name to SHA-256, in front.
+// Keeps every file of the site in one version. `cumel web` writes VERSION and FILES (name to SHA-256) before this line.
 const { scope } = self.registration;
-const OURS = `cumel ${scope} `; // how the names of this site's caches begin: other sites may share the origin
+const OURS = `cumel ${scope} `; // beginning of the names of this site's caches; other sites may share the origin
 const NAME = OURS + VERSION;
 
 async function digest(bytes) {
@@ -32,7 +32,7 @@ async function takeOver() {
 
 async function kept(request, name) {
   const cache = await caches.open(NAME);
-  return (await cache.match(new URL(name, scope))) ?? fetch(request); // a browser short of space may drop a cache
+  return (await cache.match(new URL(name, scope))) ?? fetch(request); // A browser short of space may drop a cache.
 }
 
 self.oninstall = (event) => event.waitUntil(fill());

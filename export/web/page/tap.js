@@ -1,4 +1,4 @@
-// In the audio thread: passes on what the microphone hears, as the mean of its channels.
+// Runs in the audio thread: passes on the microphone's samples, as the mean of its channels.
 registerProcessor(
   "tap",
   class extends AudioWorkletProcessor {

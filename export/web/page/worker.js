@@ -1,10 +1,10 @@
-// The model, on a thread of its own. In: {id, part, sr, target}, after `part` of resample.js. Out: {id, probabilities,
-// features, n, ms: {resample, model}}, n the samples that the model was given, or {id, error}.
+// Runs the model on a thread of its own. In: {id, part, sr, target}, with the result of `part` in resample.js. Out:
+// {id, probabilities, features, n, ms: {resample, model}}, where n is the number of samples classified, or {id, error}.
 import { fetched } from "./fetched.js";
 import { resample } from "./resample.js";
 import * as ort from "./runtime/ort.wasm.min.js";
 
-ort.env.wasm.numThreads = 1; // more need headers that a plain static server does not send
+ort.env.wasm.numThreads = 1; // More threads need headers that a plain static server does not send.
 ort.env.wasm.wasmPaths = {
   mjs: new URL("runtime/ort-wasm-simd-threaded.js", import.meta.url).href,
   wasm: new URL("runtime/ort-wasm-simd-threaded.wasm", import.meta.url).href,
