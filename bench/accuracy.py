@@ -15,8 +15,7 @@ import torch
 
 from cumel.kernels import PRESETS, FeatureConfig, log_mel, mel_image, reference
 
-from peers import TIMED, LogMel, librosas_log_mel, others, packages, true_log_mel, without_tf32
-from tested import (
+from from_tests import (
     KINDS,
     Emulated,
     Oracle,
@@ -25,6 +24,7 @@ from tested import (
     librosa_input,
     signal,
 )
+from peers import TIMED, LogMel, librosas_log_mel, others, packages, true_log_mel, without_tf32
 from timing import demand, machine, write_rows
 
 SECONDS = 5.0

@@ -10,9 +10,9 @@ from PIL import Image
 from cumel.esc50.reports.plots import save
 from cumel.kernels import CumelError
 
-from reporting.cells import latest
 from reporting.drawings import speed
 from reporting.feature_tables import best_rows
+from reporting.markdown import latest
 from reporting.readme import difference, render
 from reporting.rows import Row
 from reporting.sections import DPI, write_page

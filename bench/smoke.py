@@ -21,7 +21,7 @@ from cumel import kernels as functions
 from cumel.kernels import FeatureConfig, plan, reference
 from cumel.kernels.plan import Kernel
 
-from tested import CONFIGS, FEATURES, PLANS, Emulated, Oracle, compile_many, kernels, signal, together
+from from_tests import CONFIGS, FEATURES, PLANS, Emulated, Oracle, compile_many, kernels, signal, together
 from timing import demand, print_table
 from warm import first_line, warm
 

@@ -17,8 +17,8 @@ from rich.table import Table
 from cumel.esc50.system.cores import CORES
 from cumel.kernels import PRESETS, FeatureConfig
 
-from counts import KINDS, PHASES, SECONDS, Count, count
-from regression import CHECKED, GROWTH, MOST, Counted, check
+from sass.counts import KINDS, PHASES, SECONDS, Count, count
+from sass.regression import CHECKED, GROWTH, MOST, Counted, check
 from timing import RESULTS, append_rows, machine
 
 CONFIGS = PRESETS | {  # every plan

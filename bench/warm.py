@@ -10,7 +10,7 @@ import torch
 from cumel.kernels import launcher
 from cumel.kernels.plan import Kernel
 
-from tested import CONFIGS, kernels
+from from_tests import CONFIGS, kernels
 from timing import demand
 
 PROCESSES = min(8, os.cpu_count() or 1)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from reporting.ahead import CLOSER, FASTER, Ahead, ahead, explained, pairs
-from reporting.cells import bold, latest, measured, table
+from reporting.markdown import bold, latest, measured, table
+from reporting.peers_ahead import CLOSER, FASTER, Ahead, ahead, explained, pairs
 from reporting.rows import Row, by, number, ratio, short, times, unique
 
 PRESETS = ("esc50", "librosa", "whisper", "panns")  # in this order

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from reporting.cells import bold, latest, measured, table
 from reporting.feature_tables import accuracy_table, ahead_table, features_table, scaling_table
+from reporting.markdown import bold, latest, measured, table
 from reporting.rows import Row, by, number, ratio, short, times
 
 BEGIN, END = "<!-- bench:{} -->", "<!-- /bench:{} -->"

@@ -9,8 +9,8 @@ from pathlib import Path
 from cumel.esc50.reports.page import page, picture, table
 from cumel.esc50.reports.plots import save
 
-from reporting.ahead import REASONS, Ahead, ahead, pairs
 from reporting.drawings import drawings
+from reporting.peers_ahead import REASONS, Ahead, ahead, pairs
 from reporting.rows import Row, Topic, by, newest, read, times, unique
 from reporting.topics import ABOUT, about
 

@@ -35,7 +35,7 @@ MISSING = (
     "pytest",
     "scipy",
 )
-SCRIPTS = ("first", "facts", "smoke", "warm", "gpu", "calls", "features", "scaling", "one_launch", "everything")
+SCRIPTS = ("first", "facts", "smoke", "warm", "gpu", "calls", "features", "scaling", "one_launch", "run_all")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import report
-from reporting.ahead import CLOSER, FASTER, REASONS, ahead, explained
+from reporting.peers_ahead import CLOSER, FASTER, REASONS, ahead, explained
 from reporting.readme import BEGIN, END, MARKER, TABLES, render
 from reporting.sections import write_page
 

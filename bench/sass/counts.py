@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from cumel.kernels import FeatureConfig, plan
 
-from banks import conflicts
-from sass import Block, Instruction, Resources, compile_text, disassemble, dominators, loops, reached
+from .bank_conflicts import conflicts
+from .disassembly import Block, Instruction, Resources, compile_text, disassemble, dominators, loops, reached
 
 SECONDS = 5  # of a clip
 

@@ -152,6 +152,6 @@ def explained(found: list[Ahead], results: Path) -> list[Ahead]:
             f"\n  {key}: in {one.pair.common}, {one.factor:.3g} x, {one.pair.device}" for key, one in missing.items()
         )
         raise SystemExit(
-            f"{results}: peers ahead of cumel without a reason in REASONS of bench/reporting/ahead.py:{said}"
+            f"{results}: peers ahead of cumel without a reason in REASONS of bench/reporting/peers_ahead.py:{said}"
         )
     return found
