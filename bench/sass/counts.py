@@ -1,15 +1,15 @@
-"""How many warp instructions the fused log-mel kernel takes for one clip, out of the compiler alone.
+"""How many warp instructions the fused log-mel kernel executes for one clip, computed from its machine code.
 
-How: the SASS becomes a graph of basic blocks. A block runs once for each warp of each CUDA block; in the frame loop
-once for each round of a warp, ceil(frames / G) rounds in a CUDA block; in the loops of the epilogue as often as the
-plan says, unrolled bodies and what remains of them told apart by their stores. All clips are as long, so that
-none's length is looked up. Of `load`'s branches the aligned one counts: a block from which every way leads through
-another branch's memory does not run. The chain of inlined calls tells what an instruction is for.
+The SASS becomes a graph of basic blocks. A block runs once for each warp of each CUDA block; inside the frame loop once
+for each round of a warp, ceil(frames / G) rounds in a CUDA block; inside the loops of the epilogue as often as the plan
+says, where unrolled bodies and their remainders are told apart by their stores. All clips have the same length, so no
+length is looked up. Of the branches of `load` only the aligned one counts: a block from which every way leads through
+the memory accesses of another branch does not run. The chain of inlined calls tells what an instruction is for.
 
-What is approximate: every frame counts as one inside its clip (the few at its edges cost more); an `if` counts as
-taken; the last CUDA block of a clip counts as full outside the frame loop; so does the last round over vectors, which
-are taken to leave no rest. Loops that the compiler kept in the mel product share what the straight code leaves over.
-Wavefronts of global memory are those of neighbouring lanes at neighbouring addresses.
+The count is approximate in these ways. Every frame counts as one inside its clip; the few at its edges cost more. An
+`if` counts as taken. The last CUDA block of a clip counts as full outside the frame loop, and so does the last round
+over vectors, which are assumed to leave no remainder. Loops that the compiler kept in the mel product share what the
+straight code leaves over. Wavefronts of global memory are those of neighbouring lanes at neighbouring addresses.
 """
 
 import re
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from cumel.kernels import FeatureConfig, plan
 
 from .bank_conflicts import conflicts
-from .disassembly import Block, Instruction, Resources, compile_text, disassemble, dominators, loops, reached
+from .disassembly import Code, Instruction, Resources, compile_text, disassemble, dominators, loops, reachable
 
-SECONDS = 5  # of a clip
+SECONDS = 5  # length of a clip
 
-# What stands on the kernel's own line that an instruction came from tells what it is for.
+# Phases, and a pattern of the line in the kernel's own body that an instruction comes from.
 EXCHANGE, SPLIT, MEL, EPILOGUE, FINISH, SET_UP = "exchange", "split, power", "mel", "epilogue", "finish", "set-up"
 PHASES = {
     "load, window": r"\bload\(|windowed_pairs\(",
@@ -34,7 +34,7 @@ PHASES = {
     MEL: r"store_mel<",
     EPILOGUE: r"store_tile\(",
     FINISH: r"finish_clip\(",
-    SET_UP: "",  # work of the block and of a round: clip, addresses, loop
+    SET_UP: "",  # everything else: clip, addresses and loop of a block and of a round
 }
 KINDS = {
     "FMA": r"FFMA",
@@ -104,14 +104,14 @@ class Work:
 
 @dataclass(frozen=True)
 class Count:
-    """What one clip takes: warp instructions by phase and kind, wavefronts of 128 bytes through L1."""
+    """Warp instructions for one clip by phase and kind, and its wavefronts of 128 bytes through L1."""
 
     work: Work
     resources: Resources
     instructions: Counter[tuple[str, str]]
     wavefronts: float
-    conflicts: float  # more wavefronts, for lanes whose words lie in one bank of shared memory
-    names: frozenset[str]  # of all instructions of the kernel, with their suffixes
+    conflicts: float  # extra wavefronts, where words of several lanes lie in one bank of shared memory
+    names: frozenset[str]  # instruction names in the whole kernel, with suffixes
 
     def per_frame(self, *, phase: str = "", kind: str = "") -> float:
         """Return warp instructions per frame, of a phase or a kind or all."""
@@ -125,30 +125,30 @@ def count(cfg: FeatureConfig, arch: str) -> Count:
     assert fused, f"n_fft={cfg.n_fft}: no fused kernel"
     work, text = Work(cfg, fused), fused.kernel.text()
     cubin, resources = compile_text(text, arch)
-    blocks = disassemble(cubin)
+    code = disassemble(cubin)
     source = Source(text)
     instructions: Counter[tuple[str, str]] = Counter()
-    banks = conflicts(cfg.n_fft, fused, all_bins=work.all_bins)
-    wavefronts = more = 0.0
-    for index, times in Graph(blocks, source, work).times.items():
-        for one in blocks[index].instructions:
-            phase = source.phase(one)
-            kind = next(kind for kind, names in KINDS.items() if re.fullmatch(names, one.name))
+    shared = conflicts(cfg.n_fft, fused, all_bins=work.all_bins)
+    wavefronts = extra = 0.0
+    for index, times in Executions(code, source, work).times.items():
+        for instruction in code.blocks[index]:
+            phase = source.phase(instruction)
+            kind = next(kind for kind, names in KINDS.items() if re.fullmatch(names, instruction.name))
             instructions[phase, kind] += times
-            if re.fullmatch(WAVEFRONTS, one.name):
-                width = 4 if "128" in one.suffixes else 2 if "64" in one.suffixes else 1
+            if re.fullmatch(WAVEFRONTS, instruction.name):
+                width = 4 if "128" in instruction.suffixes else 2 if "64" in instruction.suffixes else 1
                 wavefronts += times * width
-                if array := ARRAYS.get((phase, one.name)):
-                    more += times * (banks[array, one.name] - width)
+                if array := ARRAYS.get((phase, instruction.name)):
+                    extra += times * (shared[array, instruction.name] - width)
     missing = {*PHASES, *KINDS} - {name for key in instructions for name in key}
     if cfg.top_db is not None and missing:
         raise SystemExit(f"n_fft={cfg.n_fft}: no instruction for {missing}; did the kernel's lines change?")
-    names = frozenset(".".join((one.name, *one.suffixes)) for block in blocks for one in block.instructions)
-    return Count(work, resources, instructions, wavefronts, more, names)
+    names = frozenset(".".join((each.name, *each.suffixes)) for block in code.blocks for each in block)
+    return Count(work, resources, instructions, wavefronts, extra, names)
 
 
 class Source:
-    """The kernel's text, and where things are in it."""
+    """The text of a kernel, and the lines of its parts."""
 
     def __init__(self, text: str) -> None:
         self.lines = ["", *text.splitlines()]
@@ -158,112 +158,122 @@ class Source:
         self.aligned = range(branches[0] + 1, branches[1])
         assert any("SamplePair" in self.lines[n] for n in self.aligned)
 
-    def phase(self, one: Instruction) -> str:
+    def phase(self, instruction: Instruction) -> str:
         """Return what an instruction is for."""
-        line = self.lines[one.lines[-1]] if one.lines else ""
-        return next(phase for phase, said in PHASES.items() if re.search(said, line))
+        line = self.lines[instruction.lines[-1]] if instruction.lines else ""
+        return next(phase for phase, pattern in PHASES.items() if re.search(pattern, line))
 
-    def branch(self, one: Instruction) -> str:
-        """Return the branch of `load` that an access to memory belongs to: aligned, other, or none."""
-        inside = [line for line in one.lines if line in self.load]
-        if not inside or not re.fullmatch("LDG|LDS|STG|STS|LD|ST", one.name):
+    def branch(self, instruction: Instruction) -> str:
+        """Return the branch of `load` to which a memory access belongs: "aligned", "other", or "" for none."""
+        inside = [line for line in instruction.lines if line in self.load]
+        if not inside or not re.fullmatch("LDG|LDS|STG|STS|LD|ST", instruction.name):
             return ""
         return "aligned" if inside[0] in self.aligned else "other"
 
 
-class Graph:
-    """The blocks that run for frames inside a clip, and how often each does for one clip."""
+class Executions:
+    """The blocks that run for frames inside a clip, and how often each runs for one clip.
 
-    def __init__(self, blocks: list[Block], source: Source, work: Work) -> None:
-        self.blocks, self.source, self.work = blocks, source, work
-        self.above = dominators(blocks)
-        self.loops = loops(blocks, self.above)
-        self.aligned = {i for i in self.above if any(source.branch(one) == "aligned" for one in blocks[i].instructions)}
-        self.frame_loop = next(header for header, inside in self.loops.items() if inside & self.aligned)
-        ragged = (index for index in self.above if self._has(index, "LDG", SET_UP))
-        gates = dict.fromkeys(ragged, 0.0) | {self.frame_loop: float(work.rounds)}
-        gates |= self._row_gates() | self._finish_gates()
-        self.live = self._live({index for index, times in gates.items() if times == 0})
-        gates |= self._mel_gates()
+    Most blocks run as often as the nearest block on every way to them. `known` has the others: heads of loops, and
+    blocks behind a condition.
+    """
+
+    def __init__(self, code: Code, source: Source, work: Work) -> None:
+        self.blocks, self.flow, self.source, self.work = code.blocks, code.flow, source, work
+        self.above = dominators(code.flow)
+        self.loops = loops(code.flow, self.above)
+        self.aligned = {index for index in self.above if self._in_branch(index, "aligned")}
+        self.frame_loop = next(header for header, body in self.loops.items() if body & self.aligned)
+        ragged = (index for index in self.above if self._select(index, "LDG", SET_UP))
+        known = dict.fromkeys(ragged, 0.0) | {self.frame_loop: float(work.rounds)}
+        known |= self._epilogue_rows() | self._finish()
+        self.live = self._live({index for index, times in known.items() if times == 0})
+        known |= self._mel_loops()
         self.times: dict[int, float] = {}
         for index in sorted(self.live, key=lambda i: len(self.above[i])):
-            self.times[index] = gates.get(index, self._inherited(index))
+            self.times[index] = known.get(index, self._inherited(index))
 
-    def _has(self, index: int, names: str, phase: str) -> list[Instruction]:
-        """Return a block's instructions with one of the names, in a phase."""
-        found = (one for one in self.blocks[index].instructions if re.fullmatch(names, one.name))
-        return [one for one in found if self.source.phase(one) == phase]
+    def _in_branch(self, index: int, branch: str) -> bool:
+        """Whether a block accesses memory in a branch of `load`."""
+        return any(self.source.branch(instruction) == branch for instruction in self.blocks[index])
+
+    def _select(self, index: int, names: str, phase: str) -> list[Instruction]:
+        """Return a block's instructions of one phase whose names match."""
+        matching = (each for each in self.blocks[index] if re.fullmatch(names, each.name))
+        return [instruction for instruction in matching if self.source.phase(instruction) == phase]
 
     def _inherited(self, index: int) -> float:
-        """Return how often the nearest block ran before it that is in no loop which `index` is not in."""
+        """Return how often the nearest dominator runs that is in no loop which `index` has left."""
         if index == 0:
             return self.work.n_blocks * self.work.fused.warps
-        left = {i for inside in self.loops.values() if index not in inside for i in inside}
+        left = {i for body in self.loops.values() if index not in body for i in body}
         return self.times[max(self.above[index] - left - {index}, key=lambda i: len(self.above[i]))]
 
     def _stores(self, phase: str) -> tuple[dict[int, int], dict[int, int]]:
-        """Return the stores to global memory of each loop, by header, and of each block outside of loops."""
-        each = {index: len(self._has(index, "STG", phase)) for index in self.above}
-        looping = {header: sum(each[i] for i in inside) for header, inside in self.loops.items()}
-        straight = {i: n for i, n in each.items() if n and not any(i in inside for inside in self.loops.values())}
+        """Return the stores to global memory in each loop, by header, and in each block outside of loops."""
+        stores = {index: len(self._select(index, "STG", phase)) for index in self.above}
+        looping = {header: sum(stores[i] for i in body) for header, body in self.loops.items()}
+        straight = {i: n for i, n in stores.items() if n and not any(i in body for body in self.loops.values())}
         return {header: n for header, n in looping.items() if n}, straight
 
-    def _row_gates(self) -> dict[int, float]:
+    def _epilogue_rows(self) -> dict[int, float]:
+        """Share out the rows that a thread stores, as the plan says: first to unrolled loops, then to straight code."""
         looping, straight = self._stores(EPILOGUE)
-        gates, rest = {}, self.work.rows
-        for some, most in ((looping, self.work.rows), (straight, 1)):
-            for index in sorted(some, key=lambda i: -some[i]):
-                trips = min(most, rest // some[index])
-                rest -= trips * some[index]
-                gates[index] = float(self.work.n_blocks * self.work.fused.warps * trips)
+        known, rest = {}, self.work.rows
+        for stores, most in ((looping, self.work.rows), (straight, 1)):
+            for index in sorted(stores, key=lambda i: -stores[i]):
+                trips = min(most, rest // stores[index])
+                rest -= trips * stores[index]
+                known[index] = float(self.work.n_blocks * self.work.fused.warps * trips)
         assert rest == 0, "the stores of the epilogue do not add up to the rows"
-        return gates
+        return known
 
-    def _finish_gates(self) -> dict[int, float]:
-        """Only a clip's last block makes it final; only one thread of each takes a ticket."""
-        gates: dict[int, float] = {}
+    def _finish(self) -> dict[int, float]:
+        """Count the end of a clip: its last block finishes it, and one thread of each block takes a ticket."""
+        known: dict[int, float] = {}
         for index in self.above:
-            last = self.blocks[index].instructions[-1]
-            if tickets := self._has(index, "ATOMG", FINISH):
-                once = any("EXCH" in one.suffixes for one in tickets)
-                gates[index] = 1.0 if once else float(self.work.n_blocks)
+            last = self.blocks[index][-1]
+            if tickets := self._select(index, "ATOMG", FINISH):
+                once = any("EXCH" in ticket.suffixes for ticket in tickets)
+                known[index] = 1.0 if once else float(self.work.n_blocks)
             if last.name == "EXIT" and last.guard and len(last.lines) > 1 and self.source.phase(last) == FINISH:
-                gates[index + 1] = float(self.work.fused.warps)
+                known[index + 1] = float(self.work.fused.warps)
             if self.work.cfg.top_db is None and (
-                self._has(index, f"{ATOMICS}|MEMBAR|BAR", FINISH) or self._has(index, ATOMICS, EPILOGUE)
+                self._select(index, f"{ATOMICS}|MEMBAR|BAR", FINISH) or self._select(index, ATOMICS, EPILOGUE)
             ):
-                gates[index] = 0.0
+                known[index] = 0.0
         looping, straight = self._stores(FINISH)
         for header, n in looping.items():
-            vectors = all("128" in one.suffixes for i in self.loops[header] for one in self._has(i, "STG", FINISH))
-            gates[header] = float(vectors and self.work.fused.warps * self.work.vector_trips(n))
-        return gates | dict.fromkeys(straight, 0.0)
+            stores = (store for i in self.loops[header] for store in self._select(i, "STG", FINISH))
+            vectors = all("128" in store.suffixes for store in stores)
+            known[header] = float(vectors and self.work.fused.warps * self.work.vector_trips(n))
+        return known | dict.fromkeys(straight, 0.0)
 
     def _live(self, cold: set[int]) -> set[int]:
         """Return the blocks on a way from the kernel's beginning to an end, through nothing cold."""
-        other = {
-            i for i in self.above if any(self.source.branch(one) == "other" for one in self.blocks[i].instructions)
-        }
+        other = {index for index in self.above if self._in_branch(index, "other")}
         assert not other & self.aligned, "one block has the memory accesses of several branches of `load`"
         allowed = set(self.above) - cold - other
-        ends = [i for i in allowed if any(one.name == "EXIT" for one in self.blocks[i].instructions)]
-        live = reached(self.blocks, [0], allowed) & reached(self.blocks, ends, allowed, backwards=True)
-        if plan.WARP % self.work.lanes == 0:  # no lane is off: every way leads through the aligned loads
+        ends = [i for i in allowed if any(instruction.name == "EXIT" for instruction in self.blocks[i])]
+        backwards = self.flow.reverse(copy=False)
+        live = reachable(self.flow, [0], allowed) & reachable(backwards, ends, allowed)
+        if plan.WARP % self.work.lanes == 0:  # no lane is idle, so every way leads through the aligned loads
             body = self.loops[self.frame_loop] - {self.frame_loop}
-            behind = reached(self.blocks, self.aligned, body)
-            live -= {i for i in body - behind if not self.aligned & reached(self.blocks, [i], body)}
+            behind = reachable(self.flow, self.aligned, body)
+            live -= {i for i in body - behind if not self.aligned & reachable(self.flow, [i], body)}
         assert self.aligned | self.loops[self.frame_loop] & {self.frame_loop} <= live
         return live
 
-    def _mel_gates(self) -> dict[int, float]:
+    def _mel_loops(self) -> dict[int, float]:
+        """Count the loops of the mel product: they load the weights that the straight code does not."""
         inside = self.live & self.loops[self.frame_loop]
         headers = [header for header in self.loops if header in inside - {self.frame_loop}]
         rolled = {index for header in headers for index in self.loops[header]}
 
-        def vectors(some: set[int]) -> int:
-            return sum("128" in one.suffixes for index in some for one in self._has(index, "LDG", MEL))
+        def vectors(indices: set[int]) -> int:
+            return sum("128" in load.suffixes for index in indices for load in self._select(index, "LDG", MEL))
 
-        assert all(vectors(self.loops[header]) for header in headers), "a loop over something else than mel weights"
+        assert all(vectors(self.loops[header]) for header in headers), "a loop loads something else than mel weights"
         rest = sum(self.work.fused.mel.quads) - vectors(inside - rolled)
         assert headers or rest == 0, "the weights that the mel product loads do not add up"
         return {header: self.work.rounds * rest / vectors(rolled) for header in headers}

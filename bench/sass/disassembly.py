@@ -1,6 +1,6 @@
-"""What the compiler made of a kernel, as a graph of basic blocks whose instructions know their source lines.
+"""The machine code (SASS) of a kernel: basic blocks of instructions, each with its source lines.
 
-NVRTC compiles and nvdisasm, which triton brings along, takes apart; neither needs a GPU.
+NVRTC compiles, and nvdisasm, which comes with triton, disassembles. Neither needs a GPU.
 """
 
 import importlib.util
@@ -9,15 +9,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import networkx as nx
 from cupy_backends.cuda.libs import nvrtc
 
 from cumel.kernels.launcher import OPTIONS
 
-REPORT = ("-ftz=true", "-lineinfo", "--ptxas-options=-v")  # flushing denormals is CuPy's own option
+REPORT = ("-ftz=true", "-lineinfo", "--ptxas-options=-v")  # CuPy flushes denormals as well
 USED = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads\D+Used (\d+) registers")
 SOURCE_LINE = re.compile(r'//## File "[^"]*", line (\d+)')
 LABEL = re.compile(r"^(\.L\w+):")
@@ -26,7 +26,7 @@ TARGET = re.compile(r"`\((\.L\w+)\)")
 
 
 class Resources(NamedTuple):
-    """What the compiler says that a thread uses."""
+    """What a thread uses, as the compiler reports it."""
 
     registers: int
     stack: int  # bytes
@@ -36,19 +36,18 @@ class Resources(NamedTuple):
 class Instruction(NamedTuple):
     """One instruction of a warp."""
 
-    guard: str  # the predicate without which it does nothing; mostly empty
-    name: str  # without its suffixes: LDG
+    guard: str  # the predicate under which it takes effect; empty when it always does
+    name: str  # the name without suffixes, such as LDG
     suffixes: tuple[str, ...]
     operands: str
-    lines: tuple[int, ...]  # of the source, innermost first: where it stands, and whence that was called
+    lines: tuple[int, ...]  # source lines, innermost first: its own, then those of the calls it was inlined into
 
 
-@dataclass
-class Block:
-    """Instructions that run one after another."""
+class Code(NamedTuple):
+    """A kernel's machine code. It begins with block 0."""
 
-    instructions: list[Instruction] = field(default_factory=list)
-    successors: set[int] = field(default_factory=set)
+    blocks: list[list[Instruction]]  # instructions that run one after another
+    flow: nx.DiGraph  # block numbers; an edge leads to each block that may run next
 
 
 def compile_text(text: str, arch: str) -> tuple[bytes, Resources]:
@@ -59,106 +58,94 @@ def compile_text(text: str, arch: str) -> tuple[bytes, Resources]:
     except nvrtc.NVRTCError as error:
         raise SystemExit(f"{arch}: {error}\n{nvrtc.getProgramLog(program)}") from None
     stack, stores, loads, registers = map(int, USED.search(nvrtc.getProgramLog(program)).groups())
-    return nvrtc.getCUBIN(program) + b"\0", Resources(registers, stack, stores + loads)  # CuPy takes off the last byte
+    return nvrtc.getCUBIN(program) + b"\0", Resources(registers, stack, stores + loads)  # CuPy drops the last byte
 
 
-def disassemble(cubin: bytes) -> list[Block]:
-    """Return the basic blocks of a cubin's one kernel, in their order, the first of which is where it begins."""
+def disassemble(cubin: bytes) -> Code:
+    """Return the code of a cubin with one kernel in it."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
         command = [_nvdisasm(), "-gi", "-c", file.name]
         listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    blocks, labels, meets = [Block()], {}, set()
+    blocks: list[list[Instruction]] = [[]]
+    labels: dict[str, int] = {}
+    joins: set[str] = set()  # labels that a BSSY names: there its BSYNC goes on
     lines: list[int] = []
-    fresh = True  # the next source line begins a new chain of calls
+    new_chain = True  # the next source line begins a new chain of inlined calls
     for text in listing.splitlines():
-        if at := SOURCE_LINE.search(text):
-            lines = [*([] if fresh else lines), int(at[1])]
-            fresh = False
-        elif at := LABEL.match(text):
-            if blocks[-1].instructions:
-                blocks.append(Block())
-            labels[at[1]] = len(blocks) - 1
-        elif at := INSTRUCTION.search(text):
-            fresh = True
-            name, *suffixes = at[2].split(".")
-            one = Instruction(at[1] or "", name, tuple(suffixes), at[3].strip(), tuple(lines))
-            blocks[-1].instructions.append(one)
+        if match := SOURCE_LINE.search(text):
+            lines = [*([] if new_chain else lines), int(match[1])]
+            new_chain = False
+        elif match := LABEL.match(text):
+            if blocks[-1]:
+                blocks.append([])
+            labels[match[1]] = len(blocks) - 1
+        elif match := INSTRUCTION.search(text):
+            new_chain = True
+            name, *suffixes = match[2].split(".")
+            instruction = Instruction(match[1] or "", name, tuple(suffixes), match[3].strip(), tuple(lines))
+            blocks[-1].append(instruction)
             if name == "BSSY":
-                meets.add(TARGET.search(one.operands)[1])
-            if _ends_block(one):
-                blocks.append(Block())
-    _connect(blocks, labels, meets)
-    return blocks
+                joins.add(TARGET.search(instruction.operands)[1])
+            if _ends_block(instruction):
+                blocks.append([])
+    return Code(blocks, _flow(blocks, labels, {labels[label] for label in joins}))
 
 
 def _nvdisasm() -> str:
     triton = importlib.util.find_spec("triton")
-    beside = Path(triton.origin).parent / "backends" / "nvidia" / "bin" / "nvdisasm" if triton else Path("nvdisasm")
-    found = shutil.which(beside) or shutil.which("nvdisasm")
-    if not found:
-        raise SystemExit("no nvdisasm: it comes with triton, which torch for CUDA brings along")
-    return found
+    bundled = Path(triton.origin).parent / "backends" / "nvidia" / "bin" / "nvdisasm" if triton else Path("nvdisasm")
+    program = shutil.which(bundled) or shutil.which("nvdisasm")
+    if not program:
+        raise SystemExit("no nvdisasm: install triton, which torch for CUDA brings along")
+    return program
 
 
-def _ends_block(one: Instruction) -> bool:
-    jumps = TARGET.search(one.operands) is not None and one.name not in ("BSSY", "CALL", "MOV")
-    return jumps or one.name in ("EXIT", "RET", "BSYNC")
+def _ends_block(instruction: Instruction) -> bool:
+    jumps = TARGET.search(instruction.operands) is not None and instruction.name not in ("BSSY", "CALL", "MOV")
+    return jumps or instruction.name in ("EXIT", "RET", "BSYNC")
 
 
-def _connect(blocks: list[Block], labels: dict[str, int], meets: set[str]) -> None:
-    """Fill in the successors. A BSYNC goes on where its BSSY says, which must be right behind it."""
-    joins = {labels[label] for label in meets}
+def _flow(blocks: list[list[Instruction]], labels: dict[str, int], joins: set[int]) -> nx.DiGraph:
+    """Connect the blocks. A BSYNC goes on where its BSSY says, which must be the block behind it."""
+    flow = nx.DiGraph()
+    flow.add_nodes_from(range(len(blocks)))
     for index, block in enumerate(blocks):
-        last = block.instructions[-1] if block.instructions else None
-        if last and _ends_block(last) and last.name != "BSYNC":
+        last = block[-1] if block else None
+        falls_through = True
+        if last and last.name == "BSYNC":
+            assert index + 1 in joins, "a BSYNC does not go on with the block behind it"
+        elif last and _ends_block(last):
             target = TARGET.search(last.operands)
             if target and last.name != "RET":
-                block.successors.add(labels[target[1]])
-            always = not last.guard and (not target or last.operands.startswith("`"))
-        else:
-            always = False
-            assert not last or last.name != "BSYNC" or index + 1 in joins, "BSYNC that does not meet the code behind it"
-        if not always and index + 1 < len(blocks):
-            block.successors.add(index + 1)
+                flow.add_edge(index, labels[target[1]])
+            falls_through = bool(last.guard) or (target is not None and not last.operands.startswith("`"))
+        if falls_through and index + 1 < len(blocks):
+            flow.add_edge(index, index + 1)
+    return flow
 
 
-def reached(blocks: list[Block], start: Iterable[int], allowed: set[int], *, backwards: bool = False) -> set[int]:
-    """Return the blocks that `start` leads to, or that lead to it, through `allowed` ones alone."""
-    edges: dict[int, set[int]] = {index: set() for index in range(len(blocks))}
-    for index, block in enumerate(blocks):
-        for successor in block.successors:
-            edges[successor if backwards else index].add(index if backwards else successor)
-    seen, waiting = set(), [index for index in start if index in allowed]
-    while waiting:
-        index = waiting.pop()
-        if index not in seen:
-            seen.add(index)
-            waiting += edges[index] & allowed
-    return seen
+def reachable(flow: nx.DiGraph, starts: Iterable[int], allowed: set[int]) -> set[int]:
+    """Return the blocks that `starts` lead to, themselves among them, through `allowed` blocks alone."""
+    inside = flow.subgraph(allowed)
+    return {block for start in starts if start in inside for block in (start, *nx.descendants(inside, start))}
 
 
-def dominators(blocks: list[Block]) -> dict[int, set[int]]:
-    """Return, for each block that can be reached, the blocks that every way to it goes through, itself among them."""
-    live = reached(blocks, [0], set(range(len(blocks))))
-    before = {index: [p for p in live if index in blocks[p].successors] for index in live}
-    found = {index: {0} if index == 0 else set(live) for index in live}
-    changed = True
-    while changed:
-        changed = False
-        for index in sorted(live - {0}):
-            new = {index} | set.intersection(*(found[p] for p in before[index]))
-            changed |= new != found[index]
-            found[index] = new
-    return found
+def dominators(flow: nx.DiGraph) -> dict[int, set[int]]:
+    """Return, for each block that can be reached, the blocks on every way to it, itself among them."""
+    nearest = nx.immediate_dominators(flow, 0)
+    tree = nx.DiGraph((above, block) for block, above in nearest.items() if block != 0)
+    tree.add_node(0)
+    return {block: nx.ancestors(tree, block) | {block} for block in sorted(tree)}
 
 
-def loops(blocks: list[Block], dominated: dict[int, set[int]]) -> dict[int, set[int]]:
+def loops(flow: nx.DiGraph, dominators: dict[int, set[int]]) -> dict[int, set[int]]:
     """Return the blocks of each natural loop by its header."""
-    found: dict[int, set[int]] = {}
-    for index, above in dominated.items():
-        for header in blocks[index].successors & above:
-            inside = set(dominated) - {header}
-            found.setdefault(header, {header}).update(reached(blocks, [index], inside, backwards=True))
-    return found
+    bodies: dict[int, set[int]] = {}
+    against = flow.reverse(copy=False)
+    for block, above in dominators.items():
+        for header in set(flow[block]) & above:
+            body = reachable(against, [block], set(dominators) - {header})
+            bodies.setdefault(header, {header}).update(body)
+    return bodies
