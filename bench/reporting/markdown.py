@@ -1,30 +1,15 @@
-"""What the README's tables share: the rows that they show, and how Markdown is written."""
+"""How the Markdown tables are written."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+import math
 
-from reporting.rows import Row, newest, read, where
-from reporting.topics import ABOUT
+import pandas as pd
 
 
-def latest(results: Path, name: str, *needed: str) -> list[Row]:
-    """Return the newest rows of a csv file that are of the device which was measured last."""
-    path = results / f"{name}.csv"
-    if not path.exists():
-        raise SystemExit(f"README.md: it shows bench:{name}, but there is no {path}")
-    topic = read(path, (*ABOUT[name].keys, *needed))
-    if not topic.rows:
-        raise SystemExit(f"README.md: it shows bench:{name}, but {path} has no rows")
-    last = topic.rows[-1].get("device", "")
-    return [row for row in newest(topic.rows, ABOUT[name].keys) if row.get("device", "") == last]
-
-
-def table(names: Sequence[str], rows: Iterable[Sequence[str]], words: Iterable[int] = (0,)) -> str:
-    """Return a table; columns other than those of `words` are numbers, and empty ones are left out."""
-    rows = list(rows)
-    kept = [i for i in range(len(names)) if any(row[i] for row in rows)]
-    lines = [[names[i] for i in kept], ["---" if i in words else "---:" for i in kept]]
-    lines += [[row[i].replace("|", r"\|") for i in kept] for row in rows]
+def table(rows: pd.DataFrame, words: tuple[str, ...]) -> str:
+    """Return a table of text cells; columns other than `words` are numbers, and empty columns are left out."""
+    rows = rows.loc[:, (rows != "").any()]
+    lines = [list(rows.columns), ["---" if name in words else "---:" for name in rows.columns]]
+    lines += rows.map(lambda cell: cell.replace("|", r"\|")).values.tolist()
     return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
 
 
@@ -33,6 +18,26 @@ def bold(name: str) -> str:
     return f"**{name}**" if name.startswith("cumel") else name
 
 
-def measured(rows: list[Row]) -> str:
-    """Say where the rows were measured."""
-    return " ".join(f"{line}." for line in where(rows))
+def short(value: float) -> str:
+    """Write a number with three digits, or all of those before the point; nothing for NaN."""
+    if math.isnan(value):
+        return ""
+    if math.isinf(value):
+        return str(value)
+    if 0 < abs(value) < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}" if value else "0"
+
+
+def times(value: float) -> str:
+    """Write a ratio."""
+    return "" if math.isnan(value) else f"{short(value)} x"
+
+
+def percent(value: float, digits: int = 0) -> str:
+    """Write a share; with digits, 100 % is said only of all."""
+    if math.isnan(value):
+        return ""
+    if digits and value < 1:
+        return f"{min(100 * value, 100 - 10.0**-digits):.{digits}f} %"
+    return "100 %" if digits else f"{value:.0%}"

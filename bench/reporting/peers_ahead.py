@@ -1,16 +1,18 @@
-"""Where a peer is faster than cumel, or closer to librosa: found in the rows, and each with a reason."""
+"""Where a peer is faster than cumel, or closer to librosa: computed from the rows, and each with a reason."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from reporting.rows import Row, by, newest, number, read
+import numpy as np
+import pandas as pd
+
+from reporting.rows import newest, numbers, read
 from reporting.topics import ABOUT
 
 FASTER, CLOSER = "faster", "closer to librosa"
 
-# Why, by csv file, peer and what it is ahead in. A peer without an entry stops bench/report.py.
+# The reason for each csv file, peer and advantage. bench/report.py fails for a peer that is ahead without one.
 _DOUBLE = "float32 samples times its float64 window: its FFT runs in float64, ours in float32"
 _POCKETFFT = (
     "both are float32 rounding: pocketfft's transform is off by 1.2e-7 of the spectrum, MKL's, which torch calls, by "
@@ -32,13 +34,13 @@ REASONS: dict[tuple[str, str, str], str] = {
 class Comparison(NamedTuple):
     """How the peers of a csv file are compared with cumel's own rows."""
 
-    groups: tuple[str, ...]  # columns that are equal in rows which may be compared
-    speed: str  # column; none where only errors count
-    own: tuple[str, ...]  # how the names of our rows begin
-    error: str = ""  # column, where a row has an error of its own against librosa
+    groups: tuple[str, ...]  # columns with equal values in rows that may be compared
+    speed: str  # column of times or rates; empty where only errors count
+    own: tuple[str, ...]  # beginnings of the names of our rows
+    error: str = ""  # column of errors against librosa; empty where rows have none
     more_is_faster: bool = False
-    parts: tuple[str, ...] = ()  # how rows begin that are no peers: they do a part of the work, or are ours as well
-    peer: str = "peer"  # column of the names
+    parts: tuple[str, ...] = ()  # beginnings of names that are no peers: parts of the work, or ours as well
+    peer: str = "peer"  # column of names
 
 
 COMPARED = {
@@ -57,101 +59,82 @@ COMPARED = {
     "inference": Comparison(("op",), "ms_per_clip", ("cumel", "ONNX Runtime", "TensorRT")),
     "routes": Comparison(("op", "threads", "batch"), "ms_per_clip", ("cumel", "ONNX Runtime", "TensorRT")),
 }
+COLUMNS = ("topic", "device", "place", "peer", "own", "faster", "closer", "clear")
 
 
-class Pair(NamedTuple):
-    """A peer's row and ours."""
+def comparisons(results: Path) -> pd.DataFrame:
+    """Return each row of a peer beside the row of ours that did the same on the same device.
 
-    topic: str
-    device: str
-    common: str  # what they share, in words
-    peer: Row
-    own: Row | None
-
-
-class Ahead(NamedTuple):
-    """A peer's row that is ahead of ours."""
-
-    pair: Pair
-    what: str
-    factor: float  # above 1; infinite where the peer's error is 0
-    clear: bool  # the percentiles of the two times do not overlap
-    reason: str
+    Returns
+    -------
+    DataFrame
+        Columns ``topic``, ``device``, ``place``, ``peer`` and ``own`` (empty where we have no such row) as text;
+        ``faster`` and ``closer``, ratios above 1 where the peer is ahead, else below 1 or NaN; ``clear``, whether
+        the percentiles of the two times do not overlap.
+    """
+    frames = [_compared(results / f"{topic}.csv", how) for topic, how in COMPARED.items()]
+    frames = [frame for frame in frames if frame is not None]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
 
 
-def _ours(rows: list[Row], how: Comparison) -> Row | None:
-    """Return the row called cumel, or else our fastest."""
-    own = [row for row in rows if row["peer"].startswith(how.own)]
-    if not how.speed:
-        return own[0] if own else None
-    return next(
-        (row for row in own if row["peer"] == "cumel"), max(own, key=lambda row: _speed(row, how), default=None)
+def _compared(path: Path, how: Comparison) -> pd.DataFrame | None:
+    keys = ["device", *how.groups]
+    columns = (*keys, how.peer, *filter(None, (how.speed, how.error)))
+    rows = newest(read(path, columns), ABOUT[path.stem].keys) if path.exists() else pd.DataFrame()
+    if rows.empty:
+        return None
+    rows = rows[rows[how.speed or how.error] != ""]
+    speed = numbers(rows[how.speed]) if how.speed else pd.Series(np.nan, rows.index)
+    for cells in rows[speed <= 0].values.tolist():
+        raise SystemExit(f"{path}: {how.speed} must be above 0, in the row {' | '.join(cells)}")
+    empty = pd.Series("", rows.index)
+    rows = rows[keys].assign(
+        topic=path.stem,
+        peer=rows[how.peer],
+        rate=speed if how.more_is_faster else 1 / speed,
+        error=numbers(rows[how.error]) if how.error else np.nan,
+        fastest=numbers(rows.get("p20_ms", empty)),
+        slowest=numbers(rows.get("p80_ms", empty)),
+        group=rows.groupby(keys, sort=False).ngroup(),
+        place=[place(values, how.groups) for values in rows[list(how.groups)].values.tolist()],
     )
-
-
-def _speed(row: Row, how: Comparison) -> float:
-    value = number(row, how.speed)
-    if not value or value < 0:
-        raise SystemExit(f"{how.speed}: {row[how.speed]!r} must be above 0, in the row {' | '.join(row.values())}")
-    return value if how.more_is_faster else 1 / value
-
-
-def _clear(peer: Row, own: Row) -> bool:
-    slowest, fastest = number(peer, "p80_ms"), number(own, "p20_ms")
-    return slowest is None or fastest is None or slowest < fastest
+    is_own = rows["peer"].str.startswith(how.own)
+    # Ours is the row called cumel, or else our fastest, or else our first.
+    own = rows[is_own].assign(main=rows["peer"] == "cumel").sort_values(["main", "rate"], ascending=False)
+    peers = rows[~is_own & ~rows["peer"].str.startswith(how.parts)].sort_values("group", kind="stable")
+    pairs = peers.merge(own.drop_duplicates("group"), "left", "group", suffixes=("", "_own"))
+    return pairs[["topic", "device", "place", "peer"]].assign(
+        own=pairs["peer_own"].fillna(""),
+        faster=pairs["rate"] / pairs["rate_own"],
+        closer=pairs["error_own"] / pairs["error"],
+        clear=~(pairs["slowest"] >= pairs["fastest_own"]),
+    )
 
 
 def place(values: Iterable[str], columns: Iterable[str]) -> str:
     """Say where rows belong: names as they are, numbers with what they count."""
-    said = (f"{c} {v}" if v.replace(".", "").isdigit() else v for c, v in zip(columns, values, strict=True))
-    return ", ".join(filter(None, said))
+    words = (f"{c} {v}" if v.replace(".", "").isdigit() else v for c, v in zip(columns, values, strict=True))
+    return ", ".join(filter(None, words))
 
 
-def pairs(results: Path) -> Iterator[Pair]:
-    """Yield each row of a peer with the row of ours that did the same on the same device."""
-    for topic, how in COMPARED.items():
-        path = results / f"{topic}.csv"
-        if path.exists():
-            columns = ("device", how.peer, *how.groups, *filter(None, [how.speed, how.error]))
-            rows = newest(read(path, columns).rows, ABOUT[topic].keys)
-            known = [row | {"peer": row[how.peer]} for row in rows if number(row, how.speed or how.error) is not None]
-            for (device, *group), same in by(known, "device", *how.groups).items():
-                common = place(group, how.groups)
-                for row in same:
-                    if not row["peer"].startswith((*how.own, *how.parts)):
-                        yield Pair(topic, device, common, row, _ours(same, how))
+def peers_ahead(pairs: pd.DataFrame, reasons: Mapping[tuple[str, str, str], str] = REASONS) -> pd.DataFrame:
+    """Return a row for each advantage of a peer: the pair's columns, ``what``, ``factor`` above 1, and ``reason``."""
+    faster = pairs.assign(what=FASTER, factor=pairs["faster"])
+    closer = pairs.assign(what=CLOSER, factor=pairs["closer"], clear=True)
+    both = pd.concat([faster, closer]).sort_index(kind="stable")
+    ahead = both[both["factor"] > 1]
+    keys = zip(ahead["topic"], ahead["peer"], ahead["what"], strict=True)
+    return ahead.assign(reason=[reasons.get(key, "") for key in keys])
 
 
-def _advantages(pair: Pair) -> Iterator[tuple[str, float, bool]]:
-    """Yield what the peer is ahead in, by which factor, and whether percentiles agree."""
-    how, peer, own = COMPARED[pair.topic], pair.peer, pair.own
-    if own is None:
-        return
-    if how.speed and (factor := _speed(peer, how) / _speed(own, how)) > 1:
-        yield FASTER, factor, _clear(peer, own)
-    if how.error:
-        theirs, mine = number(peer, how.error), number(own, how.error)
-        if theirs is not None and mine is not None and theirs < mine:
-            yield CLOSER, mine / theirs if theirs else math.inf, True
-
-
-def ahead(results: Path, reasons: Mapping[tuple[str, str, str], str] = REASONS) -> list[Ahead]:
-    """Find every row of a peer that is ahead."""
-    return [
-        Ahead(pair, what, factor, clear, reasons.get((pair.topic, pair.peer["peer"], what), ""))
-        for pair in pairs(results)
-        for what, factor, clear in _advantages(pair)
-    ]
-
-
-def explained(found: list[Ahead], results: Path) -> list[Ahead]:
-    """Return what was found; exit when something has no reason."""
-    missing = {(one.pair.topic, one.pair.peer["peer"], one.what): one for one in found if not one.reason}
-    if missing:
-        said = "".join(
-            f"\n  {key}: in {one.pair.common}, {one.factor:.3g} x, {one.pair.device}" for key, one in missing.items()
+def demand_reasons(ahead: pd.DataFrame, results: Path) -> None:
+    """Exit when an advantage has no reason."""
+    missing = ahead[ahead["reason"] == ""].drop_duplicates(["topic", "peer", "what"])
+    if not missing.empty:
+        lines = "".join(
+            f"\n  {(row.topic, row.peer, row.what)}: in {row.place}, {row.factor:.3g} x, {row.device}"
+            for row in missing.itertuples()
         )
         raise SystemExit(
-            f"{results}: peers ahead of cumel without a reason in REASONS of bench/reporting/peers_ahead.py:{said}"
+            f"{results}: peers ahead of cumel without a reason in REASONS of bench/reporting/peers_ahead.py:{lines}"
         )
-    return found
