@@ -62,7 +62,7 @@ for name in {MISSING}:
     assert importlib.util.find_spec(name) is None, name
 for name in {SCRIPTS}:
     importlib.import_module(name)
-import cumel.esc50.audio, cumel.esc50.system.faults, cumel.esc50.cli.doctor_gpu, cumel.esc50.system.compiling
+import cumel.esc50.audio, cumel.esc50.system.faults, cumel.esc50.system.compiling
 print("imported")
 """
     done = python(bare, "-c", code)
@@ -169,7 +169,8 @@ def test_our_kernels_alone_are_sanitized_and_every_script_has_its_options() -> N
     assert ours.split() == list(first.ENTRIES)
     assert {one.command[2] for one in each if one.command[0] == "compute-sanitizer"} == set(first.SANITIZERS)
     tests = {word for one in each for word in one.command if word.startswith("tests/")}
-    assert {f"tests/{path.name}" for path in (BENCH.parent / "tests").glob("test_cuda*.py")} == set(first.GPU_TESTS)
+    kernels = BENCH.parent / "tests" / "kernels"
+    assert {f"tests/kernels/{path.name}" for path in kernels.glob("test_cuda*.py")} == set(first.GPU_TESTS)
     assert all((BENCH.parent / test).exists() for test in tests)
     for one in each:
         for word in one.command:

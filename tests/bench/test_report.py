@@ -152,7 +152,7 @@ def test_a_picture_of_other_rows_is_named(root: Path, results: Path) -> None:
 @pytest.mark.parametrize(
     ("readme", "said"),
     [
-        ("<!-- bench:extract -->\n<!-- /bench:extract -->", "a document shows bench:extract, but there is no .*extract.csv"),
+        ("<!-- bench:extract -->\n<!-- /bench:extract -->", "shows bench:extract, but there is no .*extract.csv"),
         ("<!-- bench:features -->", "bench:features must stand between one"),
         ("<!-- /bench:features --><!-- bench:features -->", "bench:features must stand between one"),
         ("<!-- bench:fetures -->\n<!-- /bench:fetures -->", "bench:fetures is no table; there are features, "),
