@@ -89,15 +89,15 @@ def in_onnx(cfg: FeatureConfig) -> Backend:
 
 def backends(cfg: FeatureConfig, device: str) -> dict[str, Backend]:
     """Return the backends of a device: first the peers, then ours, whose names begin with cumel."""
-    theirs = {name: in_torch(compute, device) for name, compute in others(cfg, device, 1).items()}
+    peers = {name: in_torch(compute, device) for name, compute in others(cfg, device, 1).items()}
     if device == "cuda":
-        return theirs | {"cumel CUDA": public(cfg, device)}
-    ours = {
+        return peers | {"cumel CUDA": public(cfg, device)}
+    own = {
         "cumel CPU": public(cfg, device),
         "cumel CUDA source, emulated": emulation(cfg),
         "cumel in ONNX": in_onnx(cfg),
     }
-    return {"librosa float32": in_torch(librosas_log_mel(cfg), device), **theirs, **ours}
+    return {"librosa float32": in_torch(librosas_log_mel(cfg), device), **peers, **own}
 
 
 def row(backend: str, preset: str, kind: str, got: Output, expected: np.ndarray) -> dict[str, Any]:
@@ -149,8 +149,8 @@ def worst(rows: list[dict[str, Any]]) -> list[str]:
     """Return a line about the worst case of each backend."""
     lines = []
     for name in dict.fromkeys(row["backend"] for row in rows):
-        most = max((row for row in rows if row["backend"] == name), key=lambda row: row["max_db"])
-        lines.append(f"{name}: {most['max_db']:.2g} dB, {most['preset']}, {most['signal']}, {most['worst_at']}")
+        row = max((row for row in rows if row["backend"] == name), key=lambda row: row["max_db"])
+        lines.append(f"{name}: {row['max_db']:.2g} dB, {row['preset']}, {row['signal']}, {row['worst_at']}")
     return lines
 
 

@@ -262,7 +262,7 @@ def main() -> None:
             for n_clips in options.batches or BATCHES[device]:
                 rows, wrong = measure(preset, n_clips, device, roofs)
                 if rows:
-                    write_rows("features", rows, where)  # at once, since a later batch may fail
+                    write_rows("features", rows, where)  # written now, since a later batch may fail
                 left_out += wrong
     if left_out:
         raise SystemExit("\n".join(["left out:", *left_out]))

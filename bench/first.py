@@ -90,8 +90,8 @@ def first(out: Path, backend: str, smoke: tuple[str, ...]) -> Iterator[Step]:
     presets = ("--presets", "esc50", "whisper", "--batches", "1", "256", "4096")
     yield Step("features", 90, script("features", "--device", "cuda", *presets))
     yield Step("levers", 40, script("gpu"))
-    ours = ("-k", "regex:^(frontend|finish)$", "-c", "3")
-    profile = ("ncu", "--set", "full", *ours, "-f", "-o", str(out / "frontend"))
+    kernels = ("-k", "regex:^(frontend|finish)$", "-c", "3")
+    profile = ("ncu", "--set", "full", *kernels, "-f", "-o", str(out / "frontend"))
     yield Step("ncu", 60, (*profile, *script("one_launch")), ("ncu",))
 
 
@@ -144,9 +144,9 @@ def run(step: Step, limit: float, environment: dict[str, str], log: Path) -> tup
             process.wait()
             state = f"stopped after {limit:.0f} s"
         file.seek(begin)
-        said = file.read().decode(errors="replace")
-    print(said, end="", flush=True)
-    return ("ok" if state == "exit code 0" else state), "\n".join(said.rstrip().splitlines()[-SHOWN:])
+        output = file.read().decode(errors="replace")
+    print(output, end="", flush=True)
+    return ("ok" if state == "exit code 0" else state), "\n".join(output.rstrip().splitlines()[-SHOWN:])
 
 
 def main() -> int:
@@ -168,7 +168,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         kept = {"PYTHONUNBUFFERED": "1", "CUMEL_BENCH_RESULTS": str(out), "CUPY_CACHE_DIR": f"{place}/kernels"}
         environment = importable(Path(place), options.wheels) | kept
-        sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)  # so that `lacking` sees the wheels
+        sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)  # `lacking` looks for modules here
         steps = more(out) if options.more else first(out, options.backend, tuple(options.smoke))
         for step in steps:
             start = time.monotonic()

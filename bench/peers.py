@@ -33,7 +33,7 @@ def true_log_mel(y: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
 
 def in_parts(compute: LogMel) -> LogMel:
     """Return a function that computes at most AT_ONCE clips at a time."""
-    return lambda y: compute(y) if len(y) <= AT_ONCE else torch.cat([compute(some) for some in y.split(AT_ONCE)])
+    return lambda y: compute(y) if len(y) <= AT_ONCE else torch.cat([compute(part) for part in y.split(AT_ONCE)])
 
 
 def librosas_log_mel(cfg: FeatureConfig) -> LogMel:

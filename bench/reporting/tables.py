@@ -80,20 +80,13 @@ def accuracy_table(results: Path) -> str:
     lines = []
     for backend, group in rows.groupby("backend", sort=False):
         line = [bold(backend)]
-        for some in (~tonal, tonal):
-            most = errors[group.index][some].dropna()
-            line += [short(most.max()), places[most.idxmax()]] if len(most) else ["", ""]
+        for kind in (~tonal, tonal):
+            chosen = errors[group.index][kind].dropna()
+            line += [short(chosen.max()), places[chosen.idxmax()]] if len(chosen) else ["", ""]
         exact = percent(numbers(group["exact_uint8"]).min(), 3)
         lines.append([*line, short(numbers(group["mean_db"]).max()), exact])
-    names = [
-        "backend",
-        "worst dB, noise-like",
-        "where",
-        "worst dB, tonal",
-        "where",
-        "worst mean dB",
-        "least exact uint8",
-    ]
+    names = ["backend", "worst dB, noise-like", "where", "worst dB, tonal", "where", "worst mean dB"]
+    names += ["least exact uint8"]
     shown = table(pd.DataFrame(lines, columns=names), ("backend", "where"))
     return f"{shown}\n\n{where(rows)} Errors against librosa in float64."
 
@@ -111,11 +104,19 @@ def ahead_table(results: Path) -> str:
     compared = pairs.groupby(["topic", "peer"]).size()
     lines = []
     for (topic, peer, what), several in ahead.groupby(["topic", "peer", "what"], sort=False):
-        most = several.loc[several["factor"].idxmax()]
-        device = [most["device"]] if pairs["device"].nunique() > 1 else []
+        largest = several.loc[several["factor"].idxmax()]
+        device = [largest["device"]] if pairs["device"].nunique() > 1 else []
         counts = f"{len(several)} of {compared[topic, peer]}"
         lines.append(
-            (topic, peer, what, counts, times(most["factor"]), ", ".join([most["place"], *device]), most["reason"])
+            (
+                topic,
+                peer,
+                what,
+                counts,
+                times(largest["factor"]),
+                ", ".join([largest["place"], *device]),
+                largest["reason"],
+            )
         )
     names = ["benchmark", "peer", "is", "in comparisons", "by at most", "there", "why"]
     shown = table(pd.DataFrame(lines, columns=names), ("benchmark", "peer", "is", "there", "why"))
