@@ -42,12 +42,12 @@ gpu-second:
 
 # Every benchmark of the CPU, within eight minutes; then the README's tables and bench/report/index.html.
 bench: install
-	$(BIN)/python bench/everything.py cpu
+	$(BIN)/python bench/run_all.py cpu
 
 # All that a GPU can be timed at, checked first, within eight minutes, into one folder: rows, plots and page.
 GPU_OUT ?= bench/gpu
 bench-gpu: install
-	$(BIN)/python bench/everything.py cuda --out $(GPU_OUT)
+	$(BIN)/python bench/run_all.py cuda --out $(GPU_OUT)
 
 demo: install
 	$(BIN)/python -m cumel.esc50.cli.demo $(DEMO)

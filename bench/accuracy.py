@@ -1,8 +1,8 @@
-"""How far every backend's decibels are from librosa's in float64: each preset, each kind of signal, five seconds.
+"""Measures how far every backend's decibels are from librosa's in float64, for each preset and kind of signal.
 
-All errors are reported, also those of values so far below the maximum that float32 knows nothing of them (panns has no
-top_db). Ours must stay within the tolerances of the tests; of the peers we only report. librosa multiplies float32
-samples by a float64 window and so transforms them in float64: its "float32" is the result's.
+The clips last five seconds. All values count, even those so far below the maximum that float32 cannot represent them
+(panns has no top_db). Our backends must stay within the tolerances of the tests; peers are only reported. librosa
+multiplies float32 samples by a float64 window and so transforms them in float64: its "float32" is that of the result.
 """
 
 import argparse
@@ -15,8 +15,7 @@ import torch
 
 from cumel.kernels import PRESETS, FeatureConfig, log_mel, mel_image, reference
 
-from peers import TIMED, LogMel, librosas_log_mel, others, packages, true_log_mel, without_tf32
-from tested import (
+from from_tests import (
     KINDS,
     Emulated,
     Oracle,
@@ -25,28 +24,29 @@ from tested import (
     librosa_input,
     signal,
 )
+from peers import TIMED, LogMel, librosas_log_mel, others, packages, true_log_mel, without_tf32
 from timing import demand, machine, write_rows
 
 SECONDS = 5.0
 
 
 class Output(NamedTuple):
-    """What a backend makes of one clip."""
+    """The output of a backend for one clip."""
 
     db: np.ndarray  # [n_mels, n_frames]
     image: np.ndarray  # [n_mels, n_frames] uint8
 
 
-Backend = Callable[[np.ndarray], Output]  # of one clip [n_samples], float32 or int16
+Backend = Callable[[np.ndarray], Output]  # takes one clip [n_samples], float32 or int16
 
 
 def as_float(y: np.ndarray) -> np.ndarray:
-    """Scale int16, which only ours read as it is."""
+    """Scale int16 to float32 for backends other than ours."""
     return y / np.float32(32768) if y.dtype == np.int16 else y
 
 
 def in_torch(of_clips: LogMel, device: str) -> Backend:
-    """Turn what `peers` builds into a backend."""
+    """Make a backend of a function on clips in torch."""
 
     def compute(y: np.ndarray) -> Output:
         db = of_clips(torch.from_numpy(as_float(y))[None].to(device))[0].cpu().numpy()
@@ -56,19 +56,19 @@ def in_torch(of_clips: LogMel, device: str) -> Backend:
 
 
 def public(cfg: FeatureConfig, device: str) -> Backend:
-    """Build our public functions on a device."""
+    """Make a backend of our public functions on a device."""
     return lambda y: Output(log_mel(y, cfg, device=device), mel_image(y, cfg, device=device))
 
 
 def emulation(cfg: FeatureConfig) -> Backend:
-    """Build our CUDA source, compiled for the CPU."""
+    """Make a backend of our CUDA source, compiled for the CPU."""
     of_clip, features = Emulated(), ("log_mel", "mel_image")
     compile_many({kernel for int16 in (False, True) for kernel in kernels(cfg, features, int16=int16)})
     return lambda y: Output(*(of_clip(feature, y, cfg) for feature in features))
 
 
 def in_onnx(cfg: FeatureConfig) -> Backend:
-    """Build our front end as a graph, for ONNX Runtime on the CPU."""
+    """Make a backend of our front end as a graph, in ONNX Runtime on the CPU."""
     import onnx
     import onnxruntime
     from onnxscript import ir
@@ -88,20 +88,20 @@ def in_onnx(cfg: FeatureConfig) -> Backend:
 
 
 def backends(cfg: FeatureConfig, device: str) -> dict[str, Backend]:
-    """Build what computes on a device: first the peers, then ours, whose names begin with cumel."""
-    theirs = {name: in_torch(compute, device) for name, compute in others(cfg, device, 1).items()}
+    """Return the backends of a device: first the peers, then ours, whose names begin with cumel."""
+    peers = {name: in_torch(compute, device) for name, compute in others(cfg, device, 1).items()}
     if device == "cuda":
-        return theirs | {"cumel CUDA": public(cfg, device)}
-    ours = {
+        return peers | {"cumel CUDA": public(cfg, device)}
+    own = {
         "cumel CPU": public(cfg, device),
         "cumel CUDA source, emulated": emulation(cfg),
         "cumel in ONNX": in_onnx(cfg),
     }
-    return {"librosa float32": in_torch(librosas_log_mel(cfg), device), **theirs, **ours}
+    return {"librosa float32": in_torch(librosas_log_mel(cfg), device), **peers, **own}
 
 
 def row(backend: str, preset: str, kind: str, got: Output, expected: np.ndarray) -> dict[str, Any]:
-    """Compare with librosa's decibels `expected`."""
+    """Return a row of results/accuracy.csv; `expected` are librosa's decibels."""
     error = np.abs(got.db - expected)
     band, frame = np.unravel_index(np.argmax(error), error.shape)  # NaN counts as the largest
     depth = expected.max() - expected[band, frame]
@@ -117,10 +117,10 @@ def row(backend: str, preset: str, kind: str, got: Output, expected: np.ndarray)
 
 
 def within(got: Output, expected: np.ndarray, oracle: Oracle, kind: str) -> bool:
-    """Tell whether the tests would take this from one of ours.
+    """Return whether the tests would accept this output from one of our backends.
 
-    Down to 80 dB below a filter's ceiling, and the limit grows with that depth; the tests' NOISY_DB holds for their
-    shorter clips, and five seconds of noise reach deeper in a filter of one bin.
+    They compare down to 80 dB below a filter's ceiling, with a limit that grows with that depth. Their stricter
+    NOISY_DB holds only for shorter clips: five seconds of noise reach deeper in a filter of one bin.
     """
     try:
         oracle.check_log_mel(got.db, expected=expected)
@@ -131,7 +131,7 @@ def within(got: Output, expected: np.ndarray, oracle: Oracle, kind: str) -> bool
 
 
 def compare_preset(preset: str, device: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the rows of one preset, and those of our backends that are too far off."""
+    """Return the rows of one preset, and the names of our backends that are too far off."""
     cfg, rows, broken = PRESETS[preset], [], []
     built = backends(cfg, device)
     for kind in KINDS:
@@ -146,16 +146,16 @@ def compare_preset(preset: str, device: str) -> tuple[list[dict[str, Any]], list
 
 
 def worst(rows: list[dict[str, Any]]) -> list[str]:
-    """Name the worst case of each backend."""
+    """Return a line about the worst case of each backend."""
     lines = []
     for name in dict.fromkeys(row["backend"] for row in rows):
-        most = max((row for row in rows if row["backend"] == name), key=lambda row: row["max_db"])
-        lines.append(f"{name}: {most['max_db']:.2g} dB, {most['preset']}, {most['signal']}, {most['worst_at']}")
+        row = max((row for row in rows if row["backend"] == name), key=lambda row: row["max_db"])
+        lines.append(f"{name}: {row['max_db']:.2g} dB, {row['preset']}, {row['signal']}, {row['worst_at']}")
     return lines
 
 
 def main() -> None:
-    """Compare, append the rows, name the worst, and fail for what breaks a tolerance."""
+    """Compare, append the rows, print the worst, and fail when one of ours exceeds a tolerance."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     device = parser.parse_args().device

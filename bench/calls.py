@@ -1,10 +1,10 @@
-"""What one call costs by the clock on the wall: microseconds until it returns, and until it is done.
+"""Times single calls by the wall clock: microseconds until a call returns, and until its result is computed.
 
-Of one clip and of many: of one length, or of lengths that no call had before, padded and one right after another. On a
-GPU also with lengths that lie there, CuPy's arrays on their default stream, and a replay of a CUDA graph.
-`--device cpu` needs no GPU, as its launcher starts nothing: what remains is Python's share, which checks the lengths,
-lays out the batch and collects the arguments of every launch. What CuPy and the driver take for a launch comes on top,
-and a copy of the lengths of a ragged batch.
+Batches have one clip or many, of equal lengths, or of lengths that no call had before: padded, or packed right after
+one another. On a GPU there are also lengths on the device, a CuPy array on its default stream, and a replayed CUDA
+graph. `--device cpu` needs no GPU, since its launcher starts nothing. It times Python's share: checking the lengths,
+laying out the batch and collecting the arguments of each launch. The launch itself, by CuPy and the driver, comes on
+top, and so does the copy of a ragged batch's lengths.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from warm import first_line
 
 CFG = PRESETS["esc50"]
 BATCHES = (1, 120, 256, 1024, 4096)
-SAMPLES = {"cpu": 4410, "cuda": 22050}  # length of the longest clip; without a GPU nothing is computed
-VARIETY = 97  # batches of different lengths
+SAMPLES = {"cpu": 4410, "cuda": 22050}  # samples in the longest clip; on the CPU nothing is computed
+VARIETY = 97  # number of batches, each with lengths of its own
 SERIES, CALLS = 7, 50
 PACKAGES = ("torch", "cupy-cuda13x", "cupy-cuda12x")
 
 
 class Nowhere:
-    """A launcher without a device."""
+    """A launcher that has no device and starts nothing."""
 
     def __init__(self) -> None:
         self._zeros = torch.zeros(max(BATCHES), 2, dtype=torch.int32), torch.zeros(max(BATCHES), dtype=torch.int32)
@@ -51,18 +51,18 @@ class Nowhere:
 
 
 def on_host() -> Callable[[Tensor, Any], Tensor]:
-    """Return what calls the front end with nothing behind it."""
+    """Return a function that calls the front end on a launcher that starts nothing."""
     frontend = Frontend(Nowhere())
 
     def compute(y: Tensor, lengths: Any) -> Tensor:
-        given, _ = arrays.clip_lengths(lengths, y, CFG)
-        return frontend.log_mel(Clips.of(y, given, CFG), CFG)
+        checked, _ = arrays.clip_lengths(lengths, y, CFG)
+        return frontend.log_mel(Clips.of(y, checked, CFG), CFG)
 
     return compute
 
 
 def microseconds(call: Callable[[], object], device: str) -> tuple[float, float]:
-    """Return the medians of single calls until they return, and of series with the wait for the last, for each call."""
+    """Return median microseconds until a call returns, and per call of a series that ends when all are computed."""
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     call(), call(), wait()
     returned, done = [], []
@@ -79,7 +79,7 @@ def microseconds(call: Callable[[], object], device: str) -> tuple[float, float]
 
 
 def ways(device: str) -> dict[tuple[str, int], Callable[[], Callable[[], object]]]:
-    """Return what builds each call, so that one that fails does not take the others with it."""
+    """Return functions that build the calls, so that a call that cannot be built does not stop the others."""
     n = SAMPLES[device]
     compute = on_host() if device == "cpu" else lambda y, lengths: log_mel(y, CFG, lengths)
 
@@ -103,7 +103,7 @@ def ways(device: str) -> dict[tuple[str, int], Callable[[], Callable[[], object]
         each = cycle([(memory[: int(lengths.sum())], lengths) for lengths in ragged(n_clips)])
         return lambda: compute(*next(each))
 
-    def lengths_there(n_clips: int) -> Callable[[], object]:
+    def lengths_on_device(n_clips: int) -> Callable[[], object]:
         y, lengths = clips(n_clips), torch.from_numpy(ragged(n_clips)[0]).to(device)
         return lambda: compute(y, lengths)
 
@@ -115,13 +115,13 @@ def ways(device: str) -> dict[tuple[str, int], Callable[[], Callable[[], object]
 
     layouts: dict[str, Callable[[int], Callable[[], object]]] = {"even": even, "padded": padded, "packed": packed}
     if device == "cuda":
-        layouts["lengths there"] = lengths_there
-    found = {
+        layouts["lengths there"] = lengths_on_device
+    builders = {
         (name, size): (lambda size=size, make=make: make(size)) for name, make in layouts.items() for size in BATCHES
     }
     if device == "cpu":
-        return found
-    return found | {("CuPy", 1): of_cupy, ("CUDA graph", 1): lambda: in_a_graph(clips(1), CFG)}
+        return builders
+    return builders | {("CuPy", 1): of_cupy, ("CUDA graph", 1): lambda: in_a_graph(clips(1), CFG)}
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Files on disk to features on disk: `cumel extract` and librosa under joblib on all cores, on the same clips.
+"""Times files on disk to features on disk: `cumel extract`, and librosa under joblib on all cores, on the same clips.
 
-Both are checked against each other first. On the CPU the bound is what decoding alone and the features alone take, one
-after the other, on all cores: no pipeline that does both can be faster. With a CUDA device it is the slower of decoding
-and copying: the samples to the device and the features from it, out of pinned memory, both ways at once.
+Both are checked against each other first. On the CPU the bound is the time of decoding alone plus that of the features
+alone, each on all cores: no pipeline that does both can be faster. With a CUDA device it is the longer of decoding and
+copying: samples to the device and features from it, in pinned memory, both ways at once.
 """
 
 import argparse
@@ -33,13 +33,13 @@ from timing import Times, compare, machine, write_rows
 CFG = PRESETS["esc50"]
 PEER, OURS = "librosa under joblib", "cumel extract"
 DECODE, FEATURES, COPIES = "decode alone", "features alone", "copies alone"
-AT_ONCE = 64  # clips
-FASTER = 2.5  # of librosa, demanded on two cores
-OF_BOUND = {"cpu": 0.85, "cuda": 0.60}  # demanded
+AT_ONCE = 64  # clips in a batch of the features alone
+FASTER = 2.5  # demanded multiple of the speed of librosa on two cores
+OF_BOUND = {"cpu": 0.85, "cuda": 0.60}  # demanded share of the bound
 
 
 def librosas(path: Path, out: Path) -> None:
-    """Load, compute and save one recording, as one does with librosa."""
+    """Load one recording, compute its features and save them, as one would with librosa."""
     y, _ = librosa.load(path, sr=CFG.sr)
     np.save(out / f"{path.stem}.npy", librosa_log_mel(y, CFG))
 
@@ -52,7 +52,7 @@ def samples_of(path: Path) -> np.ndarray:
 
 @contextmanager
 def single_threads() -> Iterator[Callable[..., list]]:
-    """Map over a thread per core, in which torch keeps to its own."""
+    """Yield a map over one thread per core, each of which has one thread of torch."""
     before = torch.get_num_threads()
     with ThreadPoolExecutor(CORES, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         yield lambda function, items: list(pool.map(function, items))
@@ -60,7 +60,7 @@ def single_threads() -> Iterator[Callable[..., list]]:
 
 
 def features(clips: list[np.ndarray]) -> Callable[[], None]:
-    """Return what computes the features alone in our fastest way: many clips of one length at once, on all cores."""
+    """Return a function that computes the features alone, many clips of one length at once on all cores."""
     batches = [np.stack(clips[i : i + AT_ONCE]) for i in range(0, len(clips), AT_ONCE)]
 
     def compute() -> None:
@@ -72,15 +72,15 @@ def features(clips: list[np.ndarray]) -> Callable[[], None]:
 
 
 def copies(clips: list[np.ndarray], device: torch.device) -> Callable[[], None]:
-    """Return what copies as many bytes as an extraction does, in both directions at once."""
+    """Return a function that copies as many bytes as an extraction, in both directions at once."""
     n_values = CFG.n_mels * sum(CFG.n_frames(len(y)) for y in clips)
     up = torch.from_numpy(np.concatenate(clips)).pin_memory()
     down = torch.empty(n_values, device=device)
-    there, home = torch.empty_like(up, device=device), torch.empty(n_values, pin_memory=True)
+    on_device, on_host = torch.empty_like(up, device=device), torch.empty(n_values, pin_memory=True)
     streams = torch.cuda.Stream(device), torch.cuda.Stream(device)
 
     def copy() -> None:
-        for stream, target, source in zip(streams, (there, home), (up, down), strict=True):
+        for stream, target, source in zip(streams, (on_device, on_host), (up, down), strict=True):
             with torch.cuda.stream(stream):
                 target.copy_(source, non_blocking=True)
         torch.cuda.synchronize(device)
@@ -100,8 +100,8 @@ def main() -> None:
         folder = Path(place)
         data = synthesize(folder / "data", clips_per_class=max(1, -(-options.files // 50)))
         paths = sorted((data / "audio").iterdir())[: options.files]
-        theirs = folder / "librosa"
-        theirs.mkdir()
+        references = folder / "librosa"
+        references.mkdir()
         clips = list(map(samples_of, paths))
 
         def ours() -> None:
@@ -110,7 +110,7 @@ def main() -> None:
 
         with joblib.Parallel(n_jobs=CORES) as workers, single_threads() as threads:
             calls = {
-                PEER: lambda: workers(joblib.delayed(librosas)(path, theirs) for path in paths),
+                PEER: lambda: workers(joblib.delayed(librosas)(path, references) for path in paths),
                 OURS: ours,
                 DECODE: lambda: threads(lambda path: samples_of(path).size, paths),
             }
@@ -121,16 +121,16 @@ def main() -> None:
             calls[PEER]()
             ours()
             store = Store(folder / "store")
-            worst = max(float(np.abs(store[path] - np.load(theirs / f"{path.stem}.npy")).max()) for path in paths)
+            worst = max(float(np.abs(store[path] - np.load(references / f"{path.stem}.npy")).max()) for path in paths)
             if not worst <= TONAL_DB:
                 raise SystemExit(f"{OURS}: {worst:.1e} dB from librosa, more than {TONAL_DB}: not timed")
             times = compare(calls, rounds=options.rounds)
     if device.type == "cpu":
-        name, join, others = "bound: decode and features", np.add, (times[DECODE], times[FEATURES])
+        name, join, parts = "bound: decode and features", np.add, (times[DECODE], times[FEATURES])
     else:
-        name, join, others = "bound: decode or copies", np.maximum, (times[DECODE], times[COPIES])
-    n_rounds = min(len(one.rounds) for one in others)
-    bound = Times(list(join(*(one.medians[:n_rounds] for one in others))[:, None]))
+        name, join, parts = "bound: decode or copies", np.maximum, (times[DECODE], times[COPIES])
+    n_rounds = min(len(part.rounds) for part in parts)
+    bound = Times(list(join(*(part.medians[:n_rounds] for part in parts))[:, None]))
     rows = [
         {
             "op": "extract esc50, WAV",
@@ -146,12 +146,12 @@ def main() -> None:
         for peer, seconds in [*times.items(), (name, bound)]
     ]
     write_rows("extract", rows, machine(str(device)))
-    mine, least = rows[list(times).index(OURS)], OF_BOUND[device.type]
+    own, least = rows[list(times).index(OURS)], OF_BOUND[device.type]
     print(f"demanded: {FASTER} x librosa on two cores, {least:.0%} of the bound")
-    met = mine["paired_speed_of_librosa"] >= FASTER and mine["paired_of_bound"] >= least
+    met = own["paired_speed_of_librosa"] >= FASTER and own["paired_of_bound"] >= least
     verdict = "met" if met else "missed"
     print(
-        f"{verdict}: {mine['paired_speed_of_librosa']:.2f} x librosa, {mine['paired_of_bound']:.0%} of the bound, "
+        f"{verdict}: {own['paired_speed_of_librosa']:.2f} x librosa, {own['paired_of_bound']:.0%} of the bound, "
         "medians over rounds of each round's ratio"
     )
 

@@ -1,4 +1,4 @@
-"""What a machine is, and what was only supposed of GPUs: each fact by itself, so that one that fails stops no other."""
+"""Prints facts about a machine, and tests assumptions about its GPU. A fact that fails stops no other."""
 
 import os
 import platform
@@ -29,37 +29,38 @@ PACKAGES = (
 )
 PACKAGES += ("librosa", "soundfile", "soxr", "pyarrow", "scipy", "onnx", "onnxruntime", "onnxruntime-gpu", "numba")
 TOOLS = ("nvidia-smi", "nvcc", "g++", "gcc", "ncu", "compute-sanitizer", "cuobjdump", "git")
-RATES = ((44100, 16000), (48000, 44100), (22050, 44100))  # Hz, from and to
-PRIME = FeatureConfig(sr=16000, n_fft=509, hop_length=101, n_mels=40)  # cuFFT takes Bluestein's way
+RATES = ((44100, 16000), (48000, 44100), (22050, 44100))  # pairs of Hz, from and to
+PRIME = FeatureConfig(
+    sr=16000, n_fft=509, hop_length=101, n_mels=40
+)  # cuFFT transforms 509 points by Bluestein's algorithm
 
 
 def packages() -> str:
-    """Name what is installed, and what is not."""
-    found = {name: installed(name) for name in PACKAGES}
-    missing = [name for name, version in found.items() if version is None]
-    return (
-        f"{', '.join(f'{name} {version}' for name, version in found.items() if version)}; without {', '.join(missing)}"
-    )
+    """Return the installed packages with their versions, and the missing ones."""
+    versions = {name: installed(name) for name in PACKAGES}
+    missing = [name for name, version in versions.items() if version is None]
+    present = [f"{name} {version}" for name, version in versions.items() if version is not None]
+    return f"{', '.join(present)}; without {', '.join(missing)}"
 
 
 def tools() -> str:
-    """Name the programs that are there."""
+    """Return the path of each program, or that it is missing."""
     return ", ".join(f"{name}: {shutil.which(name) or 'missing'}" for name in TOOLS)
 
 
 def nvidia() -> str:
-    """Ask the driver's own tool."""
+    """Return what nvidia-smi says of the GPU."""
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,clocks.max.sm", "--format=csv,noheader"]
     return subprocess.run(query, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
 
 
 def device() -> str:
-    """Ask torch."""
-    found = torch.cuda.get_device_properties(0)
+    """Return what torch says of the GPU."""
+    gpu = torch.cuda.get_device_properties(0)
     return (
-        f"{found.name}, sm_{found.major}{found.minor}, {found.multi_processor_count} multiprocessors, "
-        f"{found.total_memory / 2**30:.0f} GiB, {found.L2_cache_size / 2**20:.0f} MiB L2, "
-        f"{found.shared_memory_per_multiprocessor >> 10} KiB shared; torch has {' '.join(torch.cuda.get_arch_list())}"
+        f"{gpu.name}, sm_{gpu.major}{gpu.minor}, {gpu.multi_processor_count} multiprocessors, "
+        f"{gpu.total_memory / 2**30:.0f} GiB, {gpu.L2_cache_size / 2**20:.0f} MiB L2, "
+        f"{gpu.shared_memory_per_multiprocessor >> 10} KiB shared; torch has {' '.join(torch.cuda.get_arch_list())}"
     )
 
 
@@ -69,7 +70,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def default_stream() -> str:
-    """Tell on which stream CuPy's arrays are computed outside of any stream context."""
+    """Return the stream on which CuPy's arrays are computed outside of any stream context."""
     import cupy
 
     from cumel.kernels import arrays
@@ -81,7 +82,7 @@ def default_stream() -> str:
 
 
 def graphs() -> str:
-    """Try torch's documented recipe for CUDA graphs, which names no stream."""
+    """Try the recipe for CUDA graphs in torch's documentation, which names no stream."""
     y, cfg = noise(2, 40_000), PRESETS["esc50"]
     expected, graph = log_mel(y, cfg), torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
@@ -92,46 +93,48 @@ def graphs() -> str:
 
 
 def resampling() -> str:
-    """Compare resampling on the GPU with the CPU; with TF32 it is off by 1e-4 and more."""
+    """Compare resampling on the GPU with the CPU. With TF32 it would be off by 1e-4 or more."""
     from cumel.esc50.audio.resampling import resample_on
 
     y = noise(40_000).cpu().numpy()
     errors = {}
     for sr, target in RATES:
-        there, here = (resample_on(torch.device(name), y, sr, target) for name in ("cuda", "cpu"))
-        errors[f"{sr} to {target}"] = f"{np.abs(there - here).max():.1e}"
+        on_gpu, on_cpu = (resample_on(torch.device(name), y, sr, target) for name in ("cuda", "cpu"))
+        errors[f"{sr} to {target}"] = f"{np.abs(on_gpu - on_cpu).max():.1e}"
     return f"the largest differences from the CPU: {errors}"
 
 
 def bluestein() -> str:
-    """Measure the STFT of a prime n_fft."""
+    """Return the error of the STFT with a prime n_fft."""
     y = noise(40_000)
     expected = reference.stft(y.cpu().numpy(), PRIME)
     return f"{np.abs(stft(y, PRIME).cpu().numpy() - expected).max() / np.abs(expected).max():.1e} of the largest value"
 
 
 def registers() -> str:
-    """Ask the driver what each plan's kernel takes, and how many of its blocks share a multiprocessor."""
+    """Return the registers of each plan's kernel, and how many of its blocks share a multiprocessor."""
     import cupy
 
     from cumel.kernels import launcher
 
-    found = []
+    lines = []
     for n_fft in plan.RADICES:
         design = plan.fused(
             PRESETS["esc50"].replace(n_fft=n_fft, hop_length=n_fft // 4, n_mels=16, n_mfcc=16), Stage.DECIBEL
         )
         assert design is not None
-        made = launcher._function(design.kernel, torch.device("cuda", 0))
+        function = launcher._function(design.kernel, torch.device("cuda", 0))
         blocks = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
-            made.kernel.ptr, plan.WARP * design.warps, design.shared
+            function.kernel.ptr, plan.WARP * design.warps, design.shared
         )
-        found.append(f"{n_fft}: {made.num_regs} registers, {made.local_size_bytes} local bytes, {blocks} blocks")
-    return "; ".join(found)
+        lines.append(
+            f"{n_fft}: {function.num_regs} registers, {function.local_size_bytes} local bytes, {blocks} blocks"
+        )
+    return "; ".join(lines)
 
 
 def compiler() -> str:
-    """Say whether torch.compile would work here."""
+    """Return whether torch.compile would work here, or why not."""
     from cumel.esc50.system.compiling import why_eager
 
     return why_eager(torch.device("cuda", 0)) or "works"
@@ -157,11 +160,11 @@ def main() -> None:
     failed = 0
     for name, ask in FACTS.items():
         try:
-            said = ask()
+            answer = ask()
         except Exception as error:
             failed += 1
-            said = f"FAILED: {first_line(error)}"
-        print(f"{name}: {said}", flush=True)
+            answer = f"FAILED: {first_line(error)}"
+        print(f"{name}: {answer}", flush=True)
     if failed:
         raise SystemExit(1)
 

@@ -1,8 +1,8 @@
-"""Log-mel of 5 s clips: what one would use instead, and ours; checked against librosa in float64, then timed in turn.
+"""Times log-mel features of 5 s clips, by peers and by cumel; checks them against librosa in float64 first.
 
-On the CPU samples are in memory; on a GPU they are on the device, and once more in pinned memory from where every call
-copies them, as float32 and as int16. Peers get int16 converted on the device. A peer that is wrong, or does not fit, is
-named and left out, and the exit code is 1; one of ours ends everything.
+On the CPU the samples are in memory. On a GPU they are on the device, and in a second comparison in pinned memory,
+from which every call copies them; each as float32 and as int16, which is converted on the device for peers. A peer
+with wrong or no results is named and left out, and the exit code is 1. A wrong result of cumel ends the run.
 """
 
 import argparse
@@ -24,15 +24,15 @@ from timing import Times, compare, copy_rate, demand, machine, peak_mb, write_ro
 
 SECONDS = 5
 BATCHES = {"cpu": (1, 16, 256), "cuda": (1, 16, 256, 4096)}
-CACHED = 2**28  # bytes of a batch: less may stay in a GPU's L2 cache, and no roof of memory is over it
-LIMITS = {torch.float32: NOISE_DB, torch.float16: 0.05, torch.uint8: 1.0}  # dB; levels of an image
-LOUDNESS = 3000  # of int16
+CACHED = 2**28  # bytes; a smaller batch may stay in a GPU's L2 cache, where the copy rate is no bound
+LIMITS = {torch.float32: NOISE_DB, torch.float16: 0.05, torch.uint8: 1.0}  # dB; for an image, levels
+LOUDNESS = 3000  # standard deviation of the int16 noise
 MADE = cuda._prepared
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to compute the features of the same clips."""
+    """A way to compute the features of the same clips."""
 
     peer: str
     source: str
@@ -47,7 +47,7 @@ class Way:
         return f"{self.peer}, {self.source}"
 
     def n_bytes(self, cfg: FeatureConfig) -> int:
-        """Return what one clip moves through memory at the least: samples in, features out."""
+        """Return the least bytes that one clip moves through memory: samples in, features out."""
         n_samples = SECONDS * cfg.sr
         return self.sample_bytes * n_samples + self.value_bytes * cfg.n_mels * cfg.n_frames(n_samples)
 
@@ -56,7 +56,7 @@ def make_clips(cfg: FeatureConfig, n_clips: int, device: str) -> Tensor:
     """Return noise as int16 [n_clips, 5 s]."""
     noise = torch.Generator(device).manual_seed(0)
     pcm = torch.empty(n_clips, SECONDS * cfg.sr, dtype=torch.int16, device=device)
-    for clip in pcm:  # float32 of all at once would not fit beside the rest
+    for clip in pcm:  # one by one: float32 noise for all of them might not fit
         clip.copy_(LOUDNESS * torch.randn(len(clip), generator=noise, device=device))
     return pcm
 
@@ -70,7 +70,7 @@ def in_a_graph(clip: Tensor, cfg: FeatureConfig) -> Callable[[], Tensor]:
     """Capture the features of one clip in a CUDA graph."""
     stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
     with torch.cuda.stream(stream):
-        log_mel(clip, cfg)  # compiles, and uploads the tables
+        log_mel(clip, cfg)  # the first call compiles, and uploads the tables
     with torch.cuda.graph(graph, stream=stream):
         out = log_mel(clip, cfg)
 
@@ -82,17 +82,17 @@ def in_a_graph(clip: Tensor, cfg: FeatureConfig) -> Callable[[], Tensor]:
 
 
 @cache
-def _made_without_plan(*given: Any) -> Any:
+def _made_without_plan(*arguments: Any) -> Any:
     shipped, plan.fused = plan.fused, lambda *_, **__: None
     try:
-        return MADE.__wrapped__(*given)
+        return MADE.__wrapped__(*arguments)
     finally:
         plan.fused = shipped
 
 
 def around_cufft(y: Tensor, cfg: FeatureConfig) -> Tensor:
-    """Our own kernels around cuFFT, as for an n_fft without a plan."""
-    cuda._prepared = _made_without_plan  # a mock would cost as much as a small batch
+    """Compute with our kernels around cuFFT, as for an n_fft without a plan."""
+    cuda._prepared = _made_without_plan  # a mock would take as long as a small batch
     try:
         return log_mel(y, cfg)
     finally:
@@ -102,17 +102,17 @@ def around_cufft(y: Tensor, cfg: FeatureConfig) -> Tensor:
 def ways(cfg: FeatureConfig, pcm: Tensor, device: str) -> Iterator[Way]:
     """Yield every way to compute the features of these clips."""
     y, n = scaled(pcm), len(pcm)
-    theirs = others(cfg, device, n)
-    if device == "cpu" and find_spec("librosa"):  # what the others are compared with; it knows no batches
+    peers = others(cfg, device, n)
+    if device == "cpu" and find_spec("librosa"):  # the base of the ratios; it takes one clip at a time
         yield Way("librosa", "float32", partial(librosas_log_mel(cfg), y[-1:]), 1, 4)
-    for name, compute in theirs.items():
+    for name, compute in peers.items():
         yield Way(name, "float32", partial(compute, y), n, 4)
     yield Way("cumel", "float32", lambda: log_mel(y, cfg), n, 4)
     yield Way("cumel", "int16", lambda: log_mel(pcm, cfg), n, 2)
     if device == "cpu":
         return
-    if "torchaudio" in theirs:
-        yield Way("torchaudio", "int16", lambda: theirs["torchaudio"](scaled(pcm)), n, 2)
+    if "torchaudio" in peers:
+        yield Way("torchaudio", "int16", lambda: peers["torchaudio"](scaled(pcm)), n, 2)
     yield Way("cumel around cuFFT", "float32", lambda: around_cufft(y, cfg), n, 4)
     yield Way("cumel, float16 out", "int16", lambda: log_mel(pcm, cfg, dtype="float16"), n, 2, 2)
     yield Way("cumel, image out", "int16", lambda: mel_image(pcm, cfg), n, 2, 1)
@@ -123,15 +123,15 @@ def ways(cfg: FeatureConfig, pcm: Tensor, device: str) -> Iterator[Way]:
         size = samples.element_size()
         take = partial(host.to, "cuda", non_blocking=True)
         source = f"pinned {name}"
-        if "torchaudio" in theirs:
-            yield Way("torchaudio", source, lambda take=take: theirs["torchaudio"](scaled(take())), n, size)
+        if "torchaudio" in peers:
+            yield Way("torchaudio", source, lambda take=take: peers["torchaudio"](scaled(take())), n, size)
         yield Way("cumel", source, lambda take=take: log_mel(take(), cfg), n, size)
 
 
 class Truth:
-    """What librosa in float64 makes of the first and the last two clips, and the reference where it is an image.
+    """True features of the first and the last two clips.
 
-    Of both, on a machine without librosa.
+    Decibels are librosa's in float64, or the reference's on a machine without librosa; images are the reference's.
     """
 
     def __init__(self, cfg: FeatureConfig, pcm: Tensor) -> None:
@@ -142,14 +142,14 @@ class Truth:
         self.image = np.stack([reference.mel_image(clip, cfg) for clip in clips]).astype(np.float64)
 
     def errors(self, out: Tensor) -> np.ndarray:
-        """Return how far off the checked clips of `out` are, in dB, or in levels of an image; of one clip, the last."""
+        """Return the errors of the checked clips of `out`, in dB or image levels; a single clip counts as the last."""
         expected = self.image if out.dtype == torch.uint8 else self.decibels
-        mine = out[self.checked] if len(out) == self.n_clips else out
-        return np.abs(mine.double().cpu().numpy() - expected[-len(mine) :])
+        clips = out[self.checked] if len(out) == self.n_clips else out
+        return np.abs(clips.double().cpu().numpy() - expected[-len(clips) :])
 
 
 def too_large(cfg: FeatureConfig, n_clips: int, device: str) -> str | None:
-    """Say that a batch would not fit: its samples, as both kinds, and what two ways keep of their features."""
+    """Return a message if a batch would not fit: samples of both types, and the features that two ways keep."""
     if device == "cpu":
         return None
     samples, values = n_clips * SECONDS * cfg.sr, n_clips * cfg.n_mels * cfg.n_frames(SECONDS * cfg.sr)
@@ -160,51 +160,53 @@ def too_large(cfg: FeatureConfig, n_clips: int, device: str) -> str | None:
 
 
 class WrongError(Exception):
-    """A result that is not timed."""
+    """A wrong result, which is not timed."""
 
 
 def checked(way: Way, truth: Truth, device: str) -> tuple[np.ndarray, float | None]:
-    """Return the errors, and the memory in MB that a call takes, None where it is not of torch or CuPy."""
+    """Return the errors, and the memory of a call in MB; None where neither torch nor CuPy counts it."""
     memory, out = peak_mb(way.call, device)
     errors, limit = truth.errors(out), LIMITS[out.dtype]
     if not errors.max() <= limit:
         raise WrongError(f"{errors.max():.1e} from librosa, more than {limit}: not timed")
-    hidden = device != "cpu" and way.peer in ("NVIDIA DALI", "cumel, CUDA graph")  # a pool of its own; captured earlier
+    hidden = device != "cpu" and way.peer in (
+        "NVIDIA DALI",
+        "cumel, CUDA graph",
+    )  # has its own pool; took its memory at the capture
     return errors, None if hidden else memory
 
 
 def measure(preset: str, n_clips: int, device: str, roofs: dict[str, float]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Check every way on a batch, then time them in turn; the rows, and what is wrong with peers that are left out."""
+    """Check every way on a batch, then time them in turn; return the rows, and why peers are left out."""
     cfg = PRESETS[preset]
     lacking = too_large(cfg, n_clips, device)
     if lacking is not None:
         return [], [f"{preset}, {n_clips} at once: {lacking}"]
     pcm = make_clips(cfg, n_clips, device)
     truth = Truth(cfg, pcm)
-    found, wrong = {}, []
+    right, wrong = {}, []
     for way in ways(cfg, pcm, device):
         try:
-            found[way] = checked(way, truth, device)
+            right[way] = checked(way, truth, device)
         except (WrongError, RuntimeError) as error:
-            said = f"{preset}, {n_clips} at once: {way.name}: {error}"
+            message = f"{preset}, {n_clips} at once: {way.name}: {error}"
             if way.peer.startswith("cumel"):
-                raise SystemExit(said) from None
-            wrong.append(said)
-    times = compare({way.name: way.call for way in found}, device=device)
-    own = [way for way in found if way.n_clips == n_clips]
-    return [row(preset, way, found, times, device, roofs) for way in own], wrong
+                raise SystemExit(message) from None
+            wrong.append(message)
+    times = compare({way.name: way.call for way in right}, device=device)
+    return [row(preset, way, right, times, device, roofs) for way in right if way.n_clips == n_clips], wrong
 
 
 def row(
     preset: str,
     way: Way,
-    found: dict[Way, tuple[np.ndarray, float | None]],
+    right: dict[Way, tuple[np.ndarray, float | None]],
     times: dict[str, Times],
     device: str,
     roofs: dict[str, float],
 ) -> dict[str, Any]:
     """Return a row of results/features.csv; `roofs` are in bytes per second."""
-    errors, memory = found[way]
+    errors, memory = right[way]
     seconds, n_bytes = times[way.name].median / way.n_clips, way.n_bytes(PRESETS[preset])
     image, pinned = way.value_bytes == 1, way.source.startswith("pinned")
     moved = way.sample_bytes * SECONDS * PRESETS[preset].sr if pinned else n_bytes
@@ -218,7 +220,7 @@ def row(
         **times[way.name].columns("ms_per_clip", 1e3 / way.n_clips),
         "clips_per_s": 1 / seconds,
         "x_real_time": SECONDS / seconds,
-        **{f"same_batch_speed_of_{peer}": speed(way, peer, list(found), times) for peer in ("librosa", "torchaudio")},
+        **{f"same_batch_speed_of_{peer}": speed(way, peer, list(right), times) for peer in ("librosa", "torchaudio")},
         "max_db": None if image else float(errors.max()),
         "mean_db": None if image else float(errors.mean()),
         "GB_per_s": n_bytes / seconds / 1e9,
@@ -227,10 +229,10 @@ def row(
     }
 
 
-def speed(way: Way, peer: str, each: list[Way], times: dict[str, Times]) -> float | None:
-    """Return clips per second as a multiple of a peer's on the same samples, or on float32 where it has no others."""
+def speed(way: Way, peer: str, ways: list[Way], times: dict[str, Times]) -> float | None:
+    """Return the speed as a multiple of a peer's on the same kind of samples, or on float32 where that is missing."""
     for source in (way.source, "float32"):
-        for other in each:
+        for other in ways:
             if (other.peer, other.source) == (peer, source):
                 return times[other.name].ratio(times[way.name]) * way.n_clips / other.n_clips
     return None
@@ -240,7 +242,7 @@ def main() -> None:
     """Check, time, append the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=sorted(BATCHES), default="cpu")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the CPU")
     parser.add_argument("--presets", nargs="*", choices=sorted(PRESETS), default=TIMED)
     parser.add_argument("--batches", nargs="*", type=int)
     options = parser.parse_args()
@@ -249,9 +251,9 @@ def main() -> None:
     without_tf32()
     torch.set_num_threads(options.threads)
     if device == "cpu":
-        from threadpoolctl import threadpool_limits  # a bare GPU machine lacks it
+        from threadpoolctl import threadpool_limits  # imported here, since a bare GPU machine lacks it
 
-        threadpool_limits(options.threads)  # librosa's BLAS
+        threadpool_limits(options.threads)  # limits librosa's BLAS
     where, roofs = machine(device, packages(device)), {"device": copy_rate(device)}
     if device == "cuda":
         roofs["pinned"] = copy_rate(device, pinned=True)
@@ -261,7 +263,7 @@ def main() -> None:
             for n_clips in options.batches or BATCHES[device]:
                 rows, wrong = measure(preset, n_clips, device, roofs)
                 if rows:
-                    write_rows("features", rows, where)  # at once: what comes may fail
+                    write_rows("features", rows, where)  # written now, since a later batch may fail
                 left_out += wrong
     if left_out:
         raise SystemExit("\n".join(["left out:", *left_out]))

@@ -1,8 +1,9 @@
-"""The first minutes on a GPU machine, bare as it may be: facts, a table of right and wrong, sanitizers, tests, times.
+"""Runs the first minutes on a bare GPU machine: facts, a table of right and wrong, sanitizers, tests, times.
 
-It needs python3 with NumPy, torch and CuPy; neither an installation of this project nor a network. Every step has a
-limit of its own, within what is left of all; none ends the others. What is missing is said, and the step left out.
-`--more` runs what librosa and soundfile make possible, out of a folder of wheels. Everything goes into one folder.
+The machine needs python3 with NumPy, torch and CuPy, but neither this project installed nor a network. Each step has
+its own time limit within the rest of the budget, and none ends the others. A step that lacks a program or package is
+left out, with a line that says so. `--more` runs the steps that need librosa and soundfile, from a folder of wheels.
+Logs, tables and rows go into one folder.
 """
 
 import argparse
@@ -20,12 +21,12 @@ from pathlib import Path
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
 PACKAGES = ("kernels", "esc50", "export")  # the project's folders, installed as cumel.<name>
-BUDGET = 540.0  # seconds, of all steps
-LEAST = 5.0  # seconds that a step must have left to begin
+BUDGET = 540.0  # seconds for all steps
+LEAST = 5.0  # seconds that must be left for a step to begin
 SANITIZERS = ("memcheck", "racecheck", "synccheck")
-ENTRIES = ("frontend", "cut", "features", "finish", "mfcc")  # our kernels: torch's are not ours to judge
+ENTRIES = ("frontend", "cut", "features", "finish", "mfcc")  # our kernels; torch's are not checked
 GPU_TESTS = ("tests/kernels/test_cuda.py", "tests/kernels/test_cuda_graphs.py")
-SHOWN = 15  # lines of a step's output that are repeated at the end when it fails
+SHOWN = 15  # last lines of a failed step's output, repeated at the end
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,15 @@ class Step:
     name: str
     seconds: float
     command: tuple[str, ...]
-    needs: tuple[str, ...] = ()  # programs, and modules as python:<name>
+    needs: tuple[str, ...] = ()  # names of programs, and of modules as python:<name>
     environment: dict[str, str] = field(default_factory=dict)
 
     def lacking(self) -> list[str]:
-        """Name what it needs and this machine has not."""
-        return [need for need in self.needs if not _is_there(need)]
+        """Return the programs and modules that this machine lacks."""
+        return [need for need in self.needs if not _is_installed(need)]
 
 
-def _is_there(need: str) -> bool:
+def _is_installed(need: str) -> bool:
     kind, _, name = need.rpartition(":")
     return find_spec(name) is not None if kind == "python" else shutil.which(name) is not None
 
@@ -54,14 +55,14 @@ def script(name: str, *options: str) -> tuple[str, ...]:
 
 
 def pytest(*options: str, report: Path) -> tuple[str, ...]:
-    """Return the command that runs tests on the GPU, by several processes where that is possible."""
+    """Return the command that runs tests on the GPU, in several processes where pytest-xdist is installed."""
     several = ("-n", str(min(8, os.cpu_count() or 1))) if find_spec("xdist") else ()
     strict = ("-m", "gpu", "--require-gpu", "-q", "-W", "default", "--maxfail=40", "-p", "no:cacheprovider")
     return (sys.executable, "-m", "pytest", *options, *strict, *several, f"--junitxml={report}")
 
 
 def sanitized(tool: str, *command: str, only: tuple[str, ...] = ENTRIES) -> tuple[str, ...]:
-    """Return a command under one of CUDA's own checkers, which looks at our kernels alone."""
+    """Return a command under a tool of compute-sanitizer that checks our kernels alone."""
     chosen = tuple(word for name in only for word in ("--kernel-regex", f"kne={name}"))
     return (
         "compute-sanitizer",
@@ -77,8 +78,8 @@ def sanitized(tool: str, *command: str, only: tuple[str, ...] = ENTRIES) -> tupl
 
 
 def first(out: Path, backend: str, smoke: tuple[str, ...]) -> Iterator[Step]:
-    """Yield what a bare machine can do, what finds most faults first."""
-    bare = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}  # the edges of torch's memory are seen only without its pool
+    """Yield the steps of a bare machine; those that find the most faults come first."""
+    bare = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}  # torch's pool would hide accesses out of bounds
     yield Step("facts", 60, script("facts"))
     yield Step("smoke", 120, script("smoke", "--backend", backend, "--out", str(out / "smoke.csv"), *smoke))
     for tool in SANITIZERS:
@@ -89,13 +90,13 @@ def first(out: Path, backend: str, smoke: tuple[str, ...]) -> Iterator[Step]:
     presets = ("--presets", "esc50", "whisper", "--batches", "1", "256", "4096")
     yield Step("features", 90, script("features", "--device", "cuda", *presets))
     yield Step("levers", 40, script("gpu"))
-    ours = ("-k", "regex:^(frontend|finish)$", "-c", "3")
-    profile = ("ncu", "--set", "full", *ours, "-f", "-o", str(out / "frontend"))
+    kernels = ("-k", "regex:^(frontend|finish)$", "-c", "3")
+    profile = ("ncu", "--set", "full", *kernels, "-f", "-o", str(out / "frontend"))
     yield Step("ncu", 60, (*profile, *script("one_launch")), ("ncu",))
 
 
 def more(out: Path) -> Iterator[Step]:
-    """Yield what needs librosa or soundfile as well."""
+    """Yield the steps that also need librosa or soundfile."""
     cases = ("tests/kernels/test_librosa_cases.py", "tests/audio/test_resampling.py", "tests/kernels/test_features.py")
     librosa, soundfile = "python:librosa", "python:soundfile"
     yield Step(
@@ -111,54 +112,54 @@ def more(out: Path) -> Iterator[Step]:
 
 
 def importable(place: Path, wheels: Path | None) -> dict[str, str]:
-    """Return an environment in which `import cumel` finds this checkout, and the wheels are; without a network."""
+    """Return an environment in which `import cumel` finds this checkout, beside the wheels; needs no network."""
     (place / "cumel").mkdir()
     for name in PACKAGES:
         (place / "cumel" / name).symlink_to(ROOT / name, target_is_directory=True)
-    found = sorted(str(wheel) for wheel in wheels.glob("*.whl")) if wheels is not None and wheels.is_dir() else []
-    if found:
+    paths = sorted(str(wheel) for wheel in wheels.glob("*.whl")) if wheels is not None and wheels.is_dir() else []
+    if paths:
         pip = (sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile", "--target")
-        subprocess.run([*pip, str(place), *found], check=False)
+        subprocess.run([*pip, str(place), *paths], check=False)
     before = os.environ.get("PYTHONPATH")
     return {"PYTHONPATH": os.pathsep.join([str(place), *([before] if before else [])])}
 
 
 def run(step: Step, limit: float, environment: dict[str, str], log: Path) -> tuple[str, str]:
-    """Run a step; what became of it, and the end of what it said."""
+    """Run a step, and return its outcome and the end of its output."""
     missing = step.lacking()
     if missing:
         return f"left out: no {', '.join(name.rpartition(':')[2] for name in missing)}", ""
     with log.open("a+b") as file:
         file.write(f"\n===== {step.name}: {' '.join(step.command)}\n".encode())
-        file.flush()  # before the step writes behind it
+        file.flush()  # the step appends to the same file
         begin = file.tell()
-        given = os.environ | environment | step.environment
+        variables = os.environ | environment | step.environment
         process = subprocess.Popen(
-            step.command, stdout=file, stderr=subprocess.STDOUT, env=given, cwd=ROOT, start_new_session=True
+            step.command, stdout=file, stderr=subprocess.STDOUT, env=variables, cwd=ROOT, start_new_session=True
         )
         try:
             state = f"exit code {process.wait(timeout=limit)}"
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)  # its children as well: a sanitizer's program would go on
+            os.killpg(process.pid, 9)  # its children too: the program under a sanitizer would go on
             process.wait()
             state = f"stopped after {limit:.0f} s"
         file.seek(begin)
-        said = file.read().decode(errors="replace")
-    print(said, end="", flush=True)
-    return ("ok" if state == "exit code 0" else state), "\n".join(said.rstrip().splitlines()[-SHOWN:])
+        output = file.read().decode(errors="replace")
+    print(output, end="", flush=True)
+    return ("ok" if state == "exit code 0" else state), "\n".join(output.rstrip().splitlines()[-SHOWN:])
 
 
 def main() -> int:
-    """Run the steps; the exit code is that of the table: 1 when one of them failed."""
+    """Run the steps, and return the exit code: 0 when each of them is ok, else 1."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=BENCH / "gpu-first", help="folder for logs, tables and rows")
-    parser.add_argument("--more", action="store_true", help="run what needs librosa and soundfile instead")
+    parser.add_argument("--more", action="store_true", help="run the steps that need librosa and soundfile instead")
     parser.add_argument(
         "--wheels", type=Path, default=ROOT / "wheels", help="folder of wheels to install beside, if any"
     )
-    parser.add_argument("--backend", choices=("cuda", "emulator", "cpu"), default="cuda", help="of the table")
+    parser.add_argument("--backend", choices=("cuda", "emulator", "cpu"), default="cuda", help="backend of the table")
     parser.add_argument("--smoke", nargs=argparse.REMAINDER, default=[], help="options of smoke.py, last in the call")
-    parser.add_argument("--budget", type=float, default=BUDGET, help="seconds of all steps together")
+    parser.add_argument("--budget", type=float, default=BUDGET, help="seconds for all steps together")
     options = parser.parse_args()
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -167,7 +168,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         kept = {"PYTHONUNBUFFERED": "1", "CUMEL_BENCH_RESULTS": str(out), "CUPY_CACHE_DIR": f"{place}/kernels"}
         environment = importable(Path(place), options.wheels) | kept
-        sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)  # what wheels bring is there for the question above
+        sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)  # `lacking` looks for modules here
         steps = more(out) if options.more else first(out, options.backend, tuple(options.smoke))
         for step in steps:
             start = time.monotonic()

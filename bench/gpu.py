@@ -1,7 +1,7 @@
-"""What else only a GPU can tell: every kernel under compute-sanitizer, and the main one's levers.
+"""Times the fused kernel at other settings than the shipped ones, or runs every kernel once on small shapes.
 
-`--check-only` runs every kernel once on small shapes. The levers are how many blocks of it share a multiprocessor,
-how many frames a block has, and how much of the L1 cache is asked for as shared memory.
+`--check-only` does the latter; compute-sanitizer needs no more. The settings are how many blocks share a
+multiprocessor, how many frames a block has, and how much of the L1 cache is asked for as shared memory.
 """
 
 import argparse
@@ -23,15 +23,15 @@ from peers import packages
 from timing import compare, demand, machine, write_rows
 
 CFG = PRESETS["esc50"]
-N_CLIPS = 512  # of 5 s: 450 MB of float32, more than an L2 cache holds
+N_CLIPS = 512  # clips of 5 s; their 450 MB of float32 exceed an L2 cache
 LEVERS = {"blocks asked for": (3, 4, 5), "frames of a block": (8, 16, 32), "carveout": (-1, 100)}
-# As shipped; blocks as in a large batch, whose warps loop several times; clips that a second launch finishes.
+# The shipped sizes; blocks as in a large batch, with several rounds of a warp; clips that a second launch finishes.
 SIZES: tuple[dict[str, int], ...] = ({}, {"FEW_BLOCKS": 0}, {"FEW_BLOCKS": 0, "ONE_BLOCK_BYTES": 0})
 
 
 @contextmanager
 def changed(**settings: Any) -> Iterator[None]:
-    """Plan with other constants of `plan`, or CuPy's carveout of shared memory, for a while."""
+    """Replace constants of `plan`, or the launcher's carveout of shared memory, inside a with block."""
     before, carveout = {name: getattr(plan, name) for name in settings if hasattr(plan, name)}, launcher.CARVEOUT
     try:
         for name, value in settings.items():
@@ -46,13 +46,13 @@ def changed(**settings: Any) -> Iterator[None]:
 
 
 def forget() -> None:
-    """Drop what was planned and loaded."""
+    """Clear the caches of plans and of loaded kernels."""
     for cache in (plan.fused, cuda._prepared, launcher._function):
         cache.cache_clear()
 
 
 def levers(y: Tensor) -> list[dict[str, Any]]:
-    """Time the main kernel at other settings of what kernels may be compiled and launched with."""
+    """Time the fused kernel at each combination of settings."""
     rows = []
     shipped = log_mel(y, CFG)
     for blocks, frames, carveout in product(*LEVERS.values()):
@@ -67,7 +67,7 @@ def levers(y: Tensor) -> list[dict[str, Any]]:
 
 
 def every_kernel() -> None:
-    """Run each kernel and plan on small shapes, edges, last blocks and second rounds of a warp included."""
+    """Run each kernel and plan on small shapes, which include edges, last blocks and second rounds of a warp."""
     for sizes in SIZES:
         with changed(**sizes):
             for n_fft in (*plan.RADICES, 500):
@@ -77,7 +77,7 @@ def every_kernel() -> None:
 
 
 def run_kernels(n_fft: int) -> None:
-    """Run every kernel of an n_fft, with as many frames as make several rounds of a warp in the largest blocks."""
+    """Run every kernel of an n_fft, with enough frames for several rounds of a warp in the largest blocks."""
     rng = np.random.default_rng(0)
     cfg = FeatureConfig(sr=16000, n_fft=n_fft, hop_length=n_fft // 4 + 1, n_mels=20, pad_mode="reflect", n_mfcc=13)
     y = torch.from_numpy(rng.normal(0, 0.1, (2, 12 * n_fft + 37)).astype(np.float32)).cuda()
@@ -98,7 +98,7 @@ def run_kernels(n_fft: int) -> None:
 
 
 def main() -> None:
-    """Check, or time the levers and append the rows."""
+    """Run every kernel once, or time the settings and append the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check-only", action="store_true", help="run every kernel once on small shapes, time nothing")
     options = parser.parse_args()

@@ -1,6 +1,7 @@
-"""The front end inside ONNX graphs, on one thread: its distance from librosa, then its time, alone and with a network.
+"""Measures the front end inside ONNX graphs on one thread: its distance from librosa, then its time.
 
-Peers: the same front end by torch.stft, in torch and exported with the operator STFT; torch eager; int8.
+It is timed alone and with a network. Peers are the same front end by torch.stft, in torch and exported with the
+operator STFT, and whole networks in torch and as int8.
 """
 
 import argparse
@@ -28,11 +29,11 @@ from timing import compare, machine, write_rows
 
 SECONDS = 5.0
 PROBABILITY = {"fp32": 1e-3, "int8": 0.2}  # untrained networks
-BAR = 0.35  # of the time of a graph with STFT
+BAR = 0.35  # demanded share of the time of a graph with STFT
 
 
 class Eager(nn.Module):
-    """The front end as one writes it in torch, for recipes of kind logmel."""
+    """The front end as one would write it in torch, for recipes of kind logmel."""
 
     def __init__(self, cfg: FeatureConfig) -> None:
         super().__init__()
@@ -53,7 +54,7 @@ class Eager(nn.Module):
 
 
 def session(model: ir.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """Load a model on one thread."""
+    """Return a function that runs a model on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     content = ir.to_proto(model).SerializeToString()
@@ -63,7 +64,7 @@ def session(model: ir.Model) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def where() -> dict[str, str]:
-    """Describe the machine, with whichever ONNX Runtime it has."""
+    """Describe the machine, with the version of the ONNX Runtime that is installed."""
     runtime = packages_distributions()["onnxruntime"][0]
     return machine(packages=(runtime, "onnx", "torch", "librosa"))
 
@@ -89,7 +90,7 @@ def parity() -> None:
 
 
 def timed(topic: str, calls: dict[str, Callable[[], object]], sizes: dict[str, int], rounds: int) -> list[dict]:
-    """Time the calls in turn; ratios are medians of pairs."""
+    """Time the calls in turn, and return a row for each; ratios are medians over rounds."""
     times = compare(calls, rounds=rounds)
     first = next(iter(times))
     return [
@@ -105,7 +106,7 @@ def timed(topic: str, calls: dict[str, Callable[[], object]], sizes: dict[str, i
 
 
 def n_bytes(model: ir.Model) -> int:
-    """Size of a model's file."""
+    """Return the size of a model's file."""
     return len(ir.to_proto(model).SerializeToString())
 
 
@@ -131,7 +132,7 @@ def frontends(preset: str, rounds: int) -> list[dict]:
 
 
 def end_to_end(name: str, rounds: int) -> list[dict]:
-    """Time a clip's way from waveform to probabilities, with an untrained network."""
+    """Time one clip from waveform to probabilities, with an untrained network."""
     recipe: Recipe = RECIPES[name]
     cfg, n_samples = recipe.features, recipe.n_samples
     torch.manual_seed(0)

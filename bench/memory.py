@@ -1,4 +1,4 @@
-"""How much memory `cumel extract` takes, as a process: against the number of files, and against their length."""
+"""Measures the memory of a `cumel extract` process against the number of files and against their length."""
 
 import argparse
 import itertools
@@ -23,12 +23,12 @@ from cumel.kernels import PRESETS
 from timing import write_rows
 
 SR = PRESETS["esc50"].sr
-LIMIT = 1.5e9  # bytes, demanded
-CURVE = 10  # points of the curve that is printed
+LIMIT = 1.5e9  # demanded limit in bytes
+CURVE = 10  # points in the printed curve
 MINUTES, FILES = (5, 30, 120), (200, 2000, 20_000)
-NAMES = 2_000_000  # files that are listed and compared with a store, not all extracted
+NAMES = 2_000_000  # files that are listed and compared with a store; few of them are extracted
 FOLDER_FILES = 1000
-LINKS = 50_000  # to one file, at most; some disks allow 65,000
+LINKS = 50_000  # most links to one file; some file systems allow 65,000
 SMALL = ["--sr", "8000", "--n-fft", "256", "--hop-length", "128", "--n-mels", "16", "--fmin", "0", "--fmax", "none"]
 ROW = {"sr": 8000, "n_samples": 0, "shard": -1, "offset": 0, "n_frames": 0, "status": "silent"}
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -47,7 +47,7 @@ def recording(path: Path, seconds: float, sr: int = SR, channels: int = 1) -> Pa
 
 
 def resident(pid: int) -> dict[str, int]:
-    """Return a process's memory in bytes: now, and at most so far."""
+    """Return a process's memory in bytes: VmRSS now, and its peak VmHWM."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
@@ -57,7 +57,7 @@ def resident(pid: int) -> dict[str, int]:
 
 
 def measure(source: Path, out: Path, *options: str, until: Callable[[], bool] = lambda: False) -> dict[str, object]:
-    """Extract `source` into `out`; returns the peak, the curve and the seconds. `until` ends it as Ctrl-C does."""
+    """Extract `source` into `out`, and return peak, curve and seconds. `until` interrupts it, as Ctrl-C would."""
     command = [sys.executable, "-m", "cumel", "extract", source, "--out", out, "--device", "cpu", "--quiet"]
     curve, peak, begin, stopped = [], 0, time.monotonic(), False
     with subprocess.Popen([*command, *options]) as process:
@@ -77,7 +77,7 @@ def measure(source: Path, out: Path, *options: str, until: Callable[[], bool] = 
 
 
 def many_names(folder: Path, n: int) -> Path:
-    """Make `n` links to a few recordings."""
+    """Make a folder of `n` links to a few recordings."""
     folder.mkdir()
     originals = [
         recording(folder.with_name(f"{folder.name}-{i}.wav"), 0.2 + i / 100, 8000) for i in range(-(-n // LINKS))
@@ -91,11 +91,11 @@ def many_names(folder: Path, n: int) -> Path:
 
 
 def stored(source: Path, out: Path) -> Path:
-    """Make a store that has a row of each recording in `source`, silent and without a frame."""
+    """Make a store with a row for each recording in `source`: silent, without a frame."""
     first = next(source.rglob("*.wav"))
     measure(first, out, *SMALL)
     rows, number = [], itertools.count(1)
-    prints: dict[int, int | None] = {}  # by inode
+    prints: dict[int, int | None] = {}  # fingerprints by inode
 
     def write() -> None:
         write_sealed(
@@ -120,9 +120,11 @@ def stored(source: Path, out: Path) -> Path:
 def main() -> None:
     """Make the files, measure, append the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=int, nargs="*", default=MINUTES, help="of one recording")
-    parser.add_argument("--files", type=int, nargs="*", default=FILES, help="of a second each")
-    parser.add_argument("--names", type=int, nargs="*", default=[NAMES], help="of files, made up")
+    parser.add_argument("--minutes", type=int, nargs="*", default=MINUTES, help="minutes of one recording")
+    parser.add_argument("--files", type=int, nargs="*", default=FILES, help="numbers of files of one to two seconds")
+    parser.add_argument(
+        "--names", type=int, nargs="*", default=[NAMES], help="numbers of files that are mostly listed only"
+    )
     parser.add_argument("--place", type=Path, help="folder for the files, two gigabytes")
     options = parser.parse_args()
     rows = []

@@ -1,4 +1,4 @@
-"""What others would write for the same features, from clips [n_clips, n_samples] in -1..1 to decibels."""
+"""The same features as others would write them, from clips [n_clips, n_samples] in -1..1 to decibels."""
 
 from collections.abc import Callable
 from importlib.metadata import distributions
@@ -12,18 +12,18 @@ from torch import Tensor
 from cumel.kernels import FeatureConfig, precision, reference
 from cumel.kernels.filterbank import mel_matrix, window
 
-LogMel = Callable[[Tensor], Tensor]  # [n_clips, n_samples] to [n_clips, n_mels, n_frames]
+LogMel = Callable[[Tensor], Tensor]  # takes [n_clips, n_samples], returns [n_clips, n_mels, n_frames]
 TIMED = ("esc50", "librosa", "whisper", "panns")  # presets
-AT_ONCE = 256  # clips: more at once and what peers keep between their steps would not fit
+AT_ONCE = 256  # clips at once; for more, the intermediate arrays of peers would not fit
 
 
 def without_tf32() -> None:
-    """Multiply float32 by float32: with TF32's ten bits nnAudio is off by 0.04 dB."""
+    """Switch TF32 off: with its ten bits nnAudio is off by 0.04 dB."""
     precision.multiply_exactly()
 
 
 def true_log_mel(y: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
-    """Return librosa's decibels in float64; without librosa our reference's, which the tests hold to it."""
+    """Return librosa's decibels in float64; without librosa those of our reference, which the tests compare with it."""
     if not find_spec("librosa"):
         return reference.log_mel(y, cfg)
     from cumel.esc50.verify import librosa_log_mel
@@ -32,17 +32,17 @@ def true_log_mel(y: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
 
 
 def in_parts(compute: LogMel) -> LogMel:
-    """Compute at most AT_ONCE clips at a time."""
-    return lambda y: compute(y) if len(y) <= AT_ONCE else torch.cat([compute(some) for some in y.split(AT_ONCE)])
+    """Return a function that computes at most AT_ONCE clips at a time."""
+    return lambda y: compute(y) if len(y) <= AT_ONCE else torch.cat([compute(part) for part in y.split(AT_ONCE)])
 
 
 def librosas_log_mel(cfg: FeatureConfig) -> LogMel:
-    """Build librosa's version, one clip after another, since its top_db is that of the whole array."""
-    return lambda y: torch.from_numpy(np.stack([true_log_mel(one, cfg) for one in y.numpy()]))
+    """Build librosa's version: one clip after another, since its top_db counts from the maximum of the whole array."""
+    return lambda y: torch.from_numpy(np.stack([true_log_mel(clip, cfg) for clip in y.numpy()]))
 
 
 def by_strides(cfg: FeatureConfig, xp: Any, rfft: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Build what one would write in NumPy or CuPy (`xp`): frames by strides, an FFT, a matrix product, decibels."""
+    """Build a version in NumPy or CuPy (`xp`): frames by strides, an FFT, a matrix product, decibels."""
     taper, weights = (xp.asarray(table.astype(np.float32)) for table in (window(cfg), mel_matrix(cfg)))
 
     def compute(y: Any) -> Any:
@@ -57,7 +57,7 @@ def by_strides(cfg: FeatureConfig, xp: Any, rfft: Callable[[Any], Any]) -> Calla
 
 
 def scipy_log_mel(cfg: FeatureConfig) -> LogMel:
-    """Build the version of NumPy and SciPy, whose FFT takes all cores."""
+    """Build a version in NumPy and SciPy, whose FFT uses as many threads as torch."""
     import scipy.fft
 
     compute = by_strides(cfg, np, lambda frames: scipy.fft.rfft(frames, workers=torch.get_num_threads()))
@@ -73,7 +73,7 @@ def torchaudio_log_mel(cfg: FeatureConfig, device: str | torch.device) -> LogMel
         pad_mode=cfg.pad_mode, norm="slaney", mel_scale="slaney",
     ).to(device)  # fmt: skip
     to_db = AmplitudeToDB("power", cfg.top_db)
-    return lambda y: to_db(mel(y)[:, None])[:, 0]  # 4-D: top_db per clip, as librosa
+    return lambda y: to_db(mel(y)[:, None])[:, 0]  # four dimensions, so that top_db counts for each clip
 
 
 def nnaudio_log_mel(cfg: FeatureConfig, device: str | torch.device) -> LogMel:
@@ -93,12 +93,12 @@ def nnaudio_log_mel(cfg: FeatureConfig, device: str | torch.device) -> LogMel:
 
 
 def has_dali() -> bool:
-    """Whether NVIDIA DALI is installed: it is large, and no dependency of ours."""
+    """Return whether NVIDIA DALI is installed; it is large, and no dependency of ours."""
     return bool(find_spec("nvidia")) and bool(find_spec("nvidia.dali"))
 
 
 def dali_log_mel(cfg: FeatureConfig, device: str, n_clips: int) -> LogMel:
-    """Build NVIDIA DALI's version, a pipeline for `n_clips` clips whose batches are fed and awaited one by one."""
+    """Build NVIDIA DALI's version: a pipeline for batches of `n_clips` clips, each fed and awaited by itself."""
     from nvidia.dali import fn, math, pipeline_def, types
 
     kind, on_gpu = ("cpu", False) if device == "cpu" else ("gpu", True)
@@ -129,13 +129,13 @@ def dali_log_mel(cfg: FeatureConfig, device: str, n_clips: int) -> LogMel:
             (out,) = built.run()
             return torch.from_numpy(out.as_array())
         (out,) = built.run(torch.cuda.current_stream())
-        return torch.from_dlpack(out.as_tensor()).clone()  # what DALI hands out, it may use again
+        return torch.from_dlpack(out.as_tensor()).clone()  # DALI may use this memory again
 
     return compute
 
 
 def cupy_log_mel(cfg: FeatureConfig) -> LogMel:
-    """Build CuPy's version, with cuFFT."""
+    """Build a version in CuPy, with cuFFT."""
     import cupy as cp
 
     compute = by_strides(cfg, cp, cp.fft.rfft)
@@ -143,12 +143,12 @@ def cupy_log_mel(cfg: FeatureConfig) -> LogMel:
 
 
 def limited(db: Any, highest: Any, cfg: FeatureConfig, maximum: Callable[..., Any]) -> Any:
-    """Raise what is more than top_db below each clip's highest value."""
+    """Raise values that are more than top_db below the highest value of their clip."""
     return db if cfg.top_db is None else maximum(db, highest - cfg.top_db)
 
 
 def others(cfg: FeatureConfig, device: str, n_clips: int) -> dict[str, LogMel]:
-    """Return every installed peer that takes batches, and SciPy, whose batch would leave every cache, for one clip."""
+    """Return every installed peer that takes batches, and for one clip SciPy, whose batches exceed all caches."""
     builders = {"torchaudio": torchaudio_log_mel, "nnAudio": nnaudio_log_mel}
     ways = {name: build(cfg, device) for name, build in builders.items() if find_spec(name)}
     if device != "cpu":
@@ -161,7 +161,7 @@ def others(cfg: FeatureConfig, device: str, n_clips: int) -> dict[str, LogMel]:
 
 
 def packages(device: str) -> list[str]:
-    """Return the peers' packages, whose versions belong to the rows."""
+    """Return the names of the peers' packages, whose versions are written into the rows."""
     wanted = ("torch", "torchaudio", "nnaudio", "nvidia-dali", *(() if device != "cpu" else ("librosa", "scipy")))
     wanted += () if device == "cpu" else ("cupy",)
     names = {dist.name for dist in distributions()}

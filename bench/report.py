@@ -1,4 +1,4 @@
-"""Tables of the README, pictures, and one HTML page out of the rows in bench/results."""
+"""Tables of the README, its picture, and one HTML page, made from the rows in bench/results."""
 
 import argparse
 import hashlib
@@ -7,77 +7,69 @@ from pathlib import Path
 
 from PIL import Image
 
-from cumel.esc50.reports.plots import save
-from cumel.kernels import CumelError
-
-from reporting.cells import latest
-from reporting.drawings import speed
-from reporting.feature_tables import best_rows
-from reporting.readme import difference, render
-from reporting.rows import Row
-from reporting.sections import DPI, write_page
+from reporting.page import DPI, write_page
+from reporting.pictures import speed
+from reporting.rows import latest
+from reporting.tables import difference, fastest_batches, render
 from timing import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMITTED = ROOT / "bench" / "results"
-PICTURE = Path("docs") / "speed.png"  # the README's
-DIGEST = "Rows"  # the text inside the picture that tells from which rows it was drawn
-AGAIN = "run python bench/report.py"
+DOCUMENT = "README.md"  # the document with the tables
+PICTURE = Path("docs") / "speed.png"  # the document's picture
+DIGEST = "Rows"  # key of a text inside the picture: the digest of the rows that it shows
+REMEDY = "run python bench/report.py"
 
 
-def digest(rows: list[Row]) -> str:
-    """Tell rows apart from others."""
-    return hashlib.sha256(json.dumps(best_rows(rows)).encode()).hexdigest()
+def digest(results: Path) -> str:
+    """Return a text that differs when the rows in the picture do."""
+    rows = fastest_batches(latest(results, "features")).to_dict("records")
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def check(root: Path, results: Path) -> None:
-    """Exit with what is out of date: the README's tables, or its picture."""
-    text = (root / "README.md").read_text(encoding="utf-8")
-    if found := difference(text, render(text, results)):
-        raise SystemExit(f"README.md: {found}\n{AGAIN}")
+    """Exit with what is out of date: the document's tables, or its picture."""
+    text = (root / DOCUMENT).read_text(encoding="utf-8")
+    if changed := difference(text, render(text, results)):
+        raise SystemExit(f"{DOCUMENT}: {changed}\n{REMEDY}")
     if str(PICTURE) in text:
         path = root / PICTURE
         if not path.exists():
-            raise SystemExit(f"{PICTURE}: README.md shows it, but it is not there; {AGAIN}")
+            raise SystemExit(f"{PICTURE}: {DOCUMENT} shows it, but it is not there; {REMEDY}")
         with Image.open(path) as image:
-            if image.info.get(DIGEST) != digest(latest(results, "features")):
-                raise SystemExit(f"{PICTURE}: was drawn from other rows than those of features.csv; {AGAIN}")
+            if image.info.get(DIGEST) != digest(results):
+                raise SystemExit(f"{PICTURE}: shows other rows than those of features.csv; {REMEDY}")
 
 
 def write(root: Path, results: Path) -> None:
-    """Write the README's tables, and its picture where it shows one."""
-    path = root / "README.md"
+    """Write the document's tables, and its picture where it shows one."""
+    path = root / DOCUMENT
     old = path.read_text(encoding="utf-8")
     new = render(old, results)
     if str(PICTURE) in new:
-        rows = latest(results, "features")
-        if not (figure := speed(rows)):
-            raise SystemExit(f"{PICTURE}: README.md shows it, but features.csv has no row of one thread to draw")
-        save(figure, root / PICTURE, DPI, {DIGEST: digest(rows)})
+        figure = speed(latest(results, "features"))
+        if figure is None:
+            raise SystemExit(f"{PICTURE}: {DOCUMENT} shows it, but features.csv has no row of one thread to draw")
+        figure.savefig(root / PICTURE, dpi=DPI, metadata={DIGEST: digest(results)})
     if new != old:
         path.write_text(new, encoding="utf-8")
 
 
 def main() -> None:
-    """Write everything, or with --check only say what is out of date."""
+    """Write the page and the document, or with --check only say what is out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--results", type=Path, default=RESULTS, help="folder of csv files; README.md is of bench/results alone"
+        "--results", type=Path, default=RESULTS, help="folder of csv files; README.md shows bench/results alone"
     )
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "bench" / "report", help="folder for index.html and pictures"
-    )
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "report", help="folder for index.html")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when README.md is out of date")
     options = parser.parse_args()
     if options.check:
         check(ROOT, options.results)
         return
-    try:
-        print(write_page(options.results, options.out))
-        if options.results.resolve() == COMMITTED:
-            write(ROOT, options.results)
-    except CumelError as error:
-        raise SystemExit(str(error)) from None
+    print(write_page(options.results, options.out))
+    if options.results.resolve() == COMMITTED:
+        write(ROOT, options.results)
 
 
 if __name__ == "__main__":

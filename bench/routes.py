@@ -1,8 +1,8 @@
-"""Clips in memory to probabilities: torch, and ONNX Runtime by both routes; checked against torch, then timed in turn.
+"""Times clips in memory to probabilities, by torch and by ONNX Runtime on both routes; checks against torch first.
 
-``graph`` is the model with its front end inside; ``kernels`` is our own front end, then the rest of that model. On a
-GPU clips and probabilities stay there, calls of one shape are timed as CUDA graphs as well, and so is TensorRT where it
-is installed.
+The route ``graph`` runs the model with its front end inside; ``kernels`` runs our own front end, then the rest of that
+model. On a GPU, clips and probabilities stay on the device, and CUDA graphs are timed too, as is TensorRT where it is
+installed.
 """
 
 import argparse
@@ -26,19 +26,19 @@ from cumel.export.runtime.providers import lacking
 from peers import without_tf32
 from timing import SLICE, compare, demand, machine, write_rows
 
-# Of a probability; 3e-7 on a CPU. The last layer is SHARPER, so rounding counts a hundredfold, and a GPU may choose
-# another algorithm for a convolution (Winograd's is good to 1e-5 of a value): no GPU yet.
+# Largest error of a probability; a CPU has 3e-7. SHARPER multiplies rounding errors by 100, and a GPU may choose
+# another algorithm for a convolution, such as Winograd's with errors of 1e-5 of a value. No GPU has run this yet.
 TOLERANCE = {"cpu": 1e-4, "cuda": 1e-2}
-SHARPER = 100.0  # the last layer's weights: an untrained network says the same of everything, which would prove nothing
+SHARPER = 100.0  # factor on the last layer, without which an untrained network gives all clips the same answer
 BATCHES = {"cpu": (1, 16, 64), "cuda": (1, 64, 1024)}
-SINGLE = 20  # single clips in a row, whose latencies are taken one by one, in each round
+SINGLE = 20  # single clips in each round, timed one by one
 PACKAGES = ("torch", "onnxruntime-gpu")
 
 Call = Callable[[Any], Any]
 
 
 def probabilities(net: nn.Module, recipe: Recipe) -> Call:
-    """Build torch's own way: our features, the network, softmax."""
+    """Return torch's way: our features, the network, softmax."""
 
     def compute(y: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -48,7 +48,7 @@ def probabilities(net: nn.Module, recipe: Recipe) -> Call:
 
 
 def by_session(model: Model) -> Call:
-    """Run a loaded model on tensors, which stay where they are."""
+    """Return a function that runs a loaded model on tensors on their own device."""
 
     def compute(y: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -58,7 +58,7 @@ def by_session(model: Model) -> Call:
 
 
 def replayed(model: Model, shape: tuple[int, int]) -> Call:
-    """Run a loaded model on one shape, replayed from a CUDA graph; the features of the kernels route come before it."""
+    """Return a function that replays a loaded model as a CUDA graph, after the features of the kernels route."""
     bound = model.session.bound((shape[0], *model.session.input.shape[1:]))
 
     def compute(y: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def clips(recipe: Recipe, n: int) -> np.ndarray:
 
 
 def waiting(call: Call, y: Tensor) -> Callable[[], object]:
-    """Call, and wait until the answer is there."""
+    """Return a function that calls, and waits until the answer is computed."""
     if y.device.type == "cpu":
         return lambda: call(y)
 
@@ -111,7 +111,7 @@ def waiting(call: Call, y: Tensor) -> Callable[[], object]:
 
 
 def latencies(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
-    """Time single calls, `SINGLE` in a row in each round; seconds of each."""
+    """Time single calls, `SINGLE` in a row in each round; return the seconds of each."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
@@ -120,13 +120,13 @@ def latencies(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
                 start = time.perf_counter()
                 call()
                 seconds[name].append(time.perf_counter() - start)
-    return {name: np.array(each) for name, each in seconds.items()}
+    return {name: np.array(samples) for name, samples in seconds.items()}
 
 
 def measure(
     recipe: Recipe, path: Path, net: nn.Module, device: str, rounds: int, compiles: bool
 ) -> list[dict[str, Any]]:
-    """Check, then time every batch size; latency percentiles of single clips."""
+    """Check, then time every batch size; single clips also have percentiles of their latency."""
     rows = []
     compiled = torch.compile(net, dynamic=False) if compiles else None
     for batch in BATCHES[device]:
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes a minute")
     options = parser.parse_args()
     demand(options.device)
-    without_tf32()  # as ONNX Runtime here
+    without_tf32()  # ONNX Runtime computes without it as well
     recipe = RECIPES[options.recipe]
     torch.manual_seed(0)
     net = recipe.build(50).eval()

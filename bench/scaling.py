@@ -1,7 +1,7 @@
-"""How the cost of a log-mel spectrogram grows with clip length, clips at once, n_fft, n_mels and threads.
+"""Measures how the cost of a log-mel spectrogram grows with clip length, clips at once, n_fft, n_mels and threads.
 
-The esc50 preset but for what an axis changes. A fitted exponent of 1 is a cost that grows in step. Peers stop at a
-minute, since they keep the spectra of a whole clip in memory at once.
+Each axis changes one number of the esc50 preset. A fitted exponent of 1 means that the cost grows in proportion. Peers
+stop at a minute, since they keep the spectra of a whole clip in memory.
 """
 
 import argparse
@@ -24,19 +24,19 @@ from timing import Times, compare, demand, machine, peak_mb, write_rows
 
 CFG = PRESETS["esc50"]
 CLIP_S = 5
-LENGTHS = (1, 4, 15, 60, 600, 7200)  # s
+LENGTHS = (1, 4, 15, 60, 600, 7200)  # seconds
 PEERS_UP_TO_S = 60
 CLIPS = {"cpu": (1, 4, 16, 32), "cuda": (1, 4, 16, 64, 256, 1024, 4096)}
 N_FFT = (256, 512, 1024, 2048, 4096)
 N_MELS = (16, 32, 64, 128, 256)
-# One short clip takes a GPU as long as launching a kernel does: a cost that does not grow.
+# Smallest values that are fitted: on a GPU, one short clip costs a kernel launch, whatever its length.
 FROM = {("cuda", "clips at once"): 64, ("cuda", "clip length, s"): 60}
-BRIEF = 0.2  # seconds of each round
+BRIEF = 0.2  # seconds for each round
 
 
 @dataclass(frozen=True)
 class Point:
-    """A cost at one place of an axis."""
+    """A point on an axis, where the cost is measured."""
 
     axis: str
     value: int
@@ -48,7 +48,7 @@ class Point:
 
 
 def points(device: str, threads: int) -> Iterator[Point]:
-    """Yield what is measured."""
+    """Yield the points of all axes."""
     for seconds in LENGTHS:
         yield Point("clip length, s", seconds, CFG, 1, seconds, threads, seconds <= PEERS_UP_TO_S)
     for n_clips in CLIPS[device]:
@@ -63,30 +63,30 @@ def points(device: str, threads: int) -> Iterator[Point]:
 
 
 def ways(point: Point, device: str) -> dict[str, LogMel]:
-    """Return what is timed at a point."""
-    ours: dict[str, LogMel] = {"cumel": partial(log_mel, cfg=point.cfg)}
+    """Return the functions that are timed at a point."""
+    own: dict[str, LogMel] = {"cumel": partial(log_mel, cfg=point.cfg)}
     if not point.peers:
-        return ours
-    theirs = {"torchaudio": in_parts(torchaudio_log_mel(point.cfg, device))}
-    return theirs | ({"librosa": librosas_log_mel(point.cfg)} if device == "cpu" else {}) | ours
+        return own
+    peers = {"torchaudio": in_parts(torchaudio_log_mel(point.cfg, device))}
+    return peers | ({"librosa": librosas_log_mel(point.cfg)} if device == "cpu" else {}) | own
 
 
 def check(name: str, out: Tensor, y: Tensor, cfg: FeatureConfig) -> None:
     """Compare the first and the last second of the last clip with librosa; stop when either is wrong."""
-    n_frames, settled = out.shape[2], -(-cfg.n_fft // cfg.hop_length)  # frames that hear a cut
+    n_frames, settled = out.shape[2], -(-cfg.n_fft // cfg.hop_length)  # frames that a cut changes
     begin = min(n_frames, cfg.sr // cfg.hop_length)
     first = true_log_mel(y[-1, : begin * cfg.hop_length].cpu().numpy().astype(float), cfg)
     last = true_log_mel(y[-1, (n_frames - begin) * cfg.hop_length :].cpu().numpy().astype(float), cfg)
-    mine = out[-1].double().cpu().numpy()
-    heard = begin - settled
-    for part, expected in ((mine[:, :heard], first[:, :heard]), (mine[:, -heard:], last[:, -heard:])):
+    db = out[-1].double().cpu().numpy()
+    n = begin - settled
+    for part, expected in ((db[:, :n], first[:, :n]), (db[:, -n:], last[:, -n:])):
         error = np.abs(part - expected).max()
         if not error <= TONAL_DB:
             raise SystemExit(f"{name}: {error:.1e} dB from librosa, more than {TONAL_DB}: not timed")
 
 
 def measure(point: Point, device: str) -> dict[str, tuple[Times, float]]:
-    """Check, then time every way at a point; and the memory in MB that each takes."""
+    """Check, then time every way at a point; return its times and its memory in MB."""
     if device == "cpu":
         torch.set_num_threads(point.threads)
     noise = torch.Generator(device).manual_seed(0)
@@ -103,10 +103,10 @@ def measure(point: Point, device: str) -> dict[str, tuple[Times, float]]:
 
 
 def limited_threads(n: int, device: str) -> AbstractContextManager[object]:
-    """Limit librosa's BLAS on the CPU, where it is a peer."""
+    """Limit the threads of librosa's BLAS on the CPU, where librosa is a peer."""
     if device != "cpu":
         return nullcontext()
-    from threadpoolctl import threadpool_limits  # a bare GPU machine lacks it
+    from threadpoolctl import threadpool_limits  # imported here, since a bare GPU machine lacks it
 
     return threadpool_limits(n)
 
@@ -116,8 +116,9 @@ def fit(values: Sequence[float], costs: Sequence[float]) -> tuple[float, float]:
 
     Returns
     -------
-    exponent, worst_factor : float
-        The second is how far the worst point is off the fitted line, as a factor.
+    exponent : float
+    worst_factor : float
+        Distance of the worst point from the fitted line, as a factor.
     """
     x, y = np.log(values), np.log(costs)
     slope, start = np.polyfit(x, y, 1)
@@ -128,7 +129,7 @@ def main() -> None:
     """Measure every axis, append the rows, then the exponents."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=sorted(CLIPS), default="cpu")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU, but on the axis of threads")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the CPU, except on the axis of threads")
     options = parser.parse_args()
     device = options.device
     demand(device)
@@ -149,8 +150,8 @@ def exponents(rows: list[dict[str, Any]], device: str) -> list[dict[str, Any]]:
     for row in rows:
         lines.setdefault((row["axis"], row["peer"]), []).append((row["value"], row["ms"]))
     fitted = []
-    for (axis, peer), every in lines.items():
-        line = [point for point in every if point[0] >= FROM.get((device, axis), 0)]
+    for (axis, peer), costs_of in lines.items():
+        line = [point for point in costs_of if point[0] >= FROM.get((device, axis), 0)]
         if len(line) > 1:
             values, costs = zip(*line, strict=True)
             exponent, factor = fit(values, costs)

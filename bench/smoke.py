@@ -1,8 +1,8 @@
-"""Every plan, feature and dtype once, with few and with many frames to a block, against the reference, in a table.
+"""Compares every plan, feature and dtype with the reference once, with few and with many frames to a block.
 
-A case that fails, in whatever way, is a row with its reason, and the others go on; the exit code is 1 then. For a GPU's
-first minute: it needs NumPy, torch and CuPy, and compiles by several processes first. Without a GPU the same cases run
-on the emulator, or on the CPU path, so that this script is itself tested.
+It is meant for the first minute on a GPU, needs NumPy, torch and CuPy, and first compiles in several processes. A case
+that fails becomes a row with its reason, and the others go on; the exit code is 1 then. Without a GPU the same cases
+run on the emulator or on the CPU path, so that the tests can run this script.
 """
 
 import argparse
@@ -21,19 +21,22 @@ from cumel import kernels as functions
 from cumel.kernels import FeatureConfig, plan, reference
 from cumel.kernels.plan import Kernel
 
-from tested import CONFIGS, FEATURES, PLANS, Emulated, Oracle, compile_many, kernels, signal, together
+from from_tests import CONFIGS, FEATURES, PLANS, Emulated, Oracle, compile_many, kernels, signal, together
 from timing import demand, print_table
 from warm import first_line, warm
 
 DTYPES = ("float32", "int16")
-FRAMES = {"few": None, "many": 0}  # to a block: as shipped for a small batch, and as many as fit
-LONGEST = 9  # length of the longest of the three clips, in windows
+FRAMES = {
+    "few": None,
+    "many": 0,
+}  # frames to a block by plan.FEW_BLOCKS: the shipped value for few, 0 for as many as fit
+LONGEST = 9  # windows in the longest of the three clips
 COLUMNS = ("plan", "feature", "dtype", "frames", "error", "state", "reason")
 Compute = Callable[[str, np.ndarray, FeatureConfig, list[int]], np.ndarray]
 
 
 class Case(NamedTuple):
-    """What is computed, of three clips of different lengths right after one another."""
+    """A feature of three clips of different lengths, packed right after one another."""
 
     plan: str
     feature: str
@@ -42,19 +45,19 @@ class Case(NamedTuple):
 
 
 def cases(plans: list[str], features: list[str]) -> Iterator[Case]:
-    """Yield every case; images and the like come in both dtypes as well."""
+    """Yield every case: each plan and feature with few and many frames, of both dtypes."""
     for name in plans:
         for frames in FRAMES:
             yield from (Case(name, feature, dtype, frames) for feature in features for dtype in DTYPES)
 
 
 def on_cuda(feature: str, y: np.ndarray, cfg: FeatureConfig, lengths: list[int]) -> np.ndarray:
-    """Compute by the public functions on the GPU; a feature is there when it is on the host, or its error is."""
+    """Compute with the public functions on the GPU, and copy to the host, where errors of the kernel appear."""
     return public(feature, torch.from_numpy(y).cuda(), cfg, lengths).cpu().numpy()
 
 
 def on_cpu(feature: str, y: np.ndarray, cfg: FeatureConfig, lengths: list[int]) -> np.ndarray:
-    """Compute by the public functions on the CPU."""
+    """Compute with the public functions on the CPU."""
     return public(feature, torch.from_numpy(y), cfg, lengths).numpy()
 
 
@@ -78,7 +81,7 @@ def needed(each: list[Case]) -> set[Kernel]:
 
 
 def distance(feature: str, got: np.ndarray, oracle: Oracle) -> float:
-    """How far a clip's feature is from the reference: of the largest value, or in decibels, or levels of an image."""
+    """Return the largest error of a clip's feature: in decibels, in levels of an image, or relative to its maximum."""
     if feature == "mel_image":
         return float(np.abs(got.astype(int) - reference.mel_image(oracle.y, oracle.cfg)).max())
     if feature in ("log_mel", "half"):
@@ -91,7 +94,7 @@ def distance(feature: str, got: np.ndarray, oracle: Oracle) -> float:
 
 
 def check(case: Case, got: np.ndarray, oracle: Oracle, log_mel: Callable[[], np.ndarray]) -> None:
-    """Hold one clip's feature to what the tests allow."""
+    """Compare one clip's feature with the reference, within the tolerances of the tests."""
     if case.feature == "half":
         np.testing.assert_array_equal(got, log_mel().astype(np.float16))
     elif case.feature == "mfcc":
@@ -102,7 +105,7 @@ def check(case: Case, got: np.ndarray, oracle: Oracle, log_mel: Callable[[], np.
 
 
 def run(case: Case, compute: Compute) -> tuple[float, str, str]:
-    """Compute one case; its error, state and reason."""
+    """Compute one case, and return its error, state and reason."""
     cfg = CONFIGS[case.plan]
     kind = "quiet" if case.dtype == "int16" else "noise"
     clips = [signal(kind, n * cfg.n_fft + 1, cfg.sr) for n in (LONGEST, 1, LONGEST // 2)]
@@ -113,17 +116,13 @@ def run(case: Case, compute: Compute) -> tuple[float, str, str]:
         base = compute("log_mel", y, cfg, lengths) if case.feature in ("half", "mfcc") else None
         errors = []
         for row, clip in enumerate(clips):
-            own, oracle = got[row, :, : cfg.n_frames(len(clip))], Oracle(clip, cfg)
-            errors.append(distance(case.feature, own, oracle))
-            error = float(np.max(errors))  # NaN stays
-            check(case, own, oracle, lambda row=row, n=own.shape[1]: base[row, :, :n])
+            feature, oracle = got[row, :, : cfg.n_frames(len(clip))], Oracle(clip, cfg)
+            errors.append(distance(case.feature, feature, oracle))
+            error = float(np.max(errors))  # NaN if any is
+            check(case, feature, oracle, lambda row=row, n=feature.shape[1]: base[row, :, :n])
     except AssertionError as wrong:
-        said = [line.strip() for line in str(wrong).splitlines() if line.strip()]
-        return (
-            error,
-            "WRONG",
-            next((line for line in said if "Mismatch" in line or "Max" in line), said[0] if said else ""),
-        )
+        lines = [line.strip() for line in str(wrong).splitlines() if line.strip()] or [""]
+        return error, "WRONG", next((line for line in lines if "Mismatch" in line or "Max" in line), lines[0])
     except Exception as failed:
         return error, "FAILED", first_line(failed)
     return error, "ok", ""
@@ -142,7 +141,7 @@ def table(each: list[Case], compute: Compute) -> Iterator[tuple[str, ...]]:
 
 
 def main() -> None:
-    """Compile, run every case, print the table and what is wrong with it."""
+    """Compile, run every case, and print the cases that are wrong and the largest errors."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backend", choices=sorted(BACKENDS), default="cuda")
     parser.add_argument("--plans", nargs="*", choices=sorted(PLANS), default=list(PLANS))
@@ -157,11 +156,11 @@ def main() -> None:
         compile_many(needed(each))
     print(f"compiled in {time.monotonic() - began:.0f} s", flush=True)
     rows = []
-    with ExitStack() as held:
-        file = sys.stdout if options.out is None else held.enter_context(options.out.open("w", newline=""))
+    with ExitStack() as stack:
+        file = sys.stdout if options.out is None else stack.enter_context(options.out.open("w", newline=""))
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for row in table(each, BACKENDS[options.backend]()):  # at once: the next case may never end
+        for row in table(each, BACKENDS[options.backend]()):  # written at once, since the next case may hang
             writer.writerow(row)
             file.flush()
             rows.append(row)
@@ -173,13 +172,13 @@ def main() -> None:
 
 
 def worst(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return the row with the largest error of each plan and feature, of those that are right."""
-    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    """Return the row with the largest error of each plan and feature, among the cases that are right."""
+    largest: dict[tuple[str, str], tuple[str, ...]] = {}
     for row in rows:
         key = row[0], row[1]
-        if row[-2] == "ok" and (key not in found or float(row[4]) > float(found[key][4])):
-            found[key] = row
-    return list(found.values())
+        if row[-2] == "ok" and (key not in largest or float(row[4]) > float(largest[key][4])):
+            largest[key] = row
+    return list(largest.values())
 
 
 if __name__ == "__main__":

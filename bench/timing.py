@@ -1,4 +1,4 @@
-"""What every benchmark shares: timing in turn, peak memory, and rows that say where they were measured."""
+"""Shared by all benchmarks: timing in turn, peak memory, and rows that say where they were measured."""
 
 import csv
 import ctypes
@@ -17,13 +17,13 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-SLICE = {"cpu": 0.25, "cuda": 0.1}  # seconds of each peer in each round
-LEAST_CALLS, LEAST_ROUNDS = 50, 3  # both are enough
-MOST_SECONDS = 2.0  # also enough, for slow calls
-BLOCK, MOST_CALLS = 0.005, 100  # seconds and calls between two CUDA events
+SLICE = {"cpu": 0.25, "cuda": 0.1}  # seconds for each peer in each round
+LEAST_CALLS, LEAST_ROUNDS = 50, 3  # a peer needs both, or MOST_SECONDS
+MOST_SECONDS = 2.0  # seconds of calls after which a slow peer needs no more
+BLOCK, MOST_CALLS = 0.005, 100  # most seconds and calls between two CUDA events
 PACKAGES = ("torch", "torchaudio", "librosa")
 RESULTS = Path(os.environ.get("CUMEL_BENCH_RESULTS", Path(__file__).parent / "results"))
-COPIED = 2**28  # bytes that the copy moves which gives the roof: more than caches hold
+COPIED = 2**28  # bytes of the copy that measures the memory rate; more than caches hold
 
 Call = Callable[[], object]
 Result = TypeVar("Result")
@@ -37,19 +37,19 @@ class Times:
 
     @property
     def calls(self) -> np.ndarray:
-        """Every call's seconds."""
+        """Seconds of every call."""
         return np.concatenate(self.rounds)
 
     @property
     def enough(self) -> bool:
-        """Whether more rounds would tell no more."""
+        """Whether there are enough calls and rounds."""
         n_calls, seconds = sum(map(len, self.rounds)), sum(map(np.sum, self.rounds))
         return seconds >= MOST_SECONDS or (n_calls >= LEAST_CALLS and len(self.rounds) >= LEAST_ROUNDS)
 
     @property
     def medians(self) -> np.ndarray:
         """Median of each round."""
-        return np.array([np.median(each) for each in self.rounds])
+        return np.array([np.median(seconds) for seconds in self.rounds])
 
     @property
     def median(self) -> float:
@@ -57,8 +57,8 @@ class Times:
         return float(np.median(self.calls))
 
     def ratio(self, other: "Times") -> float:
-        """How much longer than `other` a call takes: the median over rounds, which a drifting clock leaves alone."""
-        n = min(len(self.rounds), len(other.rounds))  # a slow peer has fewer
+        """Return a call's time as a multiple of that of `other`: the median over rounds, so that drift cancels."""
+        n = min(len(self.rounds), len(other.rounds))  # a slow peer has fewer rounds
         return float(np.median(self.medians[:n] / other.medians[:n]))
 
     def columns(self, unit: str, scale: float) -> dict[str, float | int]:
@@ -71,11 +71,11 @@ class Times:
 def compare(
     calls: Mapping[str, Call], *, device: str = "cpu", seconds: float | None = None, rounds: int = 1
 ) -> dict[str, Times]:
-    """Time the calls in turn, `seconds` of each round after round, until each has enough, and that many rounds.
+    """Time the calls in turn, round after round, until each has enough calls and `rounds` rounds.
 
-    On a CPU by torch.utils.benchmark, on a GPU by CUDA events around as many calls as take five milliseconds, so that
-    the time between two launches counts only where it is longer than what was launched. In turn, so that a machine
-    whose speed drifts treats all alike.
+    Each round takes `seconds` for each call. Taking turns treats all alike on a machine whose speed drifts. A CPU is
+    timed by torch.utils.benchmark, a GPU by CUDA events around as many calls as take five milliseconds, so that the
+    gap between two launches counts only where it exceeds the time of the kernel.
     """
     times, seconds = {name: Times() for name in calls}, seconds or SLICE[device]
     while waiting := [name for name in calls if not times[name].enough or len(times[name].rounds) < rounds]:
@@ -85,14 +85,14 @@ def compare(
 
 
 def _slice(call: Call, device: str, seconds: float) -> np.ndarray:
-    """Run for some seconds; seconds of each call."""
+    """Run for some seconds, and return the seconds of each call."""
     if device == "cpu":
         first = _once(call)
-        if first > MOST_SECONDS:  # so long that what it finds in caches does not count
+        if first > MOST_SECONDS:  # too long for warm caches to matter
             return np.array([first])
         if first > seconds:
             return np.array([_once(call)])
-        from torch.utils.benchmark import Timer  # here: it needs setuptools, and takes seconds
+        from torch.utils.benchmark import Timer  # imported here, since it needs setuptools and takes seconds
 
         timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
         return np.array(timer.blocked_autorange(min_run_time=seconds).times)
@@ -100,7 +100,7 @@ def _slice(call: Call, device: str, seconds: float) -> np.ndarray:
 
 
 def _by_events(call: Call, seconds: float) -> np.ndarray:
-    """Run for some seconds on the device's own clock; seconds of a call, in each of several blocks."""
+    """Run for some seconds, and return the seconds of a call by the device's clock, for each block of calls."""
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
     def block(n: int) -> float:
@@ -115,10 +115,10 @@ def _by_events(call: Call, seconds: float) -> np.ndarray:
     if first > MOST_SECONDS:
         return np.array([first])
     n = max(1, min(MOST_CALLS, int(BLOCK / block(1))))
-    found, stop = [block(n)], time.perf_counter() + seconds
+    blocks, stop = [block(n)], time.perf_counter() + seconds
     while time.perf_counter() < stop:
-        found.append(block(n))
-    return np.array(found)
+        blocks.append(block(n))
+    return np.array(blocks)
 
 
 def _once(call: Call) -> float:
@@ -128,19 +128,19 @@ def _once(call: Call) -> float:
 
 
 def peak_mb(call: Callable[[], Result], device: str = "cpu") -> tuple[float, Result]:
-    """Return how much memory a call takes at most, beyond what is there before it, and what it returns.
+    """Return the peak memory of a call in MB, beyond what was in use before, and the call's result.
 
-    On a GPU, of torch's and CuPy's memory.
+    On a GPU, the memory of torch and CuPy counts.
     """
     if device == "cpu":
         ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before = _status("VmRSS")
         result = call()
         return max(0, _status("VmHWM") - before) / 1024, result
     import cupy
 
-    call()  # what is allocated once and for all, by whoever comes first
+    call()  # a first call allocates what stays, such as tables
     torch.cuda.synchronize()
     pool = cupy.get_default_memory_pool()
     pool.free_all_blocks()
@@ -159,13 +159,13 @@ def _status(name: str) -> int:
 
 
 def demand(device: str) -> None:
-    """Exit where a CUDA device is asked for and there is none."""
+    """Exit when a CUDA device is asked for and there is none."""
     if device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("no CUDA device: nothing to measure")
 
 
 def copy_rate(device: str = "cpu", *, pinned: bool = False) -> float:
-    """Return bytes per second of a large copy: within the device, what it reads and writes; or from pinned memory."""
+    """Return bytes per second of a large copy from pinned memory, or within the device, both ways counted."""
     target = torch.ones(COPIED // 4, device=device)
     source = torch.ones(COPIED // 4, pin_memory=True) if pinned else torch.ones_like(target)
     fastest = np.min(_slice(lambda: target.copy_(source, non_blocking=True), device, SLICE[device]))
@@ -173,14 +173,14 @@ def copy_rate(device: str = "cpu", *, pinned: bool = False) -> float:
 
 
 def machine(device: str = "cpu", packages: Sequence[str] = PACKAGES) -> dict[str, str]:
-    """Where and when, and with which versions; `device` is "cpu", or a CUDA device's name for torch."""
-    git = shutil.which("git")  # a bare machine has no such thing
+    """Return where, when and with which versions rows are measured; `device` is "cpu" or torch's name of a GPU."""
+    git = shutil.which("git")  # a bare machine may lack it
     command = [str(git), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout if git else ""
     return {
         "device": _processor() if device == "cpu" else torch.cuda.get_device_name(device),
         "driver": "-" if device == "cpu" else _driver(),
-        "versions": ", ".join(f"{name} {found}" for name in packages if (found := installed(name))),
+        "versions": ", ".join(f"{name} {number}" for name in packages if (number := installed(name))),
         "date": dt.date.today().isoformat(),
         "commit": commit.strip() or "unknown",
     }
@@ -217,16 +217,16 @@ def write_rows(topic: str, rows: list[dict[str, Any]], where: dict[str, str] | N
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of text in columns: without rich, which a bare machine lacks."""
+    """Print rows of text in columns, without rich, which a bare machine lacks."""
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     for row in (names, *rows):
         print("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
 
 
 def append_rows(topic: str, rows: list[dict[str, Any]], where: dict[str, str]) -> None:
-    """Append the rows, with where they come from, to results/<topic>.csv; all have the keys of the first.
+    """Append the rows, each with `where`, to results/<topic>.csv; all have the keys of the first.
 
-    CUMEL_BENCH_RESULTS names another folder.
+    The environment variable CUMEL_BENCH_RESULTS names another folder.
     """
     names = [*rows[0], *where]
     path = RESULTS / f"{topic}.csv"

@@ -1,7 +1,7 @@
-"""Seconds per training step, in one process and in several; what an epoch of ESC-50's four training folds takes so.
+"""Times training steps in one process and in several, and computes the time of an epoch on four folds of ESC-50.
 
-Each process has as many threads as it is told; `torchrun` starts several. A step is the whole of it: augmentation,
-forward, backward, gradients to their mean, optimiser, moving average.
+`--threads` gives the threads of each process; `torchrun` starts several processes. A step includes augmentation,
+forward and backward pass, averaging of gradients, optimiser and moving average.
 """
 
 import argparse
@@ -26,13 +26,13 @@ from cumel.esc50.training.recipes import RECIPES, Recipe
 
 from timing import Times, machine, write_rows
 
-CLIPS, CLASSES = 1600, 50  # in four folds
+CLIPS, CLASSES = 1600, 50  # clips in four folds, and their classes
 BASELINE = {"cuda": 12 * 60 / 20, "cpu": 3 * 3600 / 20}  # seconds per epoch in the student report
-WARM_UP = 2
+WARM_UP = 2  # steps that do not count
 
 
 class Trainer:
-    """A recipe's network, optimiser and batches, of clips that are noise."""
+    """A recipe's network and optimiser, with batches of noise."""
 
     def __init__(self, recipe: Recipe, device: torch.device, world: World) -> None:
         rng, n_clips = np.random.default_rng(0), 4 * recipe.batch_size
@@ -45,7 +45,7 @@ class Trainer:
         self.net = to_device(recipe.build(CLASSES, mean=-20.0, std=20.0), device).train()
         self.average = copy.deepcopy(self.net) if recipe.ema_decay else None
         self.alone_net = copy.deepcopy(self.net)
-        self.alone = Replica(self.alone_net)  # exchanges nothing
+        self.alone = Replica(self.alone_net)  # a replica that exchanges nothing
         self.alone_optimizer = recipe.optimizer(self.alone_net)
         self.optimizer = recipe.optimizer(self.net)
         data, targets = TrainingData(features, samples), [i % CLASSES for i in range(n_clips)]
@@ -58,27 +58,27 @@ class Trainer:
             self.replica.net = torch.compile(self.replica.net)
 
     def check(self) -> None:
-        """Refuse to time what does not learn: the loss must fall on a batch seen again and again."""
+        """Exit unless the loss falls on a batch that is repeated: a network that does not learn is not timed."""
         x, labels, _ = next(self.batches)
         losses = [float(step(self.replica, self.optimizer, x, labels, self.recipe.precision)) for _ in range(6)]
         if not min(losses[1:]) < losses[0]:
             raise SystemExit(f"the loss does not fall ({losses[0]:.2f} to {min(losses[1:]):.2f}): not timed")
 
     def time_step(self, *, alone: bool = False) -> tuple[float, float]:
-        """Return the seconds of a step and of its part that makes the batch."""
+        """Return the seconds of a step, and of making its batch."""
         replica, optimizer = (self.alone, self.alone_optimizer) if alone else (self.replica, self.optimizer)
         start = time.perf_counter()
         x, labels, share = next(self.batches)
         self._wait()
-        made = time.perf_counter()
+        batch_end = time.perf_counter()
         step(replica, optimizer, x, labels, self.recipe.precision, share)
         if self.average is not None:
             update_ema(self.average, self.net, self.recipe.ema_decay, 1000)
         self._wait()
-        return time.perf_counter() - start, made - start
+        return time.perf_counter() - start, batch_end - start
 
     def busy_share(self, n_steps: int) -> float | None:
-        """Return the share of the time in which the GPU computes, by torch's profiler; None on a CPU."""
+        """Return the share of the time in which the GPU computes, measured by torch's profiler; None on a CPU."""
         if self.device.type != "cuda":
             return None
         with torch.profiler.profile() as profile:
@@ -92,7 +92,7 @@ class Trainer:
         kernels = [
             event
             for event in profile.key_averages()
-            if event.device_type == DeviceType.CUDA and not event.is_user_annotation  # operators count them again
+            if event.device_type == DeviceType.CUDA and not event.is_user_annotation  # kernels are counted once
         ]
         return sum(event.self_device_time_total for event in kernels) / 1e6 / seconds
 
@@ -102,17 +102,17 @@ class Trainer:
 
 
 def measure(recipe: Recipe, device: torch.device, n_steps: int, world: World) -> dict[str, Any]:
-    """Time steps, in turn with steps that exchange nothing where there are several processes."""
+    """Time steps. With several processes, time steps that exchange nothing as well, in turn."""
     trainer = Trainer(recipe, device, world)
     trainer.check()
     together, local, making = [], [], []
     for i in range(n_steps + WARM_UP):
-        seconds, made = trainer.time_step()
+        seconds, making_batch = trainer.time_step()
         if world.size > 1:
             alone, _ = trainer.time_step(alone=True)
         if i >= WARM_UP:
             together.append(seconds)
-            making.append(made / seconds)
+            making.append(making_batch / seconds)
             local += [alone] if world.size > 1 else []
     times = Times([np.array(together)])
     communication = 1 - float(np.median(local)) / times.median if local else 0.0
@@ -128,12 +128,12 @@ def measure(recipe: Recipe, device: torch.device, n_steps: int, world: World) ->
         "making_the_batch": float(np.median(making)),
         "gpu_busy": trainer.busy_share(n_steps),
         "epoch_s": CLIPS / recipe.batch_size * times.median,
-        "documents_epoch_s": BASELINE[device.type] if recipe.name == "baseline" else None,
+        "reports_epoch_s": BASELINE[device.type] if recipe.name == "baseline" else None,
     }
 
 
 def started(arguments: list[str], engine: str, processes: int) -> dict[str, Any]:
-    """Return the row of several processes that `torchrun` starts with this file."""
+    """Start this file with `torchrun`, and return the row of its processes."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [*torchrun, str(Path(__file__)), *arguments, "--worker", engine]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -144,11 +144,11 @@ def main() -> None:
     """Check, time, append the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
-    parser.add_argument("--model", help="instead of the recipe's")
-    parser.add_argument("--precision", help="instead of the recipe's")
+    parser.add_argument("--model", help="a model instead of the recipe's")
+    parser.add_argument("--precision", help="a precision instead of the recipe's")
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, help="of each process")
+    parser.add_argument("--threads", type=int, help="threads of each process")
     parser.add_argument("--scaling", type=int, metavar="N", help="also time N processes, with ddp and with ring")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Compiles the kernels that the GPU tests use into CuPy's cache, by several processes: one takes half a second."""
+"""Compiles the kernels of the GPU tests into CuPy's cache, in several processes: each kernel takes half a second."""
 
 import argparse
 import multiprocessing
@@ -10,14 +10,14 @@ import torch
 from cumel.kernels import launcher
 from cumel.kernels.plan import Kernel
 
-from tested import CONFIGS, kernels
+from from_tests import CONFIGS, kernels
 from timing import demand
 
 PROCESSES = min(8, os.cpu_count() or 1)
 
 
 def compile_one(kernel: Kernel) -> str | None:
-    """Compile for the GPU; why that failed."""
+    """Compile for the GPU, and return why that failed, or None."""
     try:
         launcher._function(kernel, torch.device("cuda", torch.cuda.current_device()))
     except Exception as error:
@@ -26,7 +26,7 @@ def compile_one(kernel: Kernel) -> str | None:
 
 
 def warm(each: Iterable[Kernel], processes: int = PROCESSES) -> list[str]:
-    """Compile; what did not compile."""
+    """Compile, and return a line for each kernel that did not compile."""
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         return [failed for failed in pool.imap_unordered(compile_one, sorted(set(each), key=repr)) if failed]
 
@@ -37,7 +37,7 @@ def first_line(error: BaseException) -> str:
 
 
 def main() -> None:
-    """Compile, and name what did not compile."""
+    """Compile, and name the kernels that did not compile."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=PROCESSES)
     options = parser.parse_args()

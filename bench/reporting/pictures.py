@@ -1,45 +1,47 @@
-"""Pictures of the rows: peers beside their errors, and growth on log-log axes."""
+"""Pictures of the rows: each peer's time beside its error, and how cost grows."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from reporting.rows import Row, by, number, short, unique
+from reporting.markdown import short
+from reporting.rows import numbers
+from reporting.tables import fastest_batches
 
 INK, QUIET = "#1f2933", "#66727f"
-# Most are Okabe and Ito's, chosen for colour-blind eyes. A peer has the colour of the first beginning that fits it.
+# Colours and markers by the beginning of a peer's name; most colours are Okabe and Ito's, for colour-blind eyes.
 COLORS = {
     "cumel": "#d55e00",
-    "ONNX Runtime": "#d55e00",
-    "TensorRT": "#d55e00",
     "librosa": "#1f2933",
     "scipy": "#cc79a7",
     "torchaudio": "#0072b2",
-    "torch": "#56b4e9",
-    "STFT op": "#b8a700",
     "nnAudio": "#009e73",
     "CuPy": "#e69f00",
     "NVIDIA DALI": "#7a5195",
 }
 MARKERS = {"cumel": "o", "librosa": "s", "torchaudio": "^", "nnAudio": "v", "scipy": "D"}
 OTHER = "#8a8a8a"
-LINE = 0.21  # inches of a peer's line
+FIT = ("first", "last", "exponent")  # columns of a fitted line
+LINE = 0.21  # height of a peer's line in inches
 
 
 class Measure(NamedTuple):
-    """A column that a picture shows, and its percentiles."""
+    """A column that a picture shows on a logarithmic axis, with its percentiles where it has any."""
 
     column: str
     label: str
     low: str = ""
     high: str = ""
-    log: bool = False
+
+
+MEASURES = (Measure("ms_per_clip", "ms per clip", "p20_ms", "p80_ms"), Measure("max_db", "largest dB error"))
 
 
 def color(peer: str) -> str:
@@ -47,73 +49,63 @@ def color(peer: str) -> str:
     return next((color for name, color in COLORS.items() if peer.startswith(name)), OTHER)
 
 
-def _span(row: Row, measure: Measure) -> tuple[float, float] | None:
-    """Return where the whisker begins and ends."""
-    low, high = number(row, measure.low), number(row, measure.high)
-    return None if low is None or high is None else (low, high)
+def marker(peer: str) -> str:
+    """Return a peer's marker."""
+    return next((marker for name, marker in MARKERS.items() if peer.startswith(name)), "P")
 
 
-def beside(panels: dict[str, list[Row]], measures: Sequence[Measure], name: str = "peer") -> Figure:
-    """Draw a line of dots for each panel's rows: a column of the picture for each measure."""
-    heights = [len(rows) + 1.1 for rows in panels.values()]
+def speed(rows: pd.DataFrame) -> Figure | None:
+    """Draw each peer's fastest batch in each preset beside its error: one thread, or a GPU."""
+    rows = fastest_batches(rows)
+    rows = rows[rows["threads"].isin(["0", "1"])]
+    if rows.empty:
+        return None
+    panels = dict(list(rows.groupby("preset", sort=False)))
+    heights = [len(panel) + 1.1 for panel in panels.values()]
     figure = Figure(figsize=(8, LINE * sum(heights) + 0.75), layout="constrained", facecolor="white")
     axes = figure.subplots(
-        len(panels),
-        len(measures),
-        squeeze=False,
-        sharex="col",
-        height_ratios=heights,
-        width_ratios=(1.5, 1)[: len(measures)],
+        len(panels), len(MEASURES), squeeze=False, sharex="col", height_ratios=heights, width_ratios=(1.5, 1)
     )
-    for line, (title, rows) in zip(axes, panels.items(), strict=True):
-        for axis, measure in zip(line, measures, strict=True):
-            _dots(axis, rows, measure, name)
-            axis.set_ylim(len(rows) - 0.4, -0.6)
-        line[0].set_yticks(range(len(rows)), [row[name] for row in rows], fontsize=9, color=INK)
-        line[0].set_title(title, loc="left", fontsize=10, color=INK, weight="bold", pad=3)
-        for tick, row in zip(line[0].get_yticklabels(), rows, strict=True):
-            tick.set_weight("bold" if color(row[name]) == COLORS["cumel"] else "normal")
-        for axis in line[1:]:
+    for (first, *others), (title, panel) in zip(axes, panels.items(), strict=True):
+        for axis, measure in zip((first, *others), MEASURES, strict=True):
+            _dots(axis, panel, measure)
+            axis.set_ylim(len(panel) - 0.4, -0.6)
+        labels = panel["peer"] + (", " + panel["batch"] + " clips").where(panel["batch"] != "1", "")
+        first.set_yticks(range(len(panel)), labels, fontsize=9, color=INK)
+        first.set_title(title, loc="left", fontsize=10, color=INK, weight="bold", pad=3)
+        for tick, peer in zip(first.get_yticklabels(), panel["peer"], strict=True):
+            tick.set_weight("bold" if peer.startswith("cumel") else "normal")
+        for axis in others:
             axis.set_yticks([])
-    for axis, measure in zip(axes[-1], measures, strict=True):
-        _room(axis, measure)
+    for axis, measure in zip(axes[-1], MEASURES, strict=True):
+        low, high = axis.get_xlim()
+        axis.set_xlim(low, high * max(high / low, 10) ** 0.3)  # leaves room for the numbers beside the dots
+        _plain(axis.xaxis)
         axis.set_xlabel(measure.label, fontsize=9, color=INK)
     return figure
 
 
-def _dots(axis: Axes, rows: list[Row], measure: Measure, name: str) -> None:
-    for place, row in enumerate(rows):
-        value = number(row, measure.column)
-        if value is None or (measure.log and value <= 0):
-            said = "" if value is None else "0"
-            axis.text(0.01, place, said, fontsize=8, color=QUIET, va="center", transform=axis.get_yaxis_transform())
+def _dots(axis: Axes, rows: pd.DataFrame, measure: Measure) -> None:
+    """Draw a measure of each row as a dot, its percentiles as a whisker, and its number."""
+    values = numbers(rows[measure.column])
+    low, high = (numbers(rows[name]) if name else values * np.nan for name in (measure.low, measure.high))
+    for line, (peer, value, *span) in enumerate(zip(rows["peer"], values, low, high, strict=True)):
+        if not value > 0:
+            text = "" if math.isnan(value) else "0"
+            axis.text(0.01, line, text, fontsize=8, color=QUIET, va="center", transform=axis.get_yaxis_transform())
             continue
-        shade = color(row[name])
-        axis.plot(value, place, "o", color=shade, ms=6, zorder=3)
-        if (span := _span(row, measure)) and span[0] > 0:
-            axis.plot(span, (place, place), color=shade, lw=2, alpha=0.55, solid_capstyle="butt")
-        if not measure.log:
-            axis.barh(place, value, height=0.6, color=shade, alpha=0.35)
-        edge = max(value, span[1]) if span else value
-        axis.annotate(
-            short(value), (edge, place), (7, 0), textcoords="offset points", fontsize=8, color=INK, va="center"
-        )
-    if measure.log:
-        axis.set_xscale("log")
+        axis.plot(value, line, "o", color=color(peer), ms=6, zorder=3)
+        edge = value
+        if not any(map(math.isnan, span)) and span[0] > 0:
+            axis.plot(span, (line, line), color=color(peer), lw=2, alpha=0.55, solid_capstyle="butt")
+            edge = max(value, span[1])
+        place = {"textcoords": "offset points", "va": "center"}
+        axis.annotate(short(value), (edge, line), (7, 0), fontsize=8, color=INK, **place)
+    axis.set_xscale("log")
     axis.tick_params(axis="x", labelsize=8, colors=QUIET)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x", alpha=0.25)
     axis.spines[["top", "right", "left"]].set_visible(False)
-
-
-def _room(axis: Axes, measure: Measure) -> None:
-    """Leave room for the numbers beside the dots of a column of axes, which share their limits."""
-    low, high = axis.get_xlim()
-    if measure.log:
-        axis.set_xlim(low, high * max(high / low, 10) ** 0.3)
-        _plain(axis.xaxis)
-    else:
-        axis.set_xlim(0, high * 1.1)
 
 
 def _plain(axis: Axis) -> None:
@@ -125,18 +117,18 @@ def _plain(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def growth(rows: list[Row], exponents: list[Row]) -> Figure:
+def growth(rows: pd.DataFrame, exponents: pd.DataFrame) -> Figure:
     """Draw time against each axis's value, with the fitted lines."""
-    panels = by(rows, "axis")
+    panels = list(rows.groupby("axis", sort=False))
     lines = -(-len(panels) // 2)
     figure = Figure(figsize=(8, 2.7 * lines + 0.4), layout="constrained", facecolor="white")
     axes = figure.subplots(lines, 2, squeeze=False).ravel()
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
-    fitted = {(row["axis"], row["peer"]): row for row in exponents}
-    for axis, ((title,), some) in zip(axes, panels.items(), strict=False):
-        for (peer,), points in by(some, "peer").items():
-            _line(axis, peer, points, fitted.get((title, peer)))
+    for axis, (title, panel) in zip(axes, panels, strict=False):
+        for peer, points in panel.groupby("peer", sort=False):
+            fits = exponents[(exponents["axis"] == title) & (exponents["peer"] == peer)]
+            _line(axis, peer, numbers(points["value"]), numbers(points["ms"]), fits)
         axis.set(xscale="log", yscale="log")
         _plain(axis.xaxis)
         _plain(axis.yaxis)
@@ -145,27 +137,16 @@ def growth(rows: list[Row], exponents: list[Row]) -> Figure:
         axis.tick_params(labelsize=8, colors=QUIET)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-    peers = unique(rows, "peer")
-    marks = [Line2D([], [], color=color(peer), marker=_marker(peer), label=peer, ms=5) for peer in peers]
+    marks = [Line2D([], [], color=color(peer), marker=marker(peer), label=peer, ms=5) for peer in rows["peer"].unique()]
     figure.legend(handles=marks, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure
 
 
-def _marker(peer: str) -> str:
-    return next((marker for name, marker in MARKERS.items() if peer.startswith(name)), "P")
-
-
-def _line(axis: Axes, peer: str, points: list[Row], fit: Row | None) -> None:
+def _line(axis: Axes, peer: str, values: pd.Series, costs: pd.Series, fits: pd.DataFrame) -> None:
     """Draw a peer's points, and the line of its exponent through their middle, over the fitted range."""
-    pairs = [(x, y) for row in points if (x := number(row, "value")) and (y := number(row, "ms"))]
-    axis.plot([x for x, _ in pairs], [y for _, y in pairs], _marker(peer), color=color(peer), ms=5)
-    ends = [number(fit, name) for name in ("first", "last", "exponent")] if fit else [None]
-    if None in ends:
-        return
-    first, last, exponent = ends
-    inside = [(math.log(x), math.log(y)) for x, y in pairs if first <= x <= last]
-    if inside:
-        level = sum(y - exponent * x for x, y in inside) / len(inside)
-        axis.plot(
-            (first, last), [math.exp(level) * x**exponent for x in (first, last)], color=color(peer), lw=1, alpha=0.7
-        )
+    axis.plot(values, costs, marker(peer), color=color(peer), ms=5)
+    for first, last, exponent in fits[list(FIT)].apply(numbers).dropna().values:
+        inside = values.between(first, last)
+        level = np.exp((np.log(costs[inside]) - exponent * np.log(values[inside])).mean())
+        ends = np.array([first, last])
+        axis.plot(ends, level * ends**exponent, color=color(peer), lw=1, alpha=0.7)

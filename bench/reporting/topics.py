@@ -1,4 +1,4 @@
-"""What each csv file of bench/results holds: its title, what tells its rows apart, what was measured and how."""
+"""The csv files of bench/results: their titles, the columns that tell rows apart, and how they were measured."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ class About(NamedTuple):
     """A csv file."""
 
     title: str
-    keys: tuple[str, ...]  # columns that tell rows of one device apart; of equal ones the last counts
+    keys: tuple[str, ...]  # columns that tell rows of one device apart; the last row of equal ones counts
     text: str
 
 
@@ -91,5 +91,5 @@ ABOUT = {
 
 
 def about(name: str) -> About:
-    """Describe a csv file; of an unknown one every row counts."""
+    """Describe a csv file; every row of an unknown one counts."""
     return ABOUT.get(name, About(name.replace("_", " "), (), f"The rows of {name}.csv."))

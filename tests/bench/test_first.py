@@ -35,7 +35,7 @@ MISSING = (
     "pytest",
     "scipy",
 )
-SCRIPTS = ("first", "facts", "smoke", "warm", "gpu", "calls", "features", "scaling", "one_launch", "everything")
+SCRIPTS = ("first", "facts", "smoke", "warm", "gpu", "calls", "features", "scaling", "one_launch", "run_all")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ for name in {MISSING}:
     assert importlib.util.find_spec(name) is None, name
 for name in {SCRIPTS}:
     importlib.import_module(name)
-import cumel.esc50.audio, cumel.esc50.system.faults, cumel.esc50.cli.doctor_gpu, cumel.esc50.system.compiling
+import cumel.esc50.audio, cumel.esc50.system.faults, cumel.esc50.system.compiling
 print("imported")
 """
     done = python(bare, "-c", code)
@@ -90,7 +90,9 @@ def test_every_step_is_reached_without_a_gpu(
     kept = ("facts", "smoke", "memcheck", "ncu")
     shipped = first.first
     monkeypatch.setattr(
-        first, "first", lambda *given: [one for one in shipped(*given) if one.name in kept or "sanitizer" in one.needs]
+        first,
+        "first",
+        lambda *arguments: [step for step in shipped(*arguments) if step.name in kept or "sanitizer" in step.needs],
     )
     monkeypatch.setattr(first.shutil, "which", lambda name: None if name in ("ncu", "compute-sanitizer") else name)
     assert first.main() == 1
@@ -161,24 +163,25 @@ def test_all_that_goes_well_is_no_failure(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_our_kernels_alone_are_sanitized_and_every_script_has_its_options() -> None:
-    each = [*first.first(Path("out"), "cuda", ()), *first.more(Path("out"))]
+    steps = [*first.first(Path("out"), "cuda", ()), *first.more(Path("out"))]
     sources = "".join(path.read_text() for path in (BENCH.parent / "kernels").glob("*.cu"))
     assert all(f"{entry}(" in sources for entry in first.ENTRIES)
     assert sources.count('extern "C"') == len(first.ENTRIES)
     (ours,) = re.findall(r"^OURS := \$\(foreach entry,([^,]*),", (BENCH.parent / "Makefile").read_text(), re.MULTILINE)
     assert ours.split() == list(first.ENTRIES)
-    assert {one.command[2] for one in each if one.command[0] == "compute-sanitizer"} == set(first.SANITIZERS)
-    tests = {word for one in each for word in one.command if word.startswith("tests/")}
-    assert {f"tests/{path.name}" for path in (BENCH.parent / "tests").glob("test_cuda*.py")} == set(first.GPU_TESTS)
+    assert {step.command[2] for step in steps if step.command[0] == "compute-sanitizer"} == set(first.SANITIZERS)
+    tests = {word for step in steps for word in step.command if word.startswith("tests/")}
+    kernels = BENCH.parent / "tests" / "kernels"
+    assert {f"tests/kernels/{path.name}" for path in kernels.glob("test_cuda*.py")} == set(first.GPU_TESTS)
     assert all((BENCH.parent / test).exists() for test in tests)
-    for one in each:
-        for word in one.command:
+    for step in steps:
+        for word in step.command:
             if word.startswith(str(BENCH)) and word.endswith(".py"):
                 text = Path(word).read_text()
-                after = one.command[one.command.index(word) + 1 :]
-                assert all(f'add_argument("{option}"' in text for option in after if option.startswith("--")), one.name
+                after = step.command[step.command.index(word) + 1 :]
+                assert all(f'add_argument("{option}"' in text for option in after if option.startswith("--")), step.name
     assert (
-        sum(one.seconds for one in first.first(Path("out"), "cuda", ()) if one.name in ("facts", "smoke"))
+        sum(step.seconds for step in first.first(Path("out"), "cuda", ()) if step.name in ("facts", "smoke"))
         < first.BUDGET
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reporting.readme import BEGIN, END
+from reporting.tables import BEGIN, END
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regression import FORBIDDEN, MOST, Counted, baselines, check
+from sass.regression import FORBIDDEN, MOST, Counted, baselines, check
 
 CSV = Path(__file__).parents[2] / "bench" / "results" / "static.csv"
 ARCH, NVRTC = "sm_90", "13.0"

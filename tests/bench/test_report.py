@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import report
-from reporting.ahead import CLOSER, FASTER, REASONS, ahead, explained
-from reporting.readme import BEGIN, END, MARKER, TABLES, render
-from reporting.sections import write_page
+from reporting.page import write_page
+from reporting.peers_ahead import CLOSER, FASTER, REASONS, comparisons, demand_reasons, peers_ahead
+from reporting.tables import BEGIN, END, MARKER, TABLES, render
 
 ROOT = Path(__file__).parents[2]
 CPU = {"device": "a processor", "driver": "-", "versions": "librosa 1", "date": "2026-01-02", "commit": "abc"}
@@ -56,6 +56,12 @@ def results(tmp_path: Path) -> Path:
     ]  # fmt: skip
     write(folder, "accuracy", rows)
     return folder
+
+
+def ahead(results: Path, reasons: dict[tuple[str, str, str], str] = REASONS) -> list[tuple[str, str, float, str]]:
+    """Return peer, advantage, factor and reason."""
+    found = peers_ahead(comparisons(results), reasons)
+    return [(row.peer, row.what, round(row.factor, 3), row.reason) for row in found.itertuples()]
 
 
 def growing() -> list[dict[str, str]]:
@@ -138,7 +144,7 @@ def test_a_changed_number_in_a_csv_file_is_named(root: Path, results: Path) -> N
 def test_a_picture_of_other_rows_is_named(root: Path, results: Path) -> None:
     path = results / "features.csv"
     path.write_text(path.read_text().replace(",0.5,", ",0.6,"))  # GB/s, which no table of the README shows
-    assert "docs/speed.png: was drawn from other rows" in stopped(root, results)
+    assert "docs/speed.png: shows other rows" in stopped(root, results)
     (root / "docs" / "speed.png").unlink()
     assert "docs/speed.png: README.md shows it, but it is not there" in stopped(root, results)
 
@@ -146,7 +152,7 @@ def test_a_picture_of_other_rows_is_named(root: Path, results: Path) -> None:
 @pytest.mark.parametrize(
     ("readme", "said"),
     [
-        ("<!-- bench:extract -->\n<!-- /bench:extract -->", "it shows bench:extract, but there is no .*extract.csv"),
+        ("<!-- bench:extract -->\n<!-- /bench:extract -->", "shows bench:extract, but there is no .*extract.csv"),
         ("<!-- bench:features -->", "bench:features must stand between one"),
         ("<!-- /bench:features --><!-- bench:features -->", "bench:features must stand between one"),
         ("<!-- bench:fetures -->\n<!-- /bench:fetures -->", "bench:fetures is no table; there are features, "),
@@ -161,7 +167,7 @@ def test_wrong_markers(results: Path, readme: str, said: str) -> None:
     ("text", "said"),
     [
         ("op,peer\nx,y\n", "features.csv: no column preset"),
-        ("preset,peer\nesc50\n", "features.csv: row 1 has not the 2 cells"),
+        ("preset,peer\nesc50\n", "features.csv: row 1 has 1 cells where the header has 2"),
         ("", "features.csv: no column preset"),
     ],
 )
@@ -190,10 +196,9 @@ def test_a_peer_that_is_ahead_needs_a_reason(results: Path, root: Path) -> None:
         render((root / "README.md").read_text(), results)
     reasons = {("features", "another", FASTER): "a fast machine", ("features", "another", CLOSER): ""}
     with pytest.raises(SystemExit, match=r"'closer to librosa'\): in esc50, .*, 2 x, a processor"):
-        explained(ahead(results, reasons), results)
-    found = ahead(results, reasons | {("features", "another", CLOSER): "luck"})
-    assert [(one.what, round(one.factor, 3), one.reason) for one in found] == [
-        (FASTER, 2, "a fast machine"), (CLOSER, 2, "luck")
+        demand_reasons(peers_ahead(comparisons(results), reasons), results)
+    assert ahead(results, reasons | {("features", "another", CLOSER): "luck"}) == [
+        ("another", FASTER, 2, "a fast machine"), ("another", CLOSER, 2, "luck")
     ]  # fmt: skip
 
 
@@ -222,9 +227,8 @@ def test_a_backend_that_is_closer_is_found(results: Path) -> None:
     common = {"preset": "esc50", "signal": "tone", "mean_db": "", "worst_at": "", "exact_uint8": ""} | CPU
     errors = {"torchaudio": "1e-3", f"{OURS} CPU": "2e-3", f"{OURS} in ONNX": "1e-4", "scipy": "3e-3"}
     write(results, "accuracy", [common | {"backend": name, "max_db": most} for name, most in errors.items()])
-    (found,) = ahead(results)
-    assert (found.pair.peer["peer"], found.what, round(found.factor, 3)) == ("torchaudio", CLOSER, 2)
-    assert found.pair.common == "esc50, tone"
+    assert [row[:3] for row in ahead(results)] == [("torchaudio", CLOSER, 2)]
+    assert set(comparisons(results).query("topic == 'accuracy'")["place"]) == {"esc50, tone"}
 
 
 def test_parts_of_the_work_are_no_peers(results: Path) -> None:
@@ -239,43 +243,46 @@ class Sources(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tags: list[str] = []
-        self.sources: list[str] = []
-        self.links: list[str] = []
-        self.ids: list[str] = []
+        self.tags: set[str] = set()
+        self.attributes: dict[str, list[str]] = {"src": [], "href": [], "id": []}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
+        self.tags.add(tag)
         for name, value in attrs:
-            kept = {"src": self.sources, "href": self.links, "id": self.ids}.get(name)
-            if kept is not None:
-                kept.append(value or "")
+            self.attributes.get(name, []).append(value or "")
 
 
-def test_the_page_holds_everything(results: Path, tmp_path: Path) -> None:
+def test_the_page_holds_all_rows(results: Path, tmp_path: Path) -> None:
     write(results, "odd things", [{"what": "<b>&", "n": "1"}, {"what": "<b>&", "n": ""}])
     with (results / "features.csv").open("a") as file:
         strange = features(OURS, 0.001, 2e-4, GPU, threads="0", p20_ms="") | {"max_db": ""}
         file.write(",".join(strange.values()) + "\n")
     (results / "routes.csv").write_text("op,peer,threads,batch,ms_per_clip,device\n")
-    out = tmp_path / "out"
-    text = write_page(results, out).read_text()
+    text = write_page(results, tmp_path / "out").read_text()
     page = Sources()
     page.feed(text)
-    assert page.sources
-    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
-    assert not {"script", "link", "iframe"} & {*page.tags}
+    sources, links, ids = page.attributes.values()
+    assert len(sources) == 3, "of speed, on each device, and of growth"
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not {"script", "link", "iframe"} & page.tags
     assert "url(" not in text
-    assert {link.removeprefix("#") for link in page.links} == {*page.ids}
-    assert {"features", "scaling", "accuracy", "odd-things", "routes", "ahead"} <= {*page.ids}
+    assert {link.removeprefix("#") for link in links} == {*ids}
+    assert {"features", "scaling", "accuracy", "odd-things", "routes", "ahead"} <= {*ids}
     assert text.count("&lt;b&gt;&amp;") == 2, "of an unknown file every row is shown"
     assert "<b>a GPU</b>; driver 13.0" in text
     assert "No rows." in text
     for name in ("features", "scaling", "accuracy"):
         for row in csv.DictReader((results / f"{name}.csv").read_text().splitlines()):
-            assert all(re.search(f"<td[^>]*>{re.escape(cell)}<", text) for cell in list(row.values())[:-5] if cell)
-    assert {path.stem for path in out.glob("*.png")} == {"features", "features-0-1", "features-1-0", "features-1-1",
-                                                         "scaling", "accuracy"}  # fmt: skip
+            cells = [cell for name, cell in row.items() if cell and name not in CPU]
+            assert [cell for cell in cells if not re.search(rf"<td[^>]*>{re.escape(cell)}\s*<", text)] == []
+
+
+def test_a_page_needs_neither_fits_nor_peers(results: Path, tmp_path: Path) -> None:
+    for name in ("features", "accuracy", "scaling_exponents"):
+        (results / f"{name}.csv").unlink()
+    text = write_page(results, tmp_path).read_text()
+    assert text.count("<img") == 1
+    assert "0 times in 0 comparisons" in text
 
 
 def test_the_page_needs_files(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from cumel.kernels import PRESETS, log_mel
 from cumel.kernels.cuda import Clips
 
 import calls
-import everything
 import features
 import peers
+import run_all
 import scaling
 import timing
 from support.emulation import Emulated
@@ -135,7 +135,7 @@ def test_a_wrong_end_of_a_long_clip_is_seen() -> None:
 
 
 def test_every_step_is_there() -> None:
-    for steps in everything.STEPS.values():
+    for steps in run_all.STEPS.values():
         for _, script, *options in steps:
             text = Path(script).read_text()
             assert all(f'add_argument("{option}"' in text for option in options if option.startswith("--")), script
@@ -146,12 +146,12 @@ def test_a_step_that_fails_is_named_and_the_others_run(
 ) -> None:
     good = (sys.executable, "-c", f"open({str(tmp_path / 'ran')!r}, 'w')")
     bad, endless = ((sys.executable, "-c", code) for code in ("raise SystemExit(3)", "while True: pass"))
-    monkeypatch.setattr(everything, "STEPS", {"cpu": (bad, endless, good)})
-    monkeypatch.setitem(everything.LIMIT, "cpu", 1)
-    monkeypatch.setattr(everything, "script", lambda *_: (sys.executable, "-c", "pass"))
-    monkeypatch.setattr(sys, "argv", ["everything.py", "cpu", "--out", str(tmp_path)])
+    monkeypatch.setattr(run_all, "STEPS", {"cpu": (bad, endless, good)})
+    monkeypatch.setitem(run_all.LIMIT, "cpu", 1)
+    monkeypatch.setattr(run_all, "script", lambda *_: (sys.executable, "-c", "pass"))
+    monkeypatch.setattr(sys, "argv", ["run_all.py", "cpu", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match=r"failed: -c raise SystemExit\(3\); -c while True: pass"):
-        everything.main()
+        run_all.main()
     assert (tmp_path / "ran").exists()
     assert "stopped after 1 s" in capsys.readouterr().out
 
@@ -160,15 +160,15 @@ def test_what_takes_too_long_on_a_gpu_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = ((sys.executable, "-c", f"open({str(tmp_path / name)!r}, 'w')") for name in ("first", "second"))
-    monkeypatch.setattr(everything, "STEPS", {"cuda": (first, second)})
-    monkeypatch.setattr(everything, "BUDGET", 1e-6)
-    monkeypatch.setattr(everything, "script", lambda *_: (sys.executable, "-c", "print('the report')"))
+    monkeypatch.setattr(run_all, "STEPS", {"cuda": (first, second)})
+    monkeypatch.setattr(run_all, "BUDGET", 1e-6)
+    monkeypatch.setattr(run_all, "script", lambda *_: (sys.executable, "-c", "print('the report')"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(sys, "argv", ["everything.py", "cuda"])
+    monkeypatch.setattr(sys, "argv", ["run_all.py", "cuda"])
     clock = iter(range(100))
-    monkeypatch.setattr(everything.time, "monotonic", lambda: next(clock) / 2e6)
+    monkeypatch.setattr(run_all.time, "monotonic", lambda: next(clock) / 2e6)
     with pytest.raises(SystemExit, match=r"failed: .*second"):
-        everything.main()
+        run_all.main()
     assert (tmp_path / "first").exists()
     assert not (tmp_path / "second").exists()
     assert "left out" in capsys.readouterr().out
@@ -186,16 +186,16 @@ def test_a_gpu_that_is_not_there_is_no_processor(name: str) -> None:
 
 def test_a_step_on_a_gpu_ends_when_all_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[float] = []
-    monkeypatch.setattr(everything, "STEPS", {"cuda": [("first",), ("second",), ("third",), ("fourth",)]})
-    monkeypatch.setattr(everything, "script", lambda *_: ("the report",))
-    monkeypatch.setattr(everything, "run", lambda _step, _environment, limit: limits.append(limit) or 0)
+    monkeypatch.setattr(run_all, "STEPS", {"cuda": [("first",), ("second",), ("third",), ("fourth",)]})
+    monkeypatch.setattr(run_all, "script", lambda *_: ("the report",))
+    monkeypatch.setattr(run_all, "run", lambda _step, _environment, limit: limits.append(limit) or 0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(sys, "argv", ["everything.py", "cuda"])
+    monkeypatch.setattr(sys, "argv", ["run_all.py", "cuda"])
     clock = iter([0, 0, 0, 250, 250, 470, 470, 490, 490, 490, 490, 490, 490])
-    monkeypatch.setattr(everything.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(run_all.time, "monotonic", lambda: next(clock))
     with pytest.raises(SystemExit, match="failed: fourth"):
-        everything.main()
-    assert limits == [300, 230, everything.LEAST, everything.REPORT]
+        run_all.main()
+    assert limits == [300, 230, run_all.LEAST, run_all.REPORT]
 
 
 def test_a_batch_that_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

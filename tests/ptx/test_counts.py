@@ -12,11 +12,11 @@ import pytest
 pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="NVRTC comes with CuPy: pip install 'cumel[gpu]'")
 from cumel.kernels import plan
 
-from counts import SECONDS
 from ptx.access import Access
 from ptx.program import numpy_type
 from ptx.wave import WARP
-from regression import baselines
+from sass.counts import SECONDS
+from sass.regression import baselines
 from static import CONFIGS
 from support.interpreted import Interpreted
 

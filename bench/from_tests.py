@@ -1,9 +1,9 @@
-"""What the benchmarks borrow from the tests: their signals, the emulator, and how close to librosa a path must come."""
+"""Names that the benchmarks import from the tests: signals, the emulator, and the oracle with its tolerances."""
 
 import sys
 from pathlib import Path
 
-# The tests are no package that could be installed; after everything else, so that nothing of theirs hides ours.
+# The tests are not installed as a package. Their folder comes last, so that none of their modules hides one of ours.
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from simt.emulator import compile_many

@@ -1,6 +1,6 @@
-"""Every benchmark of one device, one after another, into one folder, then the report: `make bench`, `make bench-gpu`.
+"""Runs every benchmark of one device into one folder, then the report: `make bench`, `make bench-gpu`.
 
-A step that fails does not keep the others from running; it is named at the end, and the exit code is 1.
+When a step fails, the others run all the same. It is named at the end, and the exit code is 1.
 """
 
 import argparse
@@ -13,11 +13,11 @@ from pathlib import Path
 from timing import demand, print_table
 
 BENCH = Path(__file__).resolve().parent
-BUDGET = 480  # seconds, of all steps on a GPU: each ends by then, and what has not begun is left out, and said
-REPORT = 60  # seconds of the report after a GPU's steps
-LEAST = 20  # seconds of a step that does begin: its imports alone take ten
-LIMIT = {"cpu": 3600, "cuda": 300}  # seconds of one step: kernels that never ran before may never end
-# Variables that would give peers another precision, or CuPy another stream.
+BUDGET = 480  # seconds for all steps on a GPU; each ends by then, and steps that have not begun are left out and named
+REPORT = 60  # seconds for the report after the steps on a GPU
+LEAST = 20  # seconds that a step gets once it begins; its imports alone take ten
+LIMIT = {"cpu": 3600, "cuda": 300}  # seconds for one step; a kernel on its first run might hang
+# Environment variables that would change the precision of peers, or the stream of CuPy.
 REMOVED = ("CUPY_TF32", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "CUPY_CUDA_PER_THREAD_DEFAULT_STREAM")
 Step = tuple[str, ...]
 
@@ -40,7 +40,7 @@ STEPS: dict[str, tuple[Step, ...]] = {
         script("train", "--threads", "1", "--scaling", "2"),
         script("static"),
     ),
-    "cuda": (  # what matters most comes first
+    "cuda": (  # the most important steps come first
         script("gpu", "--check-only"),
         script("accuracy", "--device", "cuda"),
         script("features", "--device", "cuda"),
@@ -55,12 +55,12 @@ STEPS: dict[str, tuple[Step, ...]] = {
 
 
 def label(step: Step) -> str:
-    """Return a command without interpreter and folders."""
+    """Return a command without its interpreter and its folders."""
     return " ".join(Path(word).name for word in step if word != sys.executable)
 
 
 def run(step: Step, environment: dict[str, str], limit: float) -> int | str:
-    """Run a step; its exit code, or why it has none."""
+    """Run a step, and return its exit code, or why it has none."""
     try:
         return subprocess.run(step, env=environment, timeout=limit, check=False).returncode
     except subprocess.TimeoutExpired:
@@ -68,7 +68,7 @@ def run(step: Step, environment: dict[str, str], limit: float) -> int | str:
 
 
 def main() -> None:
-    """Run the steps, time each, write the report."""
+    """Run and time the steps, then write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("device", choices=sorted(STEPS))
     parser.add_argument("--out", type=Path, help="folder for rows, plots and page; bench/ itself when absent")

@@ -1,10 +1,10 @@
-"""Bank conflicts of the fused kernel's accesses to shared memory, out of the addresses that its lanes use."""
+"""Bank conflicts of the fused kernel in shared memory, computed from the addresses that its lanes use."""
 
 from collections.abc import Iterable
 
 from cumel.kernels import plan
 
-BANKS = 32  # of 4 bytes
+BANKS = 32  # banks of shared memory, 4 bytes wide
 
 
 def wavefronts(words: Iterable[int], width: int = 1) -> int:
@@ -12,10 +12,10 @@ def wavefronts(words: Iterable[int], width: int = 1) -> int:
 
     Parameters
     ----------
-    words
-        first word of each lane that takes part
-    width
-        words of a lane: 1, 2 or 4; lanes then go by 32, 16 or 8
+    words : iterable of int
+        First word of each lane that takes part.
+    width : int
+        Words of a lane: 1, 2 or 4. Shared memory then serves 32, 16 or 8 lanes at once.
     """
     lanes, together = list(words), BANKS // width
     total = 0
@@ -26,11 +26,11 @@ def wavefronts(words: Iterable[int], width: int = 1) -> int:
 
 
 def conflicts(n_fft: int, fused: plan.Fused, *, all_bins: bool) -> dict[tuple[str, str], float]:
-    """Return the average wavefronts of an access, by the name of its array and instruction."""
+    """Return the average wavefronts of an access, by the names of its array and its instruction."""
     p, lanes = plan.RADICES[n_fft]
     at_once, pitch, frames = plan.WARP // lanes, p + 2, fused.most_frames
     region = fused.region // 4
-    bins = [g * region + (g * (lanes - region)) % plan.WARP for g in range(at_once)]  # as fused.cu places them
+    bins = [g * region + (g * (lanes - region)) % plan.WARP for g in range(at_once)]  # fused.cu computes the same
     share = [(g, j) for g in range(at_once) for j in range(lanes)]
     store = [wavefronts(bins[g] + j for g, j in share)]
     if all_bins:
