@@ -1,3 +1,5 @@
+"""Recordings come as librosa loads them, to the last bit; what cannot be read whole is one line that says why."""
+
 import os
 import struct
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from cumel.kernels import InputError
 from support.recordings import tone, write
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".aiff"])
 @pytest.mark.parametrize("channels", [1, 2, 8])
 @pytest.mark.parametrize("sr", [None, 16000])

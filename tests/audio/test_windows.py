@@ -1,3 +1,5 @@
+"""Windows of a stream are those of its samples, come as soon as they are full, and keep no more than they need."""
+
 from collections.abc import Iterator
 
 import numpy as np

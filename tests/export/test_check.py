@@ -1,3 +1,5 @@
+"""The check before a file is handed out passes a faithful one, and sees every damage."""
+
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Any recording gets the labels of the network that was trained, or one line that says why it gets none."""
+
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""An exported file answers as torch does, is written whole or not at all, and says what it needs."""
+
 import contextlib
 import errno
 import io

@@ -1,3 +1,5 @@
+"""Arrays and tensors go in and out of a session without a copy, and a GPU's work waits for what it needs."""
+
 from pathlib import Path
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""What a model file says of itself comes back as it was, and what is malformed in it is named."""
+
 import json
 from pathlib import Path
 from typing import Any

@@ -1,3 +1,5 @@
+"""Rows of predictions are written as they come, in either format, with names of any bytes."""
+
 import csv
 import json
 import os

@@ -1,3 +1,5 @@
+"""A session runs on the provider that was asked for or says why not, and tells where each node ran."""
+
 import os
 import sys
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""A repository for Triton holds the model and a configuration that is true to it."""
+
 from pathlib import Path
 
 import pytest

@@ -53,6 +53,7 @@ def test_plans_are_all_that_there_are() -> None:
         assert n_fft in (CONFIGS[name].n_fft, None)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize(("name", "kind", "length"), CASES)
 def test_equals_the_reference(name: str, kind: str, length: str) -> None:
     expected = oracle(name, kind, length)

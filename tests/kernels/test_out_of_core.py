@@ -146,6 +146,7 @@ def test_samples_of_a_piece_are_those_that_it_hears() -> None:
             np.testing.assert_array_equal(Emulated().frontend.stft(one, cfg)[0].numpy(), whole[:, frames])
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int16])
 @pytest.mark.parametrize("feature", STREAMED)
 @pytest.mark.parametrize("name", ["esc50", "whisper", "mirrored", "odd"])

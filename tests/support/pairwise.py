@@ -52,6 +52,27 @@ def cover(rows: Sequence[Sequence[Hashable]]) -> list[int]:
     return sorted(chosen)
 
 
+def running(request: pytest.FixtureRequest, *names: str) -> list[Any]:
+    """Return the values that some parameters have in this run's tests of a module: all that a fixture must prepare.
+
+    Parameters
+    ----------
+    request
+        Of a fixture of the module.
+    names
+        Tests that lack one of these parameters do not count.
+
+    Returns
+    -------
+    list
+        Tuples of the values, or the values of a single parameter; each once.
+    """
+    here = (item for item in request.session.items if getattr(item, "module", None) is request.module)
+    values = (item.callspec.params for item in here if hasattr(item, "callspec"))
+    rows = [tuple(params[name] for name in names) for params in values if params.keys() >= {*names}]
+    return list(dict.fromkeys(rows if len(names) > 1 else (row[0] for row in rows)))
+
+
 def _row(item: pytest.Function) -> list[Hashable]:
     """Return the values of an item's parameters, in the order of their names."""
     return [_key(value) for _, value in sorted(item.callspec.params.items())]
