@@ -41,7 +41,7 @@ def answers(path: Path, y: np.ndarray) -> np.ndarray:
     return session.run(["probabilities"], {"waveform": y})[0]
 
 
-@pytest.mark.parametrize("name", ["quick", "document"])
+@pytest.mark.parametrize("name", ["quick", pytest.param("document", marks=pytest.mark.exhaustive)])
 def test_float16_answers_as_torchs_float16_and_is_half_as_large(tmp_path: Path, name: str) -> None:
     recipe = tiny_recipe(name)
     run = lively_run(tmp_path / "run", recipe)
@@ -65,7 +65,7 @@ def test_the_statistics_of_decibels_stay_float32() -> None:
 
 
 @pytest.mark.usefixtures("lenient")
-@pytest.mark.parametrize("name", ["quick", "document"])
+@pytest.mark.parametrize("name", ["quick", pytest.param("document", marks=pytest.mark.exhaustive)])
 def test_int8_is_judged_by_recordings_that_it_was_not_measured_on(tmp_path: Path, name: str) -> None:
     recipe = tiny_recipe(name)
     run, files = lively_run(tmp_path / "run", recipe), recordings(tmp_path / "clips", recipe)

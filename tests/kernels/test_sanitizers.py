@@ -24,9 +24,9 @@ ORDERS: list[Order] = [
     {"order": "random", "seed": 2, "resident": 2},
 ]
 CHECKS: list[tuple[str, Sanitizer]] = [(name, sanitizer) for sanitizer in ("address", "thread") for name in LAUNCHES]
-# By default, a launch runs under one of the two in turn; what has several blocks per clip, under both.
-LEFT_OUT = [(name, ("address", "thread")[i % 2]) for i, name in enumerate(LAUNCHES) if not name.endswith("0-image")]
-EVERY = [pytest.param(case, marks=[pytest.mark.exhaustive] if case in LEFT_OUT else []) for case in CHECKS]
+# By default, what has several blocks per clip under both, and the kernels around cuFFT.
+BY_DEFAULT = [("400-image", "address"), ("400-image", "thread"), ("generic-image", "address"), ("1024-half", "thread")]
+EVERY = [pytest.param(case, marks=[] if case in BY_DEFAULT else [pytest.mark.exhaustive]) for case in CHECKS]
 
 
 def awkward(launch: Launch) -> list[Launch]:

@@ -1,8 +1,9 @@
 """The default run takes every pair of a grid's values, `--exhaustive` every combination of them.
 
 A plugin of pytest. A test with ``@pytest.mark.pairwise`` has several parameters: by default, its items are so few that
-each two values of different parameters still meet in one of them. Items with ``@pytest.mark.exhaustive`` run under
-``--exhaustive`` alone. What is left out is counted as deselected.
+each two values of different parameters still meet in one of them. With ``@pytest.mark.each_value``, where an item is
+slow, each value is in one of them. Items with ``@pytest.mark.exhaustive`` run under ``--exhaustive`` alone. What is
+left out is counted as deselected.
 """
 
 import heapq
@@ -13,14 +14,18 @@ from typing import Any
 
 import pytest
 
+STRENGTHS = {"pairwise": 2, "each_value": 1}  # by marker
 
-def cover(rows: Sequence[Sequence[Hashable]]) -> list[int]:
+
+def cover(rows: Sequence[Sequence[Hashable]], strength: int = 2) -> list[int]:
     """Return the places of a few rows which hold every pair of values that any row holds.
 
     Parameters
     ----------
     rows
         Values of the same parameters, in the same order.
+    strength
+        How many values meet: 2 for pairs, 1 for values alone.
 
     Returns
     -------
@@ -32,7 +37,7 @@ def cover(rows: Sequence[Sequence[Hashable]]) -> list[int]:
     >>> cover([(x, y, z) for x in "ab" for y in "cd" for z in "ef"])
     [0, 3, 5, 6]
     """
-    missing = [set(combinations(enumerate(row), min(2, len(row)))) for row in rows]
+    missing = [set(combinations(enumerate(row), min(strength, len(row)))) for row in rows]
     rows_with = defaultdict(list)
     for place, pairs in enumerate(missing):
         for pair in pairs:
@@ -69,8 +74,8 @@ def running(request: pytest.FixtureRequest, *names: str) -> list[Any]:
     """
     here = (item for item in request.session.items if getattr(item, "module", None) is request.module)
     values = (item.callspec.params for item in here if hasattr(item, "callspec"))
-    rows = [tuple(params[name] for name in names) for params in values if params.keys() >= {*names}]
-    return list(dict.fromkeys(rows if len(names) > 1 else (row[0] for row in rows)))
+    rows = {tuple(map(_key, row)): row for row in (tuple(p[n] for n in names) for p in values if p.keys() >= {*names})}
+    return [row if len(names) > 1 else row[0] for row in rows.values()]
 
 
 def _row(item: pytest.Function) -> list[Hashable]:
@@ -91,10 +96,12 @@ def _left_out(items: Sequence[pytest.Item]) -> set[pytest.Item]:
     grids = defaultdict(list)
     for item in items:
         # The tests of a GPU are kept: they are fast where there is one, and skipped where there is none.
-        if item.get_closest_marker("pairwise") and not item.get_closest_marker("gpu"):
-            grids[item.nodeid.partition("[")[0]].append(item)
-    for grid in grids.values():
-        chosen = cover([_row(item) for item in grid])
+        if not item.get_closest_marker("gpu"):
+            for name in STRENGTHS:
+                if item.get_closest_marker(name):
+                    grids[item.nodeid.partition("[")[0], STRENGTHS[name]].append(item)
+    for (_, strength), grid in grids.items():
+        chosen = cover([_row(item) for item in grid], strength)
         left_out |= {*grid} - {grid[place] for place in chosen}
     return left_out
 

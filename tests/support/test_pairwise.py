@@ -26,6 +26,12 @@ import pytest
 def test_grid(x, y, z):
     pass
 
+@pytest.mark.each_value
+@pytest.mark.parametrize("x", [1, 2, 3])
+@pytest.mark.parametrize("y", [1, 2])
+def test_slow(x, y):
+    pass
+
 @pytest.mark.parametrize("x", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
 def test_chosen(x):
     pass
@@ -38,7 +44,7 @@ def test_chosen(x):
 def test_gpu(x, y, z):
     pass
 """
-N_ALL, N_PAIRWISE = 12 + 2 + 8, 6 + 1 + 8
+N_ALL, N_DEFAULT = 12 + 6 + 2 + 8, 6 + 3 + 1 + 8
 
 
 def pairs(rows: list[tuple[int, ...]]) -> set[object]:
@@ -66,7 +72,7 @@ def test_rows_may_be_any_part_of_a_grid() -> None:
 def run(folder: Path, *options: str) -> str:
     """Return the last line of a run of FILE."""
     (folder / "test_grid.py").write_text(FILE, encoding="utf-8")
-    marks = ("gpu", "pairwise", "exhaustive")
+    marks = ("gpu", "pairwise", "each_value", "exhaustive")
     (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n" + "".join(f"  {mark}\n" for mark in marks), "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "support.pairwise", *options, folder]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTEST_ADDOPTS": ""}
@@ -76,7 +82,7 @@ def run(folder: Path, *options: str) -> str:
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
-    assert run(tmp_path).startswith(f"{N_PAIRWISE} passed, {N_ALL - N_PAIRWISE} deselected in")
+    assert run(tmp_path).startswith(f"{N_DEFAULT} passed, {N_ALL - N_DEFAULT} deselected in")
 
 
 def test_exhaustive_is_everything(tmp_path: Path) -> None:
@@ -85,4 +91,4 @@ def test_exhaustive_is_everything(tmp_path: Path) -> None:
 
 def test_a_grid_is_what_k_leaves_of_it(tmp_path: Path) -> None:
     """An item that is asked for by its name runs, whether a whole run has it or not."""
-    assert run(tmp_path, "-k", "test_grid[True-b-x2]").startswith("1 passed, 21 deselected in")
+    assert run(tmp_path, "-k", "test_grid[True-b-x2]").startswith(f"1 passed, {N_ALL - 1} deselected in")
