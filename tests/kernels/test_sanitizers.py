@@ -24,8 +24,13 @@ ORDERS: list[Order] = [
     {"order": "random", "seed": 2, "resident": 2},
 ]
 CHECKS: list[tuple[str, Sanitizer]] = [(name, sanitizer) for sanitizer in ("address", "thread") for name in LAUNCHES]
-# By default, what has several blocks per clip under both, and the kernels around cuFFT.
-BY_DEFAULT = [("400-image", "address"), ("400-image", "thread"), ("generic-image", "address"), ("1024-half", "thread")]
+# By default, a warp whose lanes do not divide into frames, and the kernels around cuFFT, under both.
+BY_DEFAULT = [
+    ("400-image", "address"),
+    ("400-image", "thread"),
+    ("generic-stft", "address"),
+    ("generic-image", "thread"),
+]
 EVERY = [pytest.param(case, marks=[] if case in BY_DEFAULT else [pytest.mark.exhaustive]) for case in CHECKS]
 
 
