@@ -67,6 +67,8 @@ def test_rows_may_be_any_part_of_a_grid() -> None:
     assert len(chosen) < len(rows) / 5
     assert chosen == sorted(set(chosen)) == cover(rows)
     assert cover([]) == []
+    assert cover([*product("ab", "cd", "ef")]) == [0, 3, 5, 6]
+    assert cover([*product("ab", "cd", "ef")], strength=1) == [0, 7]
 
 
 def run(folder: Path, *options: str) -> str:
