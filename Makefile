@@ -1,6 +1,6 @@
 # make demo    the whole pipeline on sounds that it makes itself: no download, no GPU, under three minutes
-# make test    the test suite
-# Both install into .venv when that is missing or out of date, and only then.
+# make test    every behaviour: of each grid of parameters, every pair of values. make test-all: every combination
+# They install into .venv when that is missing or out of date, and only then.
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -9,7 +9,7 @@ EDITABLE ?= --editable
 DEMO    ?= demo
 export PYTHONUNBUFFERED := 1
 
-.PHONY: install test test-gpu gpu-first gpu-second demo bench bench-gpu lint types check lock clean
+.PHONY: install test test-all test-gpu gpu-first gpu-second demo bench bench-gpu lint types check lock clean
 
 install: $(VENV)/installed
 
@@ -20,6 +20,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 test: install
 	$(BIN)/pytest
+
+test-all: install
+	$(BIN)/pytest --exhaustive
 
 # The tests with those that need a GPU, and our kernels under CUDA's own checkers. These see the edges of torch's memory
 # only without its pool, and know calls of the driver that fail by design.

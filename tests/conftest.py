@@ -14,8 +14,8 @@ if find_spec("hypothesis"):
     settings.register_profile("seeded", derandomize=True, deadline=None, database=None)
     settings.load_profile("seeded")
 
-# A bare GPU machine, which has neither this nor hypothesis, runs the tests of the kernels.
-pytest_plugins = ["support.npm_package", "support.web_pages"] if find_spec("soundfile") else []
+# A bare GPU machine, which has neither soundfile nor hypothesis, runs the tests of the kernels.
+pytest_plugins = ["support.pairwise", *(("support.npm_package", "support.web_pages") if find_spec("soundfile") else ())]
 
 TEST_DATA = "CUMEL_TEST_DATA"  # names a folder that holds ESC-50 recordings in esc50/ and esc50-44k/
 

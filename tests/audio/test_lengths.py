@@ -107,6 +107,7 @@ def test_two_in_one_file_are_named(tmp_path: Path, name: str) -> None:
         load(tmp_path / "a.wav")
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("magic", [b"RF64", b"BW64"])
 @pytest.mark.parametrize("of_data", [2**32 - 1, 0, 2**31 - 1])
 @pytest.mark.parametrize("of_ds64", [None, 0, 2**64 - 1, 2**63 - 1, 2**32 - 1])

@@ -195,6 +195,7 @@ def test_silence_decodes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(path, path.read_bytes()), soundfile.read(path, dtype="float32")[0])
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("mode", ["CONSTANT", "AVERAGE", "VARIABLE"])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("sr", [8000, 16000, 22050, 32000, 44100, 48000])

@@ -16,6 +16,7 @@ from cumel.kernels import InputError
 from support.recordings import tone, write
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".aiff"])
 @pytest.mark.parametrize("channels", [1, 2, 8])
 @pytest.mark.parametrize("sr", [None, 16000])

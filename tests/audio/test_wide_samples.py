@@ -45,6 +45,7 @@ def check(path: Path, y: np.ndarray, bits: int) -> None:
     np.testing.assert_array_equal(streamed(path), expected)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize(("order", "extensible"), [("<", False), ("<", True), (">", False), (">", True)])
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize(("bits", "n_bytes"), WIDE)
@@ -57,6 +58,7 @@ def test_samples_in_the_high_bits(
     check(tmp_path / "a.wav", y, bits)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("above", ["sign", "zeros"])
 @pytest.mark.parametrize(("order", "extensible"), [("<", False), ("<", True), (">", False), (">", True)])
 @pytest.mark.parametrize(("bits", "n_bytes"), WIDE)

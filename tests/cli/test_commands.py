@@ -110,7 +110,7 @@ LISTS = {  # what an option can name; most of these lists come with torch, for w
     ("export", "precision"): PRECISIONS,
     ("extract", "features"): KINDS,
     ("predict", "dtype"): raw_stream.DTYPES,
-    ("predict", "format"): rows.FORMATS,
+    ("predict", "format"): rows.ROW_FORMATS,
     ("predict", "preset"): PRESETS,
     ("predict", "provider"): PROVIDERS,
     ("train", "parallel"): ENGINES,

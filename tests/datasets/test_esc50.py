@@ -1,3 +1,5 @@
+"""A folder laid out as ESC-50 is read and split by folds; what is broken in it is one line."""
+
 import re
 from pathlib import Path
 

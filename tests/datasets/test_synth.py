@@ -1,3 +1,5 @@
+"""A synthetic dataset is laid out as ESC-50, has the same bytes for the same seed, and can be learned."""
+
 import csv
 import json
 import re

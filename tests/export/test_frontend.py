@@ -56,6 +56,7 @@ def run(y: np.ndarray, cfg: FeatureConfig, n_samples: int | None = None, kind: s
     return features[:, 0]
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize(("name", "kind", "length"), CASES)
 def test_decibels_are_librosas(name: str, kind: str, length: str) -> None:
     oracle = oracle_of(name, kind, length)

@@ -1,3 +1,5 @@
+"""A run on this machine stores every kind of feature, and a row for every recording that has none."""
+
 import re
 from dataclasses import replace
 from pathlib import Path

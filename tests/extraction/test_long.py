@@ -76,6 +76,7 @@ FORMATS = [
 ]
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize(("suffix", "subtype"), FORMATS)
 @pytest.mark.parametrize(("channels", "sr"), [(1, 8000), (2, 8000), (1, 11025), (2, 48000), (6, 16000)])
 def test_a_stream_has_the_samples_of_the_file(

@@ -41,6 +41,7 @@ def batch(cfg: FeatureConfig, dtype: str) -> tuple[np.ndarray, list[int]]:
     return (y.astype(np.float32) if dtype == "float32" else (y * 20000).astype(np.int16)), lengths
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", ["float32", "int16"])
 @pytest.mark.parametrize("name", CONFIGS)
 @every_function

@@ -25,6 +25,7 @@ def packed(dtype: type = np.float32) -> tuple[np.ndarray, list[np.ndarray]]:
     return y, np.split(y, np.cumsum(LENGTHS)[:-1])
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])
 @pytest.mark.parametrize("name", ["compact", "whisper", "odd", "l1"])
 @every_function

@@ -39,6 +39,7 @@ def check_all(expected: Oracle, y: np.ndarray | torch.Tensor, kind: str) -> None
     expected.check_all(lambda feature: np.asarray(getattr(kernels, feature)(y, expected.cfg)), kind)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize(("name", "kind", "length"), CASES)
 def test_equals_the_reference(name: str, kind: str, length: str) -> None:
     expected = oracle(name, kind, length)

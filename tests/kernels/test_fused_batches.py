@@ -1,5 +1,6 @@
 """A clip on the emulated CUDA path has the same bits in any company; silence, short clips, NaN and infinity."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,15 @@ from support.signals import CONFIGS, Oracle, signal
 SILENCE_DB = -100.0
 PAST_ATOL = 2e-5  # dB, of silence and of a clip's floor; 0.8e-5: a step of float32 at -100 dB
 every_plan = pytest.mark.parametrize("name", PLANS)
-every_feature = pytest.mark.parametrize("feature", FEATURES)
+# By default, every plan has the features with the longest ways, and one with a plan and the one without have them all.
+every_feature_of_every_plan = pytest.mark.parametrize(
+    ("feature", "name"),
+    [
+        pytest.param(feature, name, marks=[] if usual else [pytest.mark.exhaustive])
+        for feature, name in product(FEATURES, PLANS)
+        for usual in [feature in ("log_mel", "mel_image") or name in ("compact", "odd")]
+    ],
+)
 emulated = Emulated()
 
 
@@ -54,8 +63,7 @@ def check_each(feature: str, cfg: FeatureConfig, dtype: type = np.float32, **siz
     emulated.launcher.workspace(1)  # is clean
 
 
-@every_plan
-@every_feature
+@every_feature_of_every_plan
 def test_a_clip_in_a_batch_is_the_clip_alone(feature: str, name: str) -> None:
     check_each(feature, CONFIGS[name])
 
@@ -65,8 +73,7 @@ def test_a_clip_of_int16_in_a_batch_is_the_clip_alone(name: str, feature: str) -
     check_each(feature, CONFIGS[name], np.int16)
 
 
-@every_plan
-@every_feature
+@every_feature_of_every_plan
 def test_the_size_of_blocks_changes_nothing(feature: str, name: str) -> None:
     """Large batches have more frames in a block; around cuFFT, what does not fit in the scratch memory has fewer."""
     cfg = CONFIGS[name]
@@ -78,8 +85,7 @@ def test_the_size_of_blocks_changes_nothing(feature: str, name: str) -> None:
         check_each(feature, cfg, SCRATCH_BYTES=4 * cfg.n_fft * frames)
 
 
-@every_plan
-@every_feature
+@every_feature_of_every_plan
 def test_lengths_on_the_device_are_read_there(feature: str, name: str) -> None:
     """They give the same bits, and a clip is NaN whose length is out of range; `mel_image` names it."""
     cfg, dtype = CONFIGS[name], (torch.float16,) if feature == "half" else ()

@@ -10,6 +10,7 @@ from cumel.kernels.plan import RADICES
 from simt.emulator import compile_many
 from support.drawn import any_config, free_fields
 from support.emulation import FEATURES, PLANS, Emulated, kernels, together
+from support.pairwise import running
 from support.signals import CONFIGS, SMALL, Oracle
 
 DRAWN = [feature for feature in FEATURES if feature != "half"]
@@ -20,25 +21,21 @@ ODD_MELS = [
     SMALL.replace(n_fft=256, n_mels=5, fmin=200.0, fmax=1700.0, power=1),
     SMALL.replace(n_fft=4096, n_mels=33, fmin=300.0, fmax=3000.0, power=1),
 ]
-PLANNED = [(cfg, False) for cfg in (*CONFIGS.values(), *ODD_MELS) if cfg.n_fft in RADICES] + [(CONFIGS["esc50"], True)]
+Planned = list[tuple[FeatureConfig, bool]]  # and whether samples are int16
+PLANNED: Planned = [(cfg, False) for cfg in CONFIGS.values() if cfg.n_fft in RADICES] + [(CONFIGS["esc50"], True)]
+ODD: Planned = [(cfg, False) for cfg in ODD_MELS]
 emulated = Emulated()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled() -> None:
+def compiled(request: pytest.FixtureRequest) -> None:
     """Use all processors, once."""
-    every = {kernel for cfg, int16 in PLANNED for kernel in kernels(cfg, DRAWN, int16=int16)}
+    planned = [one for configs in running(request, "configs") for one in configs]
+    every = {kernel for cfg, int16 in planned for kernel in kernels(cfg, DRAWN, int16=int16)}
     around_cufft = [
         (CONFIGS["odd"].replace(power=power), int16) for power, int16 in ((1, False), (2, False), (2, True))
     ]
     compile_many(every | {kernel for cfg, int16 in around_cufft for kernel in kernels(cfg, DRAWN, int16=int16)})
-
-
-@st.composite
-def planned_config(draw: st.DrawFn) -> tuple[FeatureConfig, bool]:
-    """Draw a config with a plan of its own, and whether samples are int16."""
-    cfg, int16 = draw(st.sampled_from(PLANNED))
-    return cfg.replace(**draw(free_fields(cfg.n_fft, cfg.n_mels))), int16
 
 
 def check_batch(cfg: FeatureConfig, data: st.DataObject, *, int16: bool) -> None:
@@ -62,10 +59,14 @@ def test_any_config(cfg: FeatureConfig, data: st.DataObject) -> None:
     check_batch(cfg, data, int16=cfg.power == 2 and data.draw(st.booleans(), "int16"))
 
 
-@settings(max_examples=150)
-@given(planned_config(), st.data())
-def test_any_config_with_a_plan(drawn: tuple[FeatureConfig, bool], data: st.DataObject) -> None:
-    cfg, int16 = drawn
+@pytest.mark.parametrize(
+    "configs", [PLANNED, pytest.param(ODD, marks=pytest.mark.exhaustive)], ids=["usual", "odd mels"]
+)
+@settings(max_examples=100)
+@given(st.data())
+def test_any_config_with_a_plan(configs: Planned, data: st.DataObject) -> None:
+    cfg, int16 = data.draw(st.sampled_from(configs), "config")
+    cfg = cfg.replace(**data.draw(free_fields(cfg.n_fft, cfg.n_mels), "free fields"))
     check_batch(cfg, data, int16=int16)
 
 

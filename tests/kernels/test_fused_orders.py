@@ -36,6 +36,7 @@ def check_orders(feature: str, cfg: FeatureConfig, n_frames: int) -> None:
         np.testing.assert_array_equal(emulated(feature, y, cfg, lengths), expected)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("name", PLANS)
 @pytest.mark.parametrize("feature", [feature for feature in FEATURES if feature != "mfcc"])
 def test_no_order_changes_a_bit(feature: str, name: str) -> None:

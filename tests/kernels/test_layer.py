@@ -24,6 +24,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return 0.1 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize(("name", "kind", "length"), [case for case in CASES if case[2] != "even"])
 def test_composite_equals_the_reference(name: str, kind: str, length: str) -> None:
     expected = oracle(name, kind, length)

@@ -1,7 +1,9 @@
 """librosa's own tests, passed by each backend: within our tolerances of librosa in float64 on its own cases."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache, cached_property
+from itertools import product
 from typing import Any
 
 import librosa
@@ -36,6 +38,7 @@ from support.librosa_cases import (
     hollow,
     impulses,
 )
+from support.pairwise import cover, running
 from support.signals import MFCC_RTOL, Oracle, cufft_slack, librosa_db, librosa_mel
 
 Compute = Callable[[str, np.ndarray, FeatureConfig], np.ndarray]  # one feature of one clip, or of a batch
@@ -119,13 +122,21 @@ PARAMS = [pytest.param(compute, id=name, marks=GPU.get(name, ())) for name, comp
 every_backend = pytest.mark.parametrize("compute", PARAMS)
 
 
-def pairs() -> Iterator[Any]:
-    """Yield every case with each backend that has one of its features."""
-    for case in CASES:
-        for backend, compute in BACKENDS.items():
-            features = tuple(f for f in case.features if backend != "onnx" or f == "log_mel")
-            if features and (backend != "emulated" or case.emulated):
-                yield pytest.param(case, compute, features, id=f"{case.test}-{backend}", marks=GPU.get(backend, ()))
+def params() -> Iterator[Any]:
+    """Yield every case with each backend that has one of its features.
+
+    By default, every two parameters of a test of librosa's meet in a case, and each of them meets each backend.
+    """
+    grids = defaultdict(list)
+    for case, backend in product(CASES, BACKENDS):
+        features = tuple(f for f in case.features if backend != "onnx" or f == "log_mel")
+        if features and (backend != "emulated" or case.emulated):
+            grids[case.test.partition("[")[0], backend in GPU].append((case, backend, features))
+    for (_, on_gpu), grid in grids.items():
+        chosen = range(len(grid)) if on_gpu else cover([(*case.parameters, backend) for case, backend, _ in grid])
+        for place, (case, backend, features) in enumerate(grid):
+            marks = [*GPU.get(backend, ()), *([] if place in chosen else [pytest.mark.exhaustive])]
+            yield pytest.param(case, BACKENDS[backend], features, id=f"{case.test}-{backend}", marks=marks)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -133,12 +144,13 @@ def compiled(request: pytest.FixtureRequest) -> None:
     """Use all processors, once; not where only a GPU's tests are run."""
     if all(item.get_closest_marker("gpu") for item in request.session.items):
         return
-    every = {kernel for case in CASES if case.emulated for kernel in kernels(case.cfg, case.features)}
+    cases = [case for case, compute in running(request, "case", "compute") if compute is emulated]
+    every = {kernel for case in cases for kernel in kernels(case.cfg, case.features)}
     magnitude = LEVELS.replace(power=1.0)
     compile_many(every | {kernel for cfg in (LEVELS, magnitude) for kernel in kernels(cfg, ["log_mel"])})
 
 
-@pytest.mark.parametrize(("case", "compute", "features"), [*pairs()])
+@pytest.mark.parametrize(("case", "compute", "features"), [*params()])
 def test_a_case_of_librosas(case: Case, compute: Compute, features: tuple[str, ...]) -> None:
     y = case.clip().astype(np.float32)
     made = {feature: compute(feature, y, case.cfg) for feature in features}
@@ -199,6 +211,7 @@ def leads_back(oracle: Oracle, ours: dict[str, np.ndarray]) -> None:
 HOLDS = {f.__name__: f for f in (inverts, keeps_energy, starts_with_the_sum, leads_back)}
 
 
+@pytest.mark.pairwise
 @every_backend
 @pytest.mark.parametrize(("amin", "top_db"), CLAMPS)
 def test_power_to_db(amin: float, top_db: float | None, compute: Compute) -> None:

@@ -26,6 +26,15 @@ SOME |= {
     "mirrored": SOME["small"].replace(pad_mode="reflect", top_db=33.3),
     "gaps": SOME["small"].replace(hop_length=600, pad_mode="reflect"),
 }
+# By default, every config has its log-mel, and one with a plan and the one without have all features.
+every_feature_of_some = pytest.mark.parametrize(
+    ("feature", "name"),
+    [
+        pytest.param(feature, name, marks=[] if usual else [pytest.mark.exhaustive])
+        for feature, name in product(STREAMED, SOME)
+        for usual in [feature == "log_mel" or name in ("small", "odd")]
+    ],
+)
 PIECE = 3  # frames whose samples fit on the device
 HOURS = 2
 RESIDENT_BYTES = 1e9  # most bytes in memory, for a clip of so many hours
@@ -86,8 +95,7 @@ def samples_of(cfg: FeatureConfig, n_frames: int) -> int:
     return (n_frames - 1) * cfg.hop_length + cfg.hop_length // 2 + cfg.n_fft - 2 * cfg.padding
 
 
-@pytest.mark.parametrize("name", SOME)
-@pytest.mark.parametrize("feature", STREAMED)
+@every_feature_of_some
 def test_pieces_meet_without_a_seam(feature: str, name: str) -> None:
     """Pieces are as long as the limit of samples allows, or that of features; the last of them is one frame, or not."""
     cfg = SOME[name]
@@ -100,8 +108,7 @@ def test_pieces_meet_without_a_seam(feature: str, name: str) -> None:
         check(feature, y[None], [len(y)], cfg, 4 * len(y), (PIECE + 1) * frame_bytes)
 
 
-@pytest.mark.parametrize("name", SOME)
-@pytest.mark.parametrize("feature", STREAMED)
+@every_feature_of_some
 def test_batches_of_long_and_short_clips(feature: str, name: str) -> None:
     """Short clips go together, long ones in pieces."""
     cfg = SOME[name]
@@ -147,6 +154,7 @@ def test_samples_of_a_piece_are_those_that_it_hears() -> None:
             np.testing.assert_array_equal(Emulated().frontend.stft(one, cfg)[0].numpy(), whole[:, frames])
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int16])
 @pytest.mark.parametrize("feature", STREAMED)
 @pytest.mark.parametrize("name", ["esc50", "whisper", "mirrored", "odd"])

@@ -44,6 +44,7 @@ def check(ours: Oracle) -> None:
     np.testing.assert_allclose(reference.mfcc(y, cfg), mfcc, rtol=0, atol=MFCC_ATOL)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize(("name", "kind", "length"), [case for case in CASES if case[2] != "even"])
 def test_equals_librosa(name: str, kind: str, length: str) -> None:
     check(oracle(name, kind, length))

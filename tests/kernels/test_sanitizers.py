@@ -14,6 +14,7 @@ from cumel.kernels.plan import WARP, Form, Stage
 from simt.compiler import Sanitizer
 from support.emulation import Emulated
 from support.launches import LAUNCHES, Launch, large_blocks
+from support.pairwise import running
 
 Order = dict[str, Any]
 ORDERS: list[Order] = [
@@ -22,7 +23,15 @@ ORDERS: list[Order] = [
     {"order": "random", "seed": 1, "resident": 3},
     {"order": "random", "seed": 2, "resident": 2},
 ]
-CHECKS = [(name, sanitizer) for sanitizer in ("address", "thread") for name in LAUNCHES]
+CHECKS: list[tuple[str, Sanitizer]] = [(name, sanitizer) for sanitizer in ("address", "thread") for name in LAUNCHES]
+# By default, a warp whose lanes do not divide into frames, and the kernels around cuFFT, under both.
+BY_DEFAULT = [
+    ("400-image", "address"),
+    ("400-image", "thread"),
+    ("generic-stft", "address"),
+    ("generic-image", "thread"),
+]
+EVERY = [pytest.param(case, marks=[] if case in BY_DEFAULT else [pytest.mark.exhaustive]) for case in CHECKS]
 
 
 def awkward(launch: Launch) -> list[Launch]:
@@ -58,14 +67,14 @@ def check_all(name: str, sanitizer: Sanitizer) -> None:
 
 
 @pytest.fixture(scope="module")
-def checks() -> Iterator[dict[tuple[str, Sanitizer], Future[None]]]:
+def checks(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, Sanitizer], Future[None]]]:
     """Compile and run on all processors."""
     with large_blocks(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield {case: pool.submit(check_all, *case) for case in CHECKS}
+        yield {case: pool.submit(check_all, *case) for case in running(request, "case")}
         pool.shutdown(cancel_futures=True)
 
 
-@pytest.mark.parametrize("case", CHECKS, ids="-".join)
+@pytest.mark.parametrize("case", EVERY, ids="-".join)
 def test_sanitizers_find_nothing(
     case: tuple[str, Sanitizer], checks: dict[tuple[str, Sanitizer], Future[None]]
 ) -> None:

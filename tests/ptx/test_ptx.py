@@ -40,6 +40,7 @@ def expected() -> dict[tuple[str, bool], np.ndarray]:
     return results
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("name", LAUNCHES)
 @pytest.mark.parametrize(("arch", "order", "large"), RUNS)
 def test_ptx_gives_the_emulators_bits(

@@ -1,3 +1,5 @@
+"""The picture of a recording shows its levels, and the labels that stand out, where they are in time."""
+
 from pathlib import Path
 
 import numpy as np

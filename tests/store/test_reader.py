@@ -1,3 +1,5 @@
+"""A store gives features by path and by row without a copy, in any process, and names what is damaged."""
+
 import gc
 import json
 import os

@@ -49,6 +49,11 @@ class Case:
     holds: str = ""  # a function of the tests
     emulated: bool = True  # each shape of a filterbank costs the emulator two seconds of g++
 
+    @property
+    def parameters(self) -> list[str]:
+        """Those of librosa's test, in its name's order."""
+        return self.test.partition("[")[2].rstrip("]").split(", ")
+
 
 def clicks(n_samples: int, *at: int) -> np.ndarray:
     """Zeros, but for a 1 at each of some samples."""

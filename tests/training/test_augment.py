@@ -1,3 +1,5 @@
+"""Augmented spectrograms are drawn by a seed, within their bounds, and labelled by what is heard of each clip."""
+
 import numpy as np
 import pytest
 import torch

@@ -1,3 +1,5 @@
+"""Training sees the features of whole recordings, stored or computed, and stops at a bad one."""
+
 from pathlib import Path
 
 import librosa

@@ -1,3 +1,5 @@
+"""Several processes train as one does with the whole batch, end together, and resume."""
+
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 

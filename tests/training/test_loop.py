@@ -1,3 +1,5 @@
+"""A run learns, logs and evaluates; an interrupted one resumes to the same bits, or says why it does not."""
+
 import importlib.util
 import json
 from pathlib import Path

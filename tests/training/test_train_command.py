@@ -1,3 +1,5 @@
+"""The commands that train list the models, check their options before they begin, and write their pages."""
+
 import json
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Augmented waveforms are drawn by a seed, keep energy and labels in step, and weigh loudness as librosa does."""
+
 import librosa
 import numpy as np
 import pytest

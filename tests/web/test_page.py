@@ -19,6 +19,7 @@ PARITY_INT8 = 2e-2  # two runtimes round to int8 on either side of a half
 at_both_rates = pytest.mark.parametrize("site", ["compact", "esc50"], indirect=True)  # 16 and 44.1 kHz
 
 
+@pytest.mark.each_value
 @at_both_rates
 @pytest.mark.parametrize(
     ("name", "channels", "seconds", "options"),
@@ -43,6 +44,7 @@ def test_a_dropped_file_is_classified_as_by_predict(
     assert page.browser.evaluate("document.querySelectorAll('#top li').length") == 5
 
 
+@pytest.mark.each_value
 @at_both_rates
 @pytest.mark.parametrize("sr", [8000, 22050, 44100, 48000, 96000])
 def test_any_rate_is_resampled_as_predict_does(page: Page, site: Site, tmp_path: Path, sr: int) -> None:
@@ -58,6 +60,7 @@ def test_every_format_tells_its_rate(page: Page, site: Site, tmp_path: Path, suf
     assert page.text("#about") == "5.5 s at 48 kHz, resampled to 16 kHz"
 
 
+@pytest.mark.each_value
 @at_both_rates
 @pytest.mark.parametrize("data", ["esc50", "esc50-44k"])
 def test_real_clips_are_classified_as_by_predict(page: Page, site: Site, real_data: Path, data: str) -> None:

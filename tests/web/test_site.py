@@ -1,4 +1,4 @@
-"""What `cumel web` writes and refuses, and where it gets the runtime from. test_web_page.py has the browser."""
+"""What `cumel web` writes and refuses, and where it gets the runtime from."""
 
 import errno
 import json

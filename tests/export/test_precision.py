@@ -15,7 +15,7 @@ from cumel.esc50.training.recipes import Recipe
 from cumel.export import export_onnx
 from cumel.export.card import card
 from cumel.export.check.model import BOUNDS
-from cumel.export.graph import calibration
+from cumel.export.graph import quantize
 from cumel.export.graph.network import Classifier, halved
 from cumel.export.graph.quantize import calibration_clips
 from cumel.kernels import CumelError
@@ -41,7 +41,7 @@ def answers(path: Path, y: np.ndarray) -> np.ndarray:
     return session.run(["probabilities"], {"waveform": y})[0]
 
 
-@pytest.mark.parametrize("name", ["quick", "baseline"])
+@pytest.mark.parametrize("name", ["quick", pytest.param("baseline", marks=pytest.mark.exhaustive)])
 def test_float16_answers_as_torchs_float16_and_is_half_as_large(tmp_path: Path, name: str) -> None:
     recipe = tiny_recipe(name)
     run = lively_run(tmp_path / "run", recipe)
@@ -65,7 +65,7 @@ def test_the_statistics_of_decibels_stay_float32() -> None:
 
 
 @pytest.mark.usefixtures("lenient")
-@pytest.mark.parametrize("name", ["quick", "baseline"])
+@pytest.mark.parametrize("name", ["quick", pytest.param("baseline", marks=pytest.mark.exhaustive)])
 def test_int8_is_judged_by_recordings_that_it_was_not_measured_on(tmp_path: Path, name: str) -> None:
     recipe = tiny_recipe(name)
     run, files = lively_run(tmp_path / "run", recipe), recordings(tmp_path / "clips", recipe)
@@ -92,7 +92,7 @@ def test_calibration_holds_one_recording_in_four_back(tmp_path: Path, monkeypatc
     measured, held_out = calibration_clips(files, RECIPE)
     assert (measured.shape, held_out.shape) == ((15, 8000), (5, 8000))
     np.testing.assert_array_equal(held_out[1], fit_length(load(files[7])[0], 8000))
-    monkeypatch.setattr(calibration, "MOST", 16)
+    monkeypatch.setattr(quantize, "MOST", 16)
     assert [len(part) for part in calibration_clips(files, RECIPE)] == [12, 4]
 
 
