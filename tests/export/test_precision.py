@@ -92,7 +92,7 @@ def test_calibration_holds_one_recording_in_four_back(tmp_path: Path, monkeypatc
     measured, held_out = calibration_clips(files, RECIPE)
     assert (measured.shape, held_out.shape) == ((15, 8000), (5, 8000))
     np.testing.assert_array_equal(held_out[1], fit_length(load(files[7])[0], 8000))
-    monkeypatch.setattr(quantize, "MOST", 16)
+    monkeypatch.setattr(quantize, "MOST_RECORDINGS", 16)
     assert [len(part) for part in calibration_clips(files, RECIPE)] == [12, 4]
 
 
