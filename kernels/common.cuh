@@ -31,6 +31,9 @@ typedef float Sample;
 typedef float2 SamplePair;
 #endif
 
+typedef float2 Complex, Twiddle;  // of fft.cuh
+#define UNROLL _Pragma("unroll")
+
 #if STAGE == SPECTRUM
 typedef float2 Value;
 #define EVERYWHERE(x) make_float2(x, x)
