@@ -25,12 +25,12 @@ template <int K, int N> struct Root {  // exp(-2 pi i K / N) = COS (1 + i TAN)
 
 __device__ __forceinline__ Complex add(Complex a, Complex b) { return Complex{a.x + b.x, a.y + b.y}; }
 __device__ __forceinline__ Complex sub(Complex a, Complex b) { return Complex{a.x - b.x, a.y - b.y}; }
-__device__ __forceinline__ Complex scaled(float c, Complex a) { return Complex{c * a.x, c * a.y}; }
-__device__ __forceinline__ Complex axpy(float c, Complex a, Complex b) {  // c a + b
+template <class T> __device__ __forceinline__ Complex scaled(T c, Complex a) { return Complex{c * a.x, c * a.y}; }
+template <class T> __device__ __forceinline__ Complex axpy(T c, Complex a, Complex b) {  // c a + b
   return Complex{fmaf(c, a.x, b.x), fmaf(c, a.y, b.y)};
 }
-__device__ __forceinline__ Complex rotated(Complex a) { return Complex{a.y, -a.x}; }  // -i a
-__device__ __forceinline__ Complex turned(Complex a, float t) {                         // (1 + i t) a
+__device__ __forceinline__ Complex rotated(Complex a) { return Complex{a.y, -a.x}; }    // -i a
+template <class T> __device__ __forceinline__ Complex turned(Complex a, T t) {          // (1 + i t) a
   return Complex{fmaf(-t, a.y, a.x), fmaf(t, a.x, a.y)};
 }
 

@@ -32,7 +32,7 @@ Scratch scratch_of(const Plan &plan, char *base) {
   Scratch scratch;
   scratch.copied = (float *)take(sizeof(float) * copied_floats(layout));
   scratch.samples = (float *)take(sizeof(float) * transposed_floats(layout));
-  scratch.exchange = (Complex *)take(sizeof(Complex) * plan.p * pitch_of(plan.l));
+  scratch.exchange = (Complex *)take(sizeof(Complex) * plan.l * pitch_of(plan.p));
   scratch.bins = take((plan.stage == SPECTRUM ? sizeof(Complex) : sizeof(Floats)) * plan.n_bins);
   scratch.rows = (Floats *)take(sizeof(Floats) * (plan.stage >= MEL ? plan.n_rows : 0));
   scratch.bytes = next - base;

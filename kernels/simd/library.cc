@@ -1,5 +1,4 @@
 // The C interface: which instruction set computes, and how threads share a batch.
-#include <pthread.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -8,7 +7,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
-#include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -148,32 +147,35 @@ class Pool {
   template <class F> void run(int n_threads, const F &function) {
     std::unique_lock<std::mutex> mine(busy, std::try_to_lock);
     if (n_threads < 2 || !mine) return function();  // another caller has the threads
-    call = [](const void *f) { (*(const F *)f)(); };
-    start(&function, n_threads - 1);
+    start([](const void *f) { (*(const F *)f)(); }, &function, n_threads - 1);
     function();
     std::unique_lock<std::mutex> lock(mutex);
     wanted = 0;  // those that have not begun need not
     done.wait(lock, [this] { return running == 0; });
   }
 
-  static Pool &of_process() {
-    static std::mutex one_at_a_time;
-    static Pool *pool = nullptr;
-    static pid_t owner = 0;
-    const std::lock_guard<std::mutex> lock(one_at_a_time);
-    if (owner != getpid()) pool = new Pool, owner = getpid();
+  static Pool &of_process() {  // without a lock, which a fork could leave locked
+    static std::atomic<Pool *> current{nullptr};
+    Pool *pool = current;
+    if (pool && pool->owner == getpid()) return *pool;
+    Pool *fresh = new Pool;
+    if (current.compare_exchange_strong(pool, fresh)) return *fresh;
+    delete fresh;  // another thread was first
     return *pool;
   }
 
  private:
-  void start(const void *f, int n) {
+  void start(void (*function)(const void *), const void *f, int n) {
     const std::lock_guard<std::mutex> lock(mutex);
+    while (n_threads < n) try {
+        std::thread([this] { work(); }).detach();
+        ++n_threads;
+      } catch (const std::system_error &) {  // no more threads than these
+        break;
+      }
+    call = function;
     argument = f;
-    wanted = n;
-    while (n_threads < n) {
-      std::thread([this] { work(); }).detach();
-      ++n_threads;
-    }
+    wanted = n < n_threads ? n : n_threads;
     ready.notify_all();
   }
 
@@ -189,6 +191,7 @@ class Pool {
     }
   }
 
+  const pid_t owner = getpid();
   std::mutex busy, mutex;
   std::condition_variable ready, done;
   void (*call)(const void *) = nullptr;

@@ -37,13 +37,6 @@ typedef Vector<LANES>::Floats Floats;
 typedef Vector<LANES>::Ints Ints;
 typedef Vector<LANES>::Unaligned Unaligned;
 
-struct Complex {  // of LANES frames
-  Floats x, y;
-};
-struct Twiddle {  // of all frames
-  float x, y;
-};
-
 INLINE Floats all(float x) { return x - Floats{}; }
 
 // a b + c, rounded once where the instruction set can.
@@ -58,11 +51,30 @@ INLINE Floats fmaf(Floats a, Floats b, Floats c) {
   return a * b + c;
 #endif
 }
+
+// A factor of all frames. Its sign changes in the instruction that multiplies, not before.
+struct Negative {
+  float size;
+};
+struct Factor {
+  float value;
+  INLINE Negative operator-() const { return {value}; }
+};
+INLINE Floats operator*(Factor a, Floats b) { return a.value * b; }
 INLINE Floats fmaf(float a, Floats b, Floats c) { return fmaf(all(a), b, c); }
+INLINE Floats fmaf(Factor a, Floats b, Floats c) { return fmaf(all(a.value), b, c); }
+INLINE Floats fmaf(Negative a, Floats b, Floats c) { return fmaf(-all(a.size), b, c); }
+
+struct Complex {  // of LANES frames
+  Floats x, y;
+};
+struct Twiddle {  // of all frames
+  Factor x, y;
+};
 
 INLINE Floats square_root(Floats x) {
 #if LANES == 16
-  return (Floats)_mm512_sqrt_ps(x);
+  return (Floats)_mm512_maskz_sqrt_ps(0xffff, x);
 #elif LANES == 8
   return (Floats)_mm256_sqrt_ps(x);
 #else
@@ -75,7 +87,7 @@ INLINE Floats square_root(Floats x) {
 INLINE Floats converted(Ints x) { return __builtin_convertvector(x, Floats); }
 
 // Four floats from each of N / 4 places.
-template <int N> INLINE typename Vector<N>::Floats quads(const float *from, long stride) {
+template <int N> INLINE typename Vector<N>::Floats quads(const float *from, [[maybe_unused]] long stride) {
   typedef Vector<4>::Unaligned Quad;
 #if LANES >= 8
   if constexpr (N == 8) {
