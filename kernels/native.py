@@ -60,13 +60,25 @@ class Clips(NamedTuple):
 
     @classmethod
     def of(cls, y: NDArray[Any], lengths: NDArray[np.int64] | list[int] | None = None) -> Clips:
-        """Take ``y`` [n_clips, n_samples], or with `lengths` [n]: clips one right after another."""
+        """Take ``y`` [n_clips, n_samples], or with `lengths` [n]: clips one right after another.
+
+        Raises
+        ------
+        CumelError
+            For another dtype than float32 and int16, or another number of samples.
+        """
+        if y.dtype not in (np.float32, np.int16):
+            raise CumelError(f"y has dtype {y.dtype}: give float32 in -1..1, or int16")
         samples = np.ascontiguousarray(y)
         if samples.ndim == 1:
             each = np.array([samples.size] if lengths is None else lengths, np.int64)
+            if each.sum() != samples.size or each.min(initial=1) < 1:
+                raise CumelError(f"lengths add up to {each.sum()}, but y has {samples.size} samples")
             return cls(samples, np.cumsum(each) - each, each)
         n_clips, longest = samples.shape
         each = np.full(n_clips, longest, np.int64) if lengths is None else np.array(lengths, np.int64)
+        if each.shape != (n_clips,) or not ((each >= 1) & (each <= longest)).all():
+            raise CumelError(f"lengths: give {n_clips} numbers of samples between 1 and {longest}")
         return cls(samples, np.arange(n_clips, dtype=np.int64) * longest, each)
 
 
@@ -213,6 +225,8 @@ def compute(
     strides = [n_bytes // kind.itemsize for n_bytes in out.strides]
     if out.shape != shape or out.dtype != kind or any(n_bytes % kind.itemsize for n_bytes in out.strides):
         raise CumelError(f"out has shape {out.shape} and dtype {out.dtype}: must be {shape} and {kind}")
+    if image is not None and (image.shape != shape or image.dtype != np.uint8 or not image.flags.c_contiguous):
+        raise CumelError(f"image has shape {image.shape} and dtype {image.dtype}: must be {shape}, uint8, contiguous")
     if not out.size:
         return out
     plan, _arrays = _plan(cfg, stage, int16=int16)
