@@ -46,7 +46,7 @@ class BuildLibrary(build_ext):
             )
 
         with ThreadPoolExecutor() as pool:
-            objects = sum(pool.map(compile_one, jobs), [])
+            objects = [path for paths in pool.map(compile_one, jobs) for path in paths]
         library = self.get_ext_fullpath(ext.name)
         Path(library).parent.mkdir(parents=True, exist_ok=True)
         self.compiler.link_shared_object(objects, library, extra_postargs=["-pthread"], target_lang="c++")

@@ -15,6 +15,9 @@
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
+#endif
+#if defined(__x86_64__) && !defined(ONLY_BASELINE)
+#define X86_TARGETS
 extern const Target AVX512, AVX2;
 #endif
 extern const Target BASELINE;
@@ -26,7 +29,7 @@ constexpr int64_t SHARED_VALUES = 1 << 20;  // of a clip that all threads finish
 constexpr size_t LINE = 64;
 
 const Target *target_of(const char *name) {
-#if defined(__x86_64__)
+#ifdef X86_TARGETS
   __builtin_cpu_init();
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");

@@ -1,11 +1,12 @@
 """Builds of the CPU path in C++ for tests, and processes of their own in which it computes."""
 
+import hashlib
 import os
 import runpy
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ import pytest
 from cumel.kernels import FeatureConfig, native
 from cumel.kernels.plan import Stage
 
+from simt.compiler import _cache
+
 SETUP = Path(__file__).parents[2] / "setup.py"
 SOURCES = Path(native.__file__).parent / "simd"
+SANITIZERS = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 STAGES = {
     "stft": Stage.SPECTRUM,
     "spectrogram": Stage.STRENGTH,
@@ -62,22 +66,18 @@ def compute(
     return out[0] if single else out
 
 
-def build(folder: Path, *flags: str) -> Path:
-    """Compile the library with other flags besides its own."""
+def sanitized() -> Path:
+    """Return the library, of the baseline alone, compiled with AddressSanitizer and UBSan: once for each source."""
     setup = runpy.run_path(str(SETUP))
-    jobs = [("library.cc", "library", [])] + [("features.cc", *target) for target in setup["TARGETS"].items()]
-
-    def compile_one(job: tuple[str, str, list[str]]) -> Path:
-        source, name, extra = job
-        result = folder / f"{name}.o"
-        command = ["g++", *setup["FLAGS"], *extra, *flags, f"-DTARGET={name}", "-c", SOURCES / source, "-o", result]
-        subprocess.run(command, check=True)
-        return result
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compile_one, jobs))
-    library = folder / "native.so"
-    subprocess.run(["g++", "-shared", "-pthread", *flags, *objects, "-o", library], check=True)
+    flags = [*setup["FLAGS"], *SANITIZERS, "-DONLY_BASELINE", "-DTARGET=BASELINE"]
+    texts = [path.read_bytes() for path in sorted([*SOURCES.glob("*.[ch]*"), SOURCES.parent / "fft.cuh"])]
+    library = _cache() / f"{hashlib.sha256(b' '.join([*texts, ' '.join(flags).encode()])).hexdigest()[:32]}.so"
+    if not library.exists():
+        with tempfile.TemporaryDirectory(dir=_cache()) as folder:
+            result = Path(folder, "native.so")
+            command = ["g++", *flags, "-shared", SOURCES / "library.cc", SOURCES / "features.cc", "-o", result]
+            subprocess.run(command, check=True)
+            result.replace(library)  # at once, so that no other process sees half of it
     return library
 
 
