@@ -33,6 +33,9 @@ class BuildLibrary(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         """Compile all objects, as many at once as there are processors, and link them."""
+        library = Path(self.get_ext_fullpath(ext.name))
+        library.parent.mkdir(parents=True, exist_ok=True)
+        library.unlink(missing_ok=True)  # an old one would not tell that no compiler was there
         jobs = [("library.cc", "library", [])] + [("features.cc", name, flags) for name, flags in TARGETS.items()]
 
         def compile_one(job: tuple[str, str, list[str]]) -> list[str]:
@@ -47,9 +50,7 @@ class BuildLibrary(build_ext):
 
         with ThreadPoolExecutor() as pool:
             objects = [path for paths in pool.map(compile_one, jobs) for path in paths]
-        library = self.get_ext_fullpath(ext.name)
-        Path(library).parent.mkdir(parents=True, exist_ok=True)
-        self.compiler.link_shared_object(objects, library, extra_postargs=["-pthread"], target_lang="c++")
+        self.compiler.link_shared_object(objects, str(library), extra_postargs=["-pthread"], target_lang="c++")
 
 
 if __name__ == "__main__":

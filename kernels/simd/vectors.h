@@ -52,6 +52,19 @@ INLINE Floats fmaf(Floats a, Floats b, Floats c) {
 #endif
 }
 
+// -a b + c, in one instruction as well.
+INLINE Floats fnmaf(Floats a, Floats b, Floats c) {
+#if LANES == 16
+  return (Floats)_mm512_fnmadd_ps(a, b, c);
+#elif LANES == 8
+  return (Floats)_mm256_fnmadd_ps(a, b, c);
+#elif defined(__ARM_NEON)
+  return (Floats)vfmsq_f32(c, a, b);
+#else
+  return c - a * b;
+#endif
+}
+
 // A factor of all frames. Its sign changes in the instruction that multiplies, not before.
 struct Negative {
   float size;
@@ -63,7 +76,7 @@ struct Factor {
 INLINE Floats operator*(Factor a, Floats b) { return a.value * b; }
 INLINE Floats fmaf(float a, Floats b, Floats c) { return fmaf(all(a), b, c); }
 INLINE Floats fmaf(Factor a, Floats b, Floats c) { return fmaf(all(a.value), b, c); }
-INLINE Floats fmaf(Negative a, Floats b, Floats c) { return fmaf(-all(a.size), b, c); }
+INLINE Floats fmaf(Negative a, Floats b, Floats c) { return fnmaf(all(a.size), b, c); }
 
 struct Complex {  // of LANES frames
   Floats x, y;
