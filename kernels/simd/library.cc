@@ -25,7 +25,7 @@ extern const Target BASELINE;
 namespace {
 
 constexpr int64_t CHUNK_FRAMES = 64;       // that a thread takes at once: a multiple of every block
-constexpr int64_t SHARED_VALUES = 1 << 20;  // of a clip that all threads finish together
+constexpr int64_t SHARED_VALUES = 1 << 18;  // of a clip that all threads finish together
 constexpr size_t LINE = 64;
 
 const Target *target_of(const char *name) {

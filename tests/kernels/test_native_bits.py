@@ -102,9 +102,9 @@ def test_int16_is_the_same_signal_scaled() -> None:
 
 def test_long_clips_are_finished_by_all_threads() -> None:
     cfg = FeatureConfig(sr=44100, top_db=20.0)
-    y = noise(1, 100 * 44100) * np.linspace(0, 1, 100 * 44100, dtype=np.float32)
+    y = noise(1, 60 * 44100) * np.linspace(0, 1, 60 * 44100, dtype=np.float32)
     one, several = (compute("log_mel", y, cfg, threads=threads) for threads in (1, 3))
-    assert one.size > 1 << 20
+    assert one.size > 1 << 18
     np.testing.assert_array_equal(one, several)
     assert one.min() == one.max() - np.float32(20)
 
