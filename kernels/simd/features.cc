@@ -10,7 +10,8 @@
 
 namespace {
 
-constexpr size_t LINE = 64;  // bytes that all arrays are aligned to
+constexpr size_t LINE = 64;           // bytes that all arrays are aligned to
+constexpr int64_t LONGEST_HOP = 1024;  // of which the next block's samples are fetched in advance: they fit in L2
 
 struct Scratch {
   float *copied, *samples;
@@ -84,6 +85,17 @@ void load(const Plan &plan, const Batch &batch, int64_t clip, int64_t first, int
                 scratch.samples);
 }
 
+// Samples of the block from `frame` on that the one before it does not read, as far as the clip has them.
+Upcoming upcoming_at(const Plan &plan, const Batch &batch, int64_t clip, int64_t frame) {
+  const int64_t overlap = 2 * plan.p * plan.l - plan.hop_length, n_samples = batch.lengths[clip];
+  const int64_t first = frame * plan.hop_length - plan.padding + (overlap > 0 ? overlap : 0);
+  int64_t n = n_samples - first;
+  if (first < 0 || n <= 0 || plan.hop_length > LONGEST_HOP) return {nullptr, 0};
+  if (n > LANES * plan.hop_length) n = LANES * plan.hop_length;
+  const int64_t size = plan.int16 ? sizeof(int16_t) : sizeof(float);
+  return {(const char *)batch.samples + (batch.starts[clip] + first) * size, n * size};
+}
+
 Extremes compute(const Plan &plan, const Batch &batch, int64_t clip, int64_t first_frame, int64_t last_frame,
                  const void *shared, void *base) {
   const Scratch scratch = scratch_of(plan, (char *)base);
@@ -93,15 +105,16 @@ Extremes compute(const Plan &plan, const Batch &batch, int64_t clip, int64_t fir
     const int n_frames = last_frame - frame < LANES ? last_frame - frame : LANES;
     float *out = batch.out + (plan.stage == SPECTRUM ? 2 : 1) *
                                  (clip * batch.clip_stride + frame * batch.frame_stride);
+    const Upcoming upcoming = upcoming_at(plan, batch, clip, frame + LANES);
     load(plan, batch, clip, frame * plan.hop_length - plan.padding, n_frames, scratch);
     if (plan.stage == SPECTRUM) {
       Complex *bins = (Complex *)scratch.bins;
-      transform(plan, scratch.samples, where, scratch.exchange, bins);
+      transform(plan, scratch.samples, where, upcoming, scratch.exchange, bins);
       write(bins, plan.n_rows, n_frames, out, batch.row_stride, batch.frame_stride);
       continue;
     }
     Floats *bins = (Floats *)scratch.bins;
-    transform(plan, scratch.samples, where, scratch.exchange, bins);
+    transform(plan, scratch.samples, where, upcoming, scratch.exchange, bins);
     if (plan.magnitude)
       for (int64_t k = 0; k < plan.n_bins; ++k) bins[k] = square_root(bins[k]);
     if (plan.stage >= MEL) mel_rows(plan, bins, n_frames, scratch.rows, extremes);

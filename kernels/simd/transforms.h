@@ -115,12 +115,25 @@ struct Exchanged {
   }
 };
 
+// Memory that the next block reads, on its way to the cache while this one is computed.
+struct Upcoming {
+  const char *from;
+  int64_t bytes;
+
+  INLINE void fetch(int part, int n_parts) const {
+    constexpr int LINE = 64;
+    for (int64_t i = bytes * part / n_parts; i < bytes * (part + 1) / n_parts; i += LINE) __builtin_prefetch(from + i);
+  }
+};
+
 // P-point transforms for every j, to exchange[j * pitch + q].
 template <int P>
 __attribute__((noinline)) void first_pass(int l, const float *samples, const int *where, const float *window,
-                                          Complex *exchange) {
-  for (int j = 0; j < l; ++j)
+                                          Upcoming upcoming, Complex *exchange) {
+  for (int j = 0; j < l; ++j) {
+    upcoming.fetch(j, l);
     dft_in_cache<P>(Plain(), Windowed{samples, where + 2 * P * j, window + 2 * P * j}, exchange + j * pitch_of(P));
+  }
 }
 
 // Z[q + P r] to x[r].
@@ -169,13 +182,14 @@ __attribute__((noinline)) void second_pass(const Plan &plan, const Complex *exch
 
 // Bins of type Floats: power; of type Complex: the spectrum.
 template <class Bin>
-void transform(const Plan &plan, const float *samples, const int *where, Complex *exchange, Bin *bins) {
+void transform(const Plan &plan, const float *samples, const int *where, Upcoming upcoming, Complex *exchange,
+               Bin *bins) {
   const int l = plan.l;
   switch (plan.p) {
-    case 16: first_pass<16>(l, samples, where, plan.window, exchange); break;
-    case 20: first_pass<20>(l, samples, where, plan.window, exchange); break;
-    case 32: first_pass<32>(l, samples, where, plan.window, exchange); break;
-    case 64: first_pass<64>(l, samples, where, plan.window, exchange); break;
+    case 16: first_pass<16>(l, samples, where, plan.window, upcoming, exchange); break;
+    case 20: first_pass<20>(l, samples, where, plan.window, upcoming, exchange); break;
+    case 32: first_pass<32>(l, samples, where, plan.window, upcoming, exchange); break;
+    case 64: first_pass<64>(l, samples, where, plan.window, upcoming, exchange); break;
   }
   switch (l) {
     case 8: second_pass<8>(plan, exchange, bins); break;
