@@ -31,7 +31,7 @@ typedef float Sample;
 typedef float2 SamplePair;
 #endif
 
-typedef float2 Complex, Twiddle;  // of fft.cuh
+typedef float2 Complex, Twiddle;  // the types that fft.cuh computes with
 #define UNROLL _Pragma("unroll")
 
 #if STAGE == SPECTRUM

@@ -11,7 +11,7 @@
 namespace {
 
 constexpr size_t LINE = 64;           // bytes that all arrays are aligned to
-constexpr int64_t LONGEST_HOP = 1024;  // of which the next block's samples are fetched in advance: they fit in L2
+constexpr int64_t LONGEST_HOP = 1024;  // samples; the next block of a longer one is not fetched in advance
 
 struct Scratch {
   float *copied, *samples;
@@ -150,7 +150,7 @@ void finish(const Plan &plan, const Batch &batch, int64_t clip, Extremes extreme
   const float silence = levels.silence - levels.ref;
   float floor = top - (float)plan.top_db > silence ? top - (float)plan.top_db : silence, scale = 0.f;
   fill(plan, batch, clip, first_row, last_row, floor);
-  if (extremes.most >= INFINITE) return;  // which the caller refuses
+  if (extremes.most >= INFINITE) return;  // NaN or infinity: the caller refuses the clip
   const int64_t n_frames = batch.n_frames[clip];
   if (batch.image) {
     floor = low > floor ? low : floor;

@@ -11,9 +11,10 @@
 namespace {
 
 struct Layout {
-  int n_fft, n_rows;  // of a column that any frame reads
+  int n_fft;
+  int n_rows;     // samples of a column that frames read
   int n_columns;      // a multiple of four
-  int pitch;          // from column to column, where samples are copied before they are transposed
+  int pitch;          // samples from column to column in the copy that is transposed
 };
 
 inline Layout layout_of(const Plan &plan) {

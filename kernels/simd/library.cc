@@ -24,8 +24,8 @@ extern const Target BASELINE;
 
 namespace {
 
-constexpr int64_t CHUNK_FRAMES = 64;       // that a thread takes at once: a multiple of every block
-constexpr int64_t SHARED_VALUES = 1 << 18;  // of a clip that all threads finish together
+constexpr int64_t CHUNK_FRAMES = 64;       // share of a thread at a time: a multiple of every block
+constexpr int64_t SHARED_VALUES = 1 << 18;  // size from which on all threads finish a clip together
 constexpr size_t LINE = 64;
 
 const Target *target_of(const char *name) {
@@ -135,7 +135,7 @@ class Work {
   const Target &target;
   const Plan &plan;
   const Batch &batch;
-  std::vector<int64_t> first_chunk;           // [n_clips + 1] of a clip
+  std::vector<int64_t> first_chunk;           // [n_clips + 1] number of each clip's first chunk
   std::unique_ptr<std::atomic<int64_t>[]> left;  // [n_clips] chunks that are not done
   std::unique_ptr<char[]> shared;
   std::vector<Extremes> extremes;             // [n_chunks]

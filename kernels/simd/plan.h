@@ -5,7 +5,8 @@
 
 enum Stage { SPECTRUM, STRENGTH, MEL, DECIBEL };  // where the computation stops, as in common.cuh
 
-struct Plan {  // of a config
+// All that a config fixes.
+struct Plan {
   int64_t p, l;              // n_fft = 2 P L: P-point transforms, then L-point ones
   int64_t hop_length;
   int64_t padding;           // samples before a clip's sample 0 at which frame 0 begins
@@ -13,10 +14,10 @@ struct Plan {  // of a config
   int64_t int16;             // 1: samples are int16, scaled by the window; 0: float32
   int64_t stage;
   int64_t magnitude;         // 1: |X|, 0: |X|^2
-  int64_t n_bins;            // of the spectrum, from bin 0 on, that are wanted
-  int64_t n_rows;            // of the output: bins or mel bands
+  int64_t n_bins;            // wanted bins of the spectrum: the first ones
+  int64_t n_rows;            // rows of the output: bins or mel bands
   int64_t n_twist;           // twiddles of an L-point transform
-  const float *window;       // [L, P, 2] of samples 2 (p L + j) and the next; half of it, since `split` adds two halves
+  const float *window;       // [L, P, 2] factors of samples 2 (p L + j) and the next; halves, since `split` adds two
   const float *twist;        // [P, n_twist, 2] cosine and tangent
   const float *roots;        // [P L / 2, 2] exp(-2 pi i k / n_fft)
   const int32_t *mel_first;    // [n_mels] first bin of a filter
@@ -30,20 +31,22 @@ struct Plan {  // of a config
   double top_db;             // kept below a clip's maximum; infinite: all
 };
 
-struct Batch {  // of one call
+// What one call computes.
+struct Batch {
   const void *samples;
-  const int64_t *starts;     // [n_clips] of each clip's sample 0, counted from `samples`
+  const int64_t *starts;     // [n_clips] place of each clip's sample 0 in `samples`
   const int64_t *lengths;    // [n_clips] samples
   const int64_t *n_frames;   // [n_clips]
   int64_t n_clips;
   int64_t width;             // frames of the output; those past a clip's last read as silence
   float *out;                // values (for SPECTRUM pairs of them)
-  int64_t clip_stride, row_stride, frame_stride;  // of `out`, in values
+  int64_t clip_stride, row_stride, frame_stride;  // distances in `out`, in values
   uint8_t *image;            // [n_clips, n_rows, width] decibels stretched over 0 .. 255, or null
   float *loudest;            // [n_clips] largest mel value of each clip: NaN or infinity tells of such samples
 };
 
-struct Extremes {  // of mel values, as the bits of a float: in this order, a NaN is the largest
+// The extremes of mel values, as the bits of a float: in this order, a NaN is the largest.
+struct Extremes {
   int32_t least, most;
 };
 
@@ -51,9 +54,9 @@ struct Extremes {  // of mel values, as the bits of a float: in this order, a Na
 struct Target {
   const char *name;
   int lanes;                                       // frames of a block
-  size_t (*shared_bytes)(const Plan &);            // what `prepare` writes, for all threads
+  size_t (*shared_bytes)(const Plan &);            // size of the table that `prepare` writes, for all threads
   void (*prepare)(const Plan &, void *shared);
-  size_t (*scratch_bytes)(const Plan &);           // of one thread
+  size_t (*scratch_bytes)(const Plan &);           // size of one thread's arrays
   Extremes (*compute)(const Plan &, const Batch &, int64_t clip, int64_t first_frame, int64_t last_frame,
                       const void *shared, void *scratch);
   // Lifts what lies more than top_db below the clip's maximum, in some of its rows, and makes the image of them.

@@ -8,14 +8,15 @@
 
 namespace {
 
-// Of ln(1 + f) - f + f^2 / 2 over f^3, for mantissas 1 + f from sqrt(1/2) to sqrt(2): the polynomial of Cephes' logf.
+// The polynomial of Cephes' logf: (ln(1 + f) - f + f^2 / 2) / f^3, for mantissas 1 + f from sqrt(1/2) to sqrt(2).
 constexpr float LOGARITHM[] = {7.0376836292e-2f,  -1.1514610310e-1f, 1.1676998740e-1f,
                                -1.2420140846e-1f, 1.4249322787e-1f,  -1.6668057665e-1f,
                                2.0000714765e-1f,  -2.4999993993e-1f, 3.3333331174e-1f};
 constexpr int INFINITE = 0x7f800000;  // bits
 constexpr float FLAT_DB = 1e-3f;      // a clip that spans less is constant, as in reference.py
 
-struct Levels {  // of decibels
+// The numbers of `Plan` that decibels need.
+struct Levels {
   float high, low, natural, least, silence, ref;
 };
 

@@ -78,10 +78,12 @@ INLINE Floats fmaf(float a, Floats b, Floats c) { return fmaf(all(a), b, c); }
 INLINE Floats fmaf(Factor a, Floats b, Floats c) { return fmaf(all(a.value), b, c); }
 INLINE Floats fmaf(Negative a, Floats b, Floats c) { return fnmaf(all(a.size), b, c); }
 
-struct Complex {  // of LANES frames
+// A complex value of each of LANES frames.
+struct Complex {
   Floats x, y;
 };
-struct Twiddle {  // of all frames
+// Cosine and tangent, the same for all frames.
+struct Twiddle {
   Factor x, y;
 };
 

@@ -17,7 +17,7 @@ from support.signals import CONFIGS, SMALL, signal
 
 BLOCK = 16  # frames: the most that share a vector
 CONFIG = SMALL.replace(pad_mode="reflect")
-FUSED = [name for name in targets() if name != "baseline"]  # with fused multiply-adds, as a GPU has them
+FUSED = [name for name in targets() if name != "baseline"]  # these have the fused multiply-adds of a GPU
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
