@@ -1,7 +1,7 @@
 // PCM to features on a CPU, LANES frames at a time; compiled once for each instruction set, which TARGET names.
 //
-// A block is LANES frames that follow each other. Nothing in a lane depends on any other lane, and a block that has fewer
-// frames is computed as a whole: so a frame's numbers do not depend on what shares its block.
+// A block is LANES frames that follow each other. Nothing in a lane depends on any other lane, and a block that has
+// fewer frames is computed as a whole: so a frame's numbers do not depend on what shares its block.
 #include "frames.h"
 #include "plan.h"
 #include "rows.h"

@@ -74,7 +74,8 @@ inline void transpose(const float *from, long stride, Layout of, float *to) {
   }
 }
 
-// Transposes the samples of n_frames frames, the first of which begins at sample `first`. Lanes past them hold anything.
+// Transposes the samples of n_frames frames, the first of which begins at sample `first`. Lanes past them may hold
+// anything.
 template <class Sample>
 void load_frames(const Plan &plan, Layout of, const Sample *y, int64_t first, int64_t n_samples, int n_frames,
                  float *copied, float *to) {

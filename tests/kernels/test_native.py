@@ -117,6 +117,16 @@ def test_equals_the_reference_for_any_config(data: st.DataObject) -> None:
         check(Oracle(clip, cfg), "any", lambda feature: features[feature][i, :, :n_frames])  # noqa: B023
 
 
+@pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
+@pytest.mark.parametrize("hop_length", [1, 2, 3, 5, 129, 255, 256, 257, 2**31])
+def test_any_hop(hop_length: int, pad_mode: str, target: str) -> None:
+    assert target
+    cfg = SMALL.replace(n_fft=256, n_mels=20, hop_length=hop_length, pad_mode=pad_mode)
+    for n_samples in (1, 2, 300, 20 * min(hop_length, 256) + 7):
+        y = np.random.default_rng(0).standard_normal(n_samples).astype(np.float32)
+        check(Oracle(y, cfg), "any", partial(compute, y=y, cfg=cfg))
+
+
 def test_silence_reads_exactly_as_documented(target: str) -> None:
     assert target
     silence = np.zeros(44100, np.float32)
