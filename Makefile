@@ -13,7 +13,7 @@ export PYTHONUNBUFFERED := 1
 
 install: $(VENV)/installed
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt setup.py kernels/fft.cuh $(wildcard kernels/simd/*.cc kernels/simd/*.h)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(EDITABLE) ".[gpu,dev]"
 	touch $@

@@ -31,6 +31,9 @@ typedef float Sample;
 typedef float2 SamplePair;
 #endif
 
+typedef float2 Complex, Twiddle;  // the types that fft.cuh computes with
+#define UNROLL _Pragma("unroll")
+
 #if STAGE == SPECTRUM
 typedef float2 Value;
 #define EVERYWHERE(x) make_float2(x, x)

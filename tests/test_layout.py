@@ -22,7 +22,7 @@ MODULES = {
     for path in sorted(folder.glob("*.py") if name == "cumel" else folder.rglob("*.py"))
 }
 PACKAGES = [name for name, path in MODULES.items() if path.name == "__init__.py"]
-SOURCES = ("*.py", "*.cu", "*.cuh", "*.hpp", "*.js")
+SOURCES = ("*.py", "*.cu", "*.cuh", "*.cc", "*.h", "*.hpp", "*.js")
 MAX_LINES = 300
 MAX_TRAIN_LINES = 250
 OPTIONAL = "cupy"  # a package that a machine without a GPU does without

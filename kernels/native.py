@@ -1,0 +1,246 @@
+"""The CPU path in C++: `fft.cuh` on vectors that hold 8 or 16 frames, NumPy in, NumPy out, without torch.
+
+The shared library is optional: where it was not built, `available` is false and `reason` says why.
+
+A clip's numbers depend neither on its batch mates, nor on the number of threads, nor on where the output lies. Samples
+below 1e-38 count as zero. The instruction sets agree within rounding; CUMEL_CPU names one of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_int64, c_void_p
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import FeatureConfig
+from .errors import CumelError, InputError, UnavailableError
+from .filterbank import mel_rows
+from .plan import RADICES, Stage, n_rows, scaled_window
+from .tables import roots, twist
+
+LIBRARY = Path(__file__).parent / "simd" / "native.so"
+LIBRARY_VARIABLE = "CUMEL_CPU_LIBRARY"  # another file in place of LIBRARY
+TARGET_VARIABLE = "CUMEL_CPU"  # an instruction set of TARGETS
+TARGETS = ("avx512", "avx2", "baseline")
+EXPONENT_BITS = 2.0**12  # steps per decibel of a factor that a float32 exponent multiplies exactly
+
+
+class _Plan(ctypes.Structure):
+    _fields_ = (
+        *((name, c_int64) for name in ("p", "l", "hop_length", "padding", "reflect", "int16", "stage", "magnitude")),
+        *((name, c_int64) for name in ("n_bins", "n_rows", "n_twist")),
+        *((name, c_void_p) for name in ("window", "twist", "roots", "mel_first", "mel_offsets", "mel_weights")),
+        *((name, c_double) for name in ("db_high", "db_low", "db_natural", "least", "silence", "ref", "top_db")),
+    )
+
+
+class _Batch(ctypes.Structure):
+    _fields_ = (
+        *((name, c_void_p) for name in ("samples", "starts", "lengths", "n_frames")),
+        *((name, c_int64) for name in ("n_clips", "width")),
+        ("out", c_void_p),
+        *((name, c_int64) for name in ("clip_stride", "row_stride", "frame_stride")),
+        *((name, c_void_p) for name in ("image", "loudest")),
+    )
+
+
+class Clips(NamedTuple):
+    """A batch of clips in one array, whose samples lie next to each other."""
+
+    samples: NDArray[Any]  # float32 or int16, contiguous
+    starts: NDArray[np.int64]  # [n_clips] where in it each begins
+    lengths: NDArray[np.int64]  # [n_clips] samples
+
+    @classmethod
+    def of(cls, y: NDArray[Any], lengths: NDArray[np.int64] | list[int] | None = None) -> Clips:
+        """Take ``y`` [n_clips, n_samples], or with `lengths` [n]: clips one right after another.
+
+        Raises
+        ------
+        CumelError
+            For another dtype than float32 and int16, or another number of samples.
+        """
+        if y.dtype not in (np.float32, np.int16):
+            raise CumelError(f"y has dtype {y.dtype}: give float32 in -1..1, or int16")
+        samples = np.ascontiguousarray(y)
+        if samples.ndim == 1:
+            each = np.array([samples.size] if lengths is None else lengths, np.int64)
+            if each.sum() != samples.size or each.min(initial=1) < 1:
+                raise CumelError(f"lengths add up to {each.sum()}, but y has {samples.size} samples")
+            return cls(samples, np.cumsum(each) - each, each)
+        n_clips, longest = samples.shape
+        each = np.full(n_clips, longest, np.int64) if lengths is None else np.array(lengths, np.int64)
+        if each.shape != (n_clips,) or not ((each >= 1) & (each <= longest)).all():
+            raise CumelError(f"lengths: give {n_clips} numbers of samples between 1 and {longest}")
+        return cls(samples, np.arange(n_clips, dtype=np.int64) * longest, each)
+
+
+class _Loaded(NamedTuple):
+    library: ctypes.CDLL | None
+    reason: str
+
+
+@lru_cache(maxsize=1)
+def _load() -> _Loaded:
+    path = Path(os.environ.get(LIBRARY_VARIABLE, LIBRARY))
+    if not path.exists():
+        return _Loaded(None, f"{path.name} was not built: install with a C++ compiler (g++) on the PATH")
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        return _Loaded(None, f"{path.name} does not load: {' '.join(str(error).split())}")
+    library.cumel_target.argtypes, library.cumel_target.restype = (c_char_p,), c_char_p
+    library.cumel_compute.argtypes = (POINTER(_Plan), POINTER(_Batch), c_char_p, c_int)
+    wanted = _wanted()
+    if library.cumel_target(wanted.encode()) is None:
+        return _Loaded(None, f"{TARGET_VARIABLE}={wanted}: not of this machine; there are {', '.join(TARGETS)}")
+    return _Loaded(library, "")
+
+
+def _wanted() -> str:
+    return os.environ.get(TARGET_VARIABLE, "")
+
+
+def available() -> bool:
+    """Tell whether this path computes; `reason` says why not."""
+    return _load().library is not None
+
+
+def reason() -> str:
+    """Say why this path is not there; nothing when it is."""
+    return _load().reason
+
+
+def target() -> str:
+    """Name the instruction set that computes, one of `TARGETS`.
+
+    Raises
+    ------
+    UnavailableError
+        Without the library.
+    """
+    return _library().cumel_target(_wanted().encode()).decode()
+
+
+def planned(cfg: FeatureConfig) -> bool:
+    """Tell whether this path knows the n_fft of a config."""
+    return cfg.n_fft in RADICES
+
+
+def _library() -> ctypes.CDLL:
+    library, why = _load()
+    if library is None:
+        raise UnavailableError(f"the CPU path in C++ is not there: {why}")
+    return library
+
+
+@lru_cache(maxsize=64)
+def _plan(cfg: FeatureConfig, stage: Stage, *, int16: bool) -> tuple[_Plan, tuple[np.ndarray, ...]]:
+    """Return the plan of a config, and the arrays that it points to."""
+    p, lanes = RADICES[cfg.n_fft]
+    taper = 0.5 * scaled_window(cfg, int16=int16).reshape(p, lanes, 2).transpose(1, 0, 2)
+    turns = twist(p, lanes).transpose(0, 2, 1, 3)  # [P / L, L, n_twist, 2], flat: by q = j + L i
+    first, offsets, weights, n_bins = np.zeros(1), np.zeros(2), np.zeros(1), cfg.n_bins
+    if stage >= Stage.MEL:
+        rows = mel_rows(cfg)
+        first, offsets, weights, n_bins = rows.bins[rows.offsets[:-1]], rows.offsets, rows.weights, rows.last_bin
+    arrays = tuple(
+        np.ascontiguousarray(values, kind)
+        for values, kind in (
+            (taper, np.float32),
+            (turns, np.float32),
+            (roots(p * lanes // 2, cfg.n_fft), np.float32),
+            (first, np.int32),
+            (offsets, np.int32),
+            (weights, np.float32),
+        )
+    )
+    octave = cfg.db_per_decade * math.log10(2.0)
+    high = round(octave * EXPONENT_BITS) / EXPONENT_BITS
+    plan = _Plan(
+        *(p, lanes, cfg.hop_length, cfg.padding, cfg.pad_mode == "reflect", int16, stage, cfg.power == 1),
+        *(n_bins, n_rows(cfg, stage), turns.shape[2]),
+        *(array.ctypes.data for array in arrays),
+        *(high, octave - high, cfg.db_per_decade / math.log(10.0), cfg.least),
+        *(cfg.db_per_decade * math.log10(cfg.least), cfg.db_of_ref, math.inf if cfg.top_db is None else cfg.top_db),
+    )
+    return plan, arrays
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compute(
+    clips: Clips,
+    cfg: FeatureConfig,
+    stage: Stage,
+    out: NDArray[Any] | None = None,
+    *,
+    image: NDArray[np.uint8] | None = None,
+    threads: int | None = None,
+) -> NDArray[Any]:
+    """Compute a batch up to `stage`.
+
+    Parameters
+    ----------
+    clips : Clips
+    cfg : FeatureConfig
+        With an n_fft of `plan.RADICES`.
+    stage : Stage
+        SPECTRUM gives the complex STFT, STRENGTH magnitude or power, MEL the mel spectrogram, DECIBEL `log_mel`.
+    out : ndarray [n_clips, n_rows, n_frames], optional
+        Where the result goes, with strides of whole values; complex64 for SPECTRUM, else float32.
+    image : ndarray [n_clips, n_mels, n_frames], uint8, optional
+        Where the mel image goes as well, contiguous.
+    threads : int, optional
+        How many compute; all cores when absent. The numbers do not depend on it.
+
+    Returns
+    -------
+    ndarray [n_clips, n_rows, n_frames]
+        `out`. Frames past a clip's end are 0, or in DECIBEL read as silence.
+
+    Raises
+    ------
+    InputError
+        For a clip with NaN or infinity in it, where decibels are asked for.
+    UnavailableError
+        Without the library.
+    """
+    library = _library()
+    int16 = clips.samples.dtype == np.int16
+    n_clips, width = len(clips.lengths), cfg.n_frames(int(clips.lengths.max(initial=0)))
+    kind = np.dtype(np.complex64 if stage == Stage.SPECTRUM else np.float32)
+    shape = (n_clips, n_rows(cfg, stage), width)
+    out = np.empty(shape, kind) if out is None else out
+    strides = [n_bytes // kind.itemsize for n_bytes in out.strides]
+    if out.shape != shape or out.dtype != kind or any(n_bytes % kind.itemsize for n_bytes in out.strides):
+        raise CumelError(f"out has shape {out.shape} and dtype {out.dtype}: must be {shape} and {kind}")
+    if image is not None and (image.shape != shape or image.dtype != np.uint8 or not image.flags.c_contiguous):
+        raise CumelError(f"image has shape {image.shape} and dtype {image.dtype}: must be {shape}, uint8, contiguous")
+    if not out.size:
+        return out
+    plan, _arrays = _plan(cfg, stage, int16=int16)
+    n_frames = np.array([cfg.n_frames(n) for n in clips.lengths.tolist()], np.int64)
+    loudest = np.zeros(n_clips, np.float32)
+    batch = _Batch(
+        *(array.ctypes.data for array in (clips.samples, clips.starts, clips.lengths, n_frames)),
+        *(n_clips, width, out.ctypes.data, *strides),
+        *(None if image is None else image.ctypes.data, loudest.ctypes.data),
+    )
+    status = library.cumel_compute(byref(plan), byref(batch), _wanted().encode(), threads or usable_cores())
+    if status:
+        raise MemoryError("the CPU path in C++ found no memory to compute in")
+    if stage == Stage.DECIBEL and not np.isfinite(loudest).all():
+        clip = int((~np.isfinite(loudest)).argmax())
+        raise InputError(f"clip {clip} of {n_clips} holds NaN or infinity, or overflows float32; mend it or drop it")
+    return out

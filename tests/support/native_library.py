@@ -1,0 +1,95 @@
+"""Builds of the CPU path in C++ for tests, and processes of their own in which it computes."""
+
+import hashlib
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cumel.kernels import FeatureConfig, native
+from cumel.kernels.plan import Stage
+
+from simt.compiler import _cache
+
+SETUP = Path(__file__).parents[2] / "setup.py"
+SOURCES = Path(native.__file__).parent / "simd"
+SANITIZERS = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+STAGES = {
+    "stft": Stage.SPECTRUM,
+    "spectrogram": Stage.STRENGTH,
+    "melspectrogram": Stage.MEL,
+    "log_mel": Stage.DECIBEL,
+    "mel_image": Stage.DECIBEL,
+}
+
+
+def targets() -> list[str]:
+    """Return the instruction sets that this machine has."""
+    there = []
+    for name in native.TARGETS:
+        with on(name):
+            if native.available():
+                there.append(name)
+    return there
+
+
+@contextmanager
+def on(target: str) -> Iterator[None]:
+    """Compute with one instruction set."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(native.TARGET_VARIABLE, target)
+        native._load.cache_clear()
+        yield
+    native._load.cache_clear()
+
+
+def compute(
+    feature: str, y: np.ndarray, cfg: FeatureConfig, lengths: Sequence[int] | None = None, **options: Any
+) -> np.ndarray:
+    """Compute a feature of one clip [n_samples], or of a batch [n_clips, n_samples] or, packed, [n]."""
+    single = y.ndim == 1 and lengths is None
+    clips = native.Clips.of(y[None] if single else y, None if lengths is None else np.array(lengths))
+    image = None
+    if feature == "mel_image":
+        shape = len(clips.lengths), cfg.n_mels, cfg.n_frames(int(clips.lengths.max()))
+        image = np.full(shape, 255, np.uint8)
+    out = native.compute(clips, cfg, STAGES[feature], image=image, **options)
+    out = out if image is None else image
+    return out[0] if single else out
+
+
+def sanitized() -> Path:
+    """Return the library, of the baseline alone, compiled with AddressSanitizer and UBSan: once for each source."""
+    setup = runpy.run_path(str(SETUP))
+    flags = [*setup["FLAGS"], *SANITIZERS, "-DONLY_BASELINE", "-DTARGET=BASELINE"]
+    texts = [path.read_bytes() for path in sorted([*SOURCES.glob("*.[ch]*"), SOURCES.parent / "fft.cuh"])]
+    library = _cache() / f"{hashlib.sha256(b' '.join([*texts, ' '.join(flags).encode()])).hexdigest()[:32]}.so"
+    if not library.exists():
+        with tempfile.TemporaryDirectory(dir=_cache()) as folder:
+            result = Path(folder, "native.so")
+            command = ["g++", *flags, "-shared", SOURCES / "library.cc", SOURCES / "features.cc", "-o", result]
+            subprocess.run(command, check=True)
+            result.replace(library)  # at once, so that no other process sees half of it
+    return library
+
+
+def run(code: str, *, timeout: float = 300, **environment: str) -> str:
+    """Return what Python prints for a program that ends well, in a process of its own."""
+    paths = os.pathsep.join(str(path) for path in (SETUP.parent / "tests", os.environ.get("PYTHONPATH")) if path)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=os.environ | {"PYTHONPATH": paths} | environment,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
