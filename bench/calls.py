@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cumel.kernels import PRESETS, arrays, log_mel
+from cumel.kernels import PRESETS, interchange, log_mel
 from cumel.kernels.cuda import Argument, Clips, Frontend
 from cumel.kernels.plan import Grid, Kernel
 
@@ -55,7 +55,7 @@ def on_host() -> Callable[[Tensor, Any], Tensor]:
     frontend = Frontend(Nowhere())
 
     def compute(y: Tensor, lengths: Any) -> Tensor:
-        checked, _ = arrays.clip_lengths(lengths, y, CFG)
+        checked, _ = interchange.clip_lengths(lengths, y, CFG)
         return frontend.log_mel(Clips.of(y, checked, CFG), CFG)
 
     return compute

@@ -73,9 +73,9 @@ def default_stream() -> str:
     """Return the stream on which CuPy's arrays are computed outside of any stream context."""
     import cupy
 
-    from cumel.kernels import arrays
+    from cumel.kernels import interchange
 
-    with arrays.as_tensor(cupy.zeros(1000, np.float32)):
+    with interchange.as_tensor(cupy.zeros(1000, np.float32)):
         used = torch.cuda.current_stream().cuda_stream
     outside = torch.cuda.ExternalStream(0).cuda_stream
     return f"CuPy's default stream is torch's {used:#x} (0x0 is right); ExternalStream(0) is {outside:#x}"

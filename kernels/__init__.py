@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         arrays as arrays,
         config as config,
         filterbank as filterbank,
+        interchange as interchange,
         kinds as kinds,
         lazy as lazy,
         precision as precision,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
         tolerance as tolerance,
     )
     from .config import PRESETS as PRESETS, FeatureConfig as FeatureConfig
+    from .dispatch import unchecked_image as unchecked_image
     from .errors import CumelError as CumelError, InputError as InputError, UnavailableError as UnavailableError
     from .features import (
         log_mel as log_mel,
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
         mfcc as mfcc,
         spectrogram as spectrogram,
         stft as stft,
-        unchecked_image as unchecked_image,
     )
     from .layer import LogMel as LogMel
 

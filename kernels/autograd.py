@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from .arrays import check_finite
 from .config import INT16_SCALE, FeatureConfig
+from .interchange import check_finite
 from .precision import exact_products
 from .tensors import Padded, cepstra, image, mel_weights, mirrored, product, wanted, window_of
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .arrays import check_finite
 from .config import INT16_SCALE, FeatureConfig
 from .filterbank import mel_rows
+from .interchange import check_finite
 from .tensors import Padded, cepstra, chunk_frames, image, mirrored, wanted, window_of
 
 _lock = Lock()

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import plan
-from .arrays import check_finite, clip_lengths
 from .config import FeatureConfig
 from .errors import CumelError, InputError
+from .interchange import check_finite, clip_lengths
 from .plan import Form, Grid, Kernel, Stage
 from .tensors import dct_weights, resident, wanted
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from . import autograd, cpu, launcher
-from .arrays import Lengths, as_tensor, check_layout, clip_lengths, like, listed, output
+from . import host
+from .arrays import Lengths
 from .config import FeatureConfig
-from .cuda import Clips
 from .errors import CumelError, UnavailableError
 from .kinds import FEATURES, Feature
-from .out_of_core import stream
-from .tensors import Padded, followed
+
+if TYPE_CHECKING:
+    import torch
 
 Array = TypeVar("Array")  # numpy.ndarray, torch.Tensor or cupy.ndarray
-Device = str | torch.device | None
+Device: TypeAlias = "str | torch.device | None"
 
 
 def stft(
@@ -117,12 +114,12 @@ def log_mel(
     -100.0
     """
     name = str(dtype).removeprefix("torch.")
-    if dtype is not None and not isinstance(dtype, torch.dtype):
-        with suppress(TypeError):  # The message below shows a value that is no dtype as it is.
+    if dtype is not None:
+        with suppress(TypeError):  # torch's dtypes have their names already; the message below shows what is no dtype.
             name = np.dtype(dtype).name
     if name not in ("float32", "float16"):
         raise CumelError(f"dtype={name}: must be float32 or float16")
-    return _apply(FEATURES["log_mel"], y, cfg, lengths, device, out, getattr(torch, name))
+    return _apply(FEATURES["log_mel"], y, cfg, lengths, device, out, name)
 
 
 def mfcc(
@@ -154,26 +151,6 @@ def mel_image(
     return _apply(FEATURES["mel_image"], y, cfg, lengths, device, out)
 
 
-def unchecked_image(y: Tensor, cfg: FeatureConfig, lengths: Lengths = None) -> tuple[Tensor, Tensor]:
-    """Compute `mel_image` of clips on a CUDA device without waiting to see whether it would refuse one.
-
-    Parameters
-    ----------
-    y : Tensor [n_clips, n_samples] or [n]
-    cfg : FeatureConfig
-    lengths : int array, optional
-        As for `stft`.
-
-    Returns
-    -------
-    images : Tensor [n_clips, n_mels, n_frames], uint8
-    loudest : Tensor [n_clips], float32
-        Largest mel value of each clip. Where it is NaN or infinite, `mel_image` would have refused the clip.
-    """
-    n_samples, _ = clip_lengths(lengths, y, cfg)
-    return launcher.frontend(y.device).unchecked_image(Clips.of(y.detach().contiguous(), n_samples, cfg), cfg)
-
-
 def _apply(
     feature: Feature,
     y: Array,
@@ -181,86 +158,24 @@ def _apply(
     lengths: Lengths,
     device: Device,
     out: Array | None,
-    dtype: torch.dtype | None = None,
+    dtype: str | None = None,
 ) -> Array:
-    """Check `y`, flatten its batch axes, compute, and give back what came in, where it came from."""
-    if torch.compiler.is_compiling():  # This call breaks the graph; `LogMel` is an operator in it.
-        eager: Any = torch.compiler.disable(_apply)
-        return eager(feature, y, cfg, lengths, device, out, dtype)
+    """Compute NumPy arrays in host memory without torch where that can be, and everything else with it."""
     if not isinstance(cfg, FeatureConfig):
         hint = {str: 'PRESETS["esc50"]', dict: "FeatureConfig.from_dict(...)"}.get(type(cfg), "FeatureConfig(sr=...)")
         raise CumelError(f"cfg: expected a FeatureConfig, such as {hint}, got {type(cfg).__name__}")
-    with as_tensor(y) as samples:
-        if lengths is None:
-            check_layout(tuple(samples.shape), cfg)
-        n_samples, packed = clip_lengths(lengths, samples, cfg)
-        longest = samples.shape[-1]
-        clips = samples if packed else samples.reshape(-1, longest)
-        batch = (len(n_samples),) if packed and n_samples is not None else samples.shape[:-1]
-        place = _place(device, samples.device)
-        if out is not None:
-            width = int(n_samples.max()) if packed and n_samples is not None else longest
-            shape = (*batch, feature.n_rows(cfg), cfg.n_frames(width))
-            target = output(out, y, shape, dtype or getattr(torch, feature.dtype))
-            if followed(samples):
-                raise CumelError("out: no gradient flows through it; leave it away, or detach y")
-            flat = target.flatten(0, -3) if batch else target[None]  # a copy where the strides are too odd
-            if clips.numel():
-                result = _compute(feature, clips, n_samples, cfg, place, dtype, flat)
-                if result.data_ptr() != target.data_ptr():
-                    target.copy_(result.reshape(shape))
-            return out
-        if clips.numel():
-            result = _compute(feature, clips, n_samples, cfg, place, dtype)
-        else:  # an empty batch: the shape of one clip's features, without the clip
-            result = _compute(feature, clips.new_zeros(1, longest), None, cfg, place, dtype)[:0]
-        return like(result.reshape(*batch, *result.shape[1:]), y)
-
-
-def _compute(
-    feature: Feature,
-    clips: Tensor,
-    lengths: NDArray[np.int64] | Tensor | None,
-    cfg: FeatureConfig,
-    device: torch.device,
-    dtype: torch.dtype | None,
-    out: Tensor | None = None,
-) -> Tensor:
-    """Compute on `device` what the clips ``[n_clips, n_samples]``, or ``[n]`` without padding, then have at home.
-
-    `out` [n_clips, n_rows, n_frames], which lies at home, is used where the backend computes there.
-    """
-    home, differentiable = clips.device, followed(clips)
-    if device.type == "cuda" and not differentiable:
-        frontend = launcher.frontend(device)
-        if home.type == "cpu":
-            result = stream(frontend, device, feature, Clips.of(clips.detach().contiguous(), lengths, cfg), cfg)
-        else:
-            lengths = lengths.to(device) if isinstance(lengths, Tensor) else lengths
-            on_device = Clips.of(clips.detach().contiguous().to(device), lengths, cfg)
-            result = feature.on(frontend)(on_device, cfg, dtype=dtype)
-        return result.to(home, dtype)
-    n_samples = listed(lengths, clips, cfg)
-    dense = pad_sequence(list(clips.split(n_samples)), batch_first=True) if clips.dim() == 1 else clips.contiguous()
-    padded = Padded((dense if differentiable else dense.detach()).to(device), n_samples)
-    with torch.autocast(device.type, enabled=False):  # half precision costs whole decibels
-        if device.type == "cpu" and not differentiable:
-            return feature.on(cpu)(padded, cfg, out if home == device else None, dtype).to(home)
-        return feature.on(autograd)(padded, cfg, dtype=dtype).to(home)
-
-
-def _place(device: Device, home: torch.device) -> torch.device:
-    """Return the device to compute on, with its number."""
+    if isinstance(y, np.ndarray) and str(device) in ("None", "cpu") and not _traced() and host.computes(cfg):
+        return host.compute(feature, y, cfg, lengths, out, dtype)
     try:
-        place = home if device is None else torch.device(device)
-    except (RuntimeError, TypeError):
-        raise CumelError(f"device={device!r}: must be cpu, cuda or cuda:N") from None
-    if place.type not in ("cpu", "cuda", home.type):
-        raise CumelError(f"device={place}: must be cpu, cuda or cuda:N")
-    if place.type != "cuda":
-        return place
-    count = torch.cuda.device_count()
-    index = torch.cuda.current_device() if place.index is None and count else place.index or 0
-    if index >= count:
-        raise UnavailableError(f"device={place}: torch sees {count} CUDA devices; `cumel doctor` says why")
-    return torch.device("cuda", index)
+        from .dispatch import apply
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise UnavailableError("this needs torch: pip install torch; NumPy arrays on the CPU do not") from None
+    return apply(feature, y, cfg, lengths, device, out, dtype)
+
+
+def _traced() -> bool:
+    """Tell whether torch.compile is tracing this call."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_compiling()

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .arrays import Lengths, clip_lengths, whole_numbers
+from .arrays import Lengths, whole_numbers
 from .autograd import log_mel_gradient
 from .config import FeatureConfig
 from .errors import CumelError
 from .features import Array, log_mel
+from .interchange import clip_lengths
 from .precision import exact_products
 from .tensors import transformed
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import sys
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_int64, c_void_p
 from functools import lru_cache
 from pathlib import Path
@@ -19,11 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import not_finite
 from .config import FeatureConfig
-from .errors import CumelError, InputError, UnavailableError
+from .errors import CumelError, UnavailableError
 from .filterbank import mel_rows
 from .plan import RADICES, Stage, n_rows, scaled_window
-from .tables import roots, twist
+from .tables import roots, twiddles
 
 LIBRARY = Path(__file__).parent / "simd" / "native.so"
 LIBRARY_VARIABLE = "CUMEL_CPU_LIBRARY"  # another file in place of LIBRARY
@@ -129,9 +131,9 @@ def target() -> str:
     return _library().cumel_target(_wanted().encode()).decode()
 
 
-def planned(cfg: FeatureConfig) -> bool:
-    """Tell whether this path knows the n_fft of a config."""
-    return cfg.n_fft in RADICES
+def computes(cfg: FeatureConfig) -> bool:
+    """Tell whether this path computes a config: it is there, and has a plan for its n_fft."""
+    return cfg.n_fft in RADICES and available()
 
 
 def _library() -> ctypes.CDLL:
@@ -145,8 +147,8 @@ def _library() -> ctypes.CDLL:
 def _plan(cfg: FeatureConfig, stage: Stage, *, int16: bool) -> tuple[_Plan, tuple[np.ndarray, ...]]:
     """Return the plan of a config, and the arrays that it points to."""
     p, lanes = RADICES[cfg.n_fft]
-    taper = 0.5 * scaled_window(cfg, int16=int16).reshape(p, lanes, 2).transpose(1, 0, 2)
-    turns = twist(p, lanes).transpose(0, 2, 1, 3)  # [P / L, L, n_twist, 2], flat: by q = j + L i
+    window = 0.5 * scaled_window(cfg, int16=int16).reshape(p, lanes, 2).transpose(1, 0, 2)
+    turns = twiddles(p, lanes).transpose(0, 2, 1, 3)  # [P / L, L, n_twist, 2], flat: by q = j + L i
     first, offsets, weights, n_bins = np.zeros(1), np.zeros(2), np.zeros(1), cfg.n_bins
     if stage >= Stage.MEL:
         rows = mel_rows(cfg)
@@ -154,7 +156,7 @@ def _plan(cfg: FeatureConfig, stage: Stage, *, int16: bool) -> tuple[_Plan, tupl
     arrays = tuple(
         np.ascontiguousarray(values, kind)
         for values, kind in (
-            (taper, np.float32),
+            (window, np.float32),
             (turns, np.float32),
             (roots(p * lanes // 2, cfg.n_fft), np.float32),
             (first, np.int32),
@@ -174,9 +176,17 @@ def _plan(cfg: FeatureConfig, stage: Stage, *, int16: bool) -> tuple[_Plan, tupl
     return plan, arrays
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def default_threads() -> int:
+    """Return how many threads compute: as many as torch may use where it is loaded, else OMP_NUM_THREADS or all cores.
+
+    That way `torch.set_num_threads` and the variable hold for this path too.
+    """
+    torch = sys.modules.get("torch")
+    if hasattr(torch, "get_num_threads"):
+        return torch.get_num_threads()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    return min(int(named), cores) if named.isdecimal() and int(named) else cores
 
 
 def compute(
@@ -202,7 +212,7 @@ def compute(
     image : ndarray [n_clips, n_mels, n_frames], uint8, optional
         Where the mel image goes as well, contiguous.
     threads : int, optional
-        How many compute; all cores when absent. The numbers do not depend on it.
+        How many compute; `default_threads` when absent. The numbers do not depend on it.
 
     Returns
     -------
@@ -237,10 +247,10 @@ def compute(
         *(n_clips, width, out.ctypes.data, *strides),
         *(None if image is None else image.ctypes.data, loudest.ctypes.data),
     )
-    status = library.cumel_compute(byref(plan), byref(batch), _wanted().encode(), threads or usable_cores())
+    status = library.cumel_compute(byref(plan), byref(batch), _wanted().encode(), threads or default_threads())
     if status:
         raise MemoryError("the CPU path in C++ found no memory to compute in")
     if stage == Stage.DECIBEL and not np.isfinite(loudest).all():
         clip = int((~np.isfinite(loudest)).argmax())
-        raise InputError(f"clip {clip} of {n_clips} holds NaN or infinity, or overflows float32; mend it or drop it")
+        raise not_finite(clip, n_clips)
     return out

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import plan
-from .arrays import check_finite
 from .config import FeatureConfig
 from .cuda import Clips, Frontend
+from .interchange import check_finite
 from .kinds import FEATURES, Feature
 from .tensors import image
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...kernels import CumelError
-from ...kernels.arrays import as_tensor, like
+from ...kernels.interchange import as_tensor, like
 from .providers import onnxruntime
 
 _graph_ids = count(1)  # ids of CUDA graphs

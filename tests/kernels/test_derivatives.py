@@ -9,7 +9,7 @@ from torch import Tensor, func
 from torch.autograd import forward_ad
 
 from cumel import kernels
-from cumel.kernels import CumelError, FeatureConfig, LogMel, arrays, reference
+from cumel.kernels import CumelError, FeatureConfig, LogMel, interchange, reference
 
 CFG = FeatureConfig(sr=16000, n_fft=256, hop_length=128, n_mels=8, n_mfcc=8, top_db=None, amin=1e-12)
 LENGTHS = [600, 400]
@@ -123,12 +123,14 @@ def test_lengths_that_stayed_on_a_device_are_read_where_derivatives_are_wanted(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And looked at then, as they were not before."""
-    y, there = drawn(2, 600), arrays._on_device
+    y, there = drawn(2, 600), interchange.lengths_on_device
     compute, expected = getattr(kernels, name), func.jacrev(smooth(name, LENGTHS))(drawn(2, 600))
 
     def stay(*lengths: int) -> Tensor:
         given = torch.tensor(lengths)
-        monkeypatch.setattr(arrays, "_on_device", lambda lengths, y: given if lengths is given else there(lengths, y))
+        monkeypatch.setattr(
+            interchange, "lengths_on_device", lambda lengths, y: given if lengths is given else there(lengths, y)
+        )
         return given
 
     def derived(lengths: Tensor) -> Tensor:

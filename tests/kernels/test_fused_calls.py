@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cumel.kernels import CumelError, FeatureConfig, arrays, cuda, launcher, plan, tensors
+from cumel.kernels import CumelError, FeatureConfig, cuda, interchange, launcher, plan, tensors
 from cumel.kernels.cuda import Argument, Clips, Frontend
 from cumel.kernels.plan import Grid, Kernel
 
@@ -174,19 +174,19 @@ def test_cupys_default_stream_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None
     """`torch.cuda.ExternalStream(0)` would be another stream of torch's pool at each call."""
     monkeypatch.setattr(torch.cuda, "default_stream", lambda device: ("default", device))
     monkeypatch.setattr(torch.cuda, "ExternalStream", lambda address, device: (address, device))
-    assert arrays._torchs(0, CUDA) == ("default", CUDA)
-    assert arrays._torchs(4096, CUDA) == (4096, CUDA)
+    assert interchange._torchs(0, CUDA) == ("default", CUDA)
+    assert interchange._torchs(4096, CUDA) == (4096, CUDA)
 
 
 @pytest.mark.parametrize("cfg", [SMALL, SMALL.replace(pad_mode="reflect"), SMALL.replace(center=False)])
 def test_lengths_on_a_device_are_not_waited_for(cfg: FeatureConfig) -> None:
     """A meta tensor has no values: whoever asks for them fails."""
     y, lengths = (torch.empty(size, device="meta") for size in ((2, 3, 5000), (2, 3)))
-    given, packed = arrays.clip_lengths(lengths.to(torch.int32), y, cfg)
+    given, packed = interchange.clip_lengths(lengths.to(torch.int32), y, cfg)
     assert isinstance(given, Tensor)
     assert (given.dtype, given.shape, packed) == (torch.int64, (6,), False)
     clips = Clips.of(y.reshape(6, 5000), given, cfg)
     assert clips.lengths is given
     for wrong in (lengths, lengths[0].long()):  # real numbers; of another shape
         with pytest.raises((CumelError, NotImplementedError)):
-            arrays.clip_lengths(wrong, y, cfg)
+            interchange.clip_lengths(wrong, y, cfg)
