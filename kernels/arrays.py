@@ -6,7 +6,6 @@ Every error is one line that names the clip.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import FeatureConfig
-from .conversion import remedy
+from .conversion import is_tensor, remedy
 from .errors import CumelError, InputError
 
 if TYPE_CHECKING:
@@ -34,12 +33,6 @@ HINTS: dict[type, str] = {  # by what a user gave in place of an array
 def is_cupy(y: object) -> bool:
     """Tell whether `y` is a CuPy array, without importing CuPy."""
     return type(y).__module__.split(".")[0] == "cupy" and hasattr(y, "__dlpack__")
-
-
-def is_tensor(y: object) -> bool:
-    """Tell whether `y` is a torch tensor, without importing torch."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(y, torch.Tensor)
 
 
 def check_array(y: Any) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 INT16 = np.iinfo(np.int16)
 INT32_BITS = 32
+
+
+def is_tensor(y: object) -> bool:
+    """Tell whether `y` is a torch tensor, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(y, torch.Tensor)
 
 
 def remedy(y: Any) -> str:
@@ -36,7 +42,7 @@ def remedy(y: Any) -> str:
         return f" ({_scaled(y, bits, middle=True)} converts, its middle being silence)"
     low, high = (int(y.min()), int(y.max())) if min(y.shape, default=1) else (0, 0)
     if INT16.min <= low and high <= INT16.max and bits >= INT16.bits:
-        whole = "y.to(torch.int16)" if isinstance(y, Tensor) else "y.astype('int16')"
+        whole = "y.to(torch.int16)" if is_tensor(y) else "y.astype('int16')"
         return f" ({whole} converts, as all values are within 16 bits)"
     if bits > INT32_BITS and low >= -(2**31) and high < 2**31:
         bits = INT32_BITS
@@ -45,7 +51,7 @@ def remedy(y: Any) -> str:
 
 def _kind(y: Any) -> str:
     """Return NumPy's letter for what the samples are."""
-    if not isinstance(y, Tensor):
+    if not is_tensor(y):
         return y.dtype.kind
     if y.is_complex() or y.is_floating_point():
         return "c" if y.is_complex() else "f"
@@ -53,11 +59,11 @@ def _kind(y: Any) -> str:
 
 
 def _real(y: Any, what: str) -> str:
-    return f"{what}.float()" if isinstance(y, Tensor) else f"{what}.astype('float32')"
+    return f"{what}.float()" if is_tensor(y) else f"{what}.astype('float32')"
 
 
 def _scaled(y: Any, bits: int, *, middle: bool = False) -> str:
     shift = " - 1" if middle else ""
-    if isinstance(y, Tensor):
+    if is_tensor(y):
         return f"(y.double() / 2.0**{bits - 1}{shift}).float()"
     return f"(y / 2.0**{bits - 1}{shift}).astype('float32')"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -165,7 +165,7 @@ def _apply(
         hint = {str: 'PRESETS["esc50"]', dict: "FeatureConfig.from_dict(...)"}.get(type(cfg), "FeatureConfig(sr=...)")
         raise CumelError(f"cfg: expected a FeatureConfig, such as {hint}, got {type(cfg).__name__}")
     if isinstance(y, np.ndarray) and str(device) in ("None", "cpu") and not _traced() and host.computes(cfg):
-        return host.compute(feature, y, cfg, lengths, out, dtype)
+        return host.compute(feature, y, cfg, lengths, cast(Any, out), dtype)
     try:
         from .dispatch import apply
     except ModuleNotFoundError as error:

@@ -182,7 +182,7 @@ def default_threads() -> int:
     That way `torch.set_num_threads` and the variable hold for this path too.
     """
     torch = sys.modules.get("torch")
-    if hasattr(torch, "get_num_threads"):
+    if torch is not None and hasattr(torch, "get_num_threads"):
         return torch.get_num_threads()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     named = os.environ.get("OMP_NUM_THREADS", "")

@@ -1,4 +1,4 @@
-"""The features by NumPy's FFT in float32: for machines without torch, where the path in C++ is missing or has no plan."""
+"""The features by NumPy alone: without torch, where the path in C++ is missing or has no plan for the n_fft."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def compute(
     out = np.empty(shape, kind) if out is None else out
     for clip, (start, length) in enumerate(zip(clips.starts.tolist(), lengths, strict=True)):
         n_frames = cfg.n_frames(length)
-        _transform(clips.samples[start : start + length], cfg, stage, out[clip, :, :n_frames])
+        _transform(clips.samples.reshape(-1)[start : start + length], cfg, stage, out[clip, :, :n_frames])
         out[clip, :, n_frames:] = 0
         if stage == Stage.DECIBEL:
             if not np.isfinite(out[clip]).all():
@@ -39,7 +39,6 @@ def compute(
             _decibels(out[clip], cfg)
             if image is not None:
                 image[clip, :, :n_frames] = _stretched(out[clip, :, :n_frames])
-                image[clip, :, n_frames:] = 0
     return out
 
 

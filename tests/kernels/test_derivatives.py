@@ -136,7 +136,7 @@ def test_lengths_that_stayed_on_a_device_are_read_where_derivatives_are_wanted(
     def derived(lengths: Tensor) -> Tensor:
         return func.jacrev(smooth(name, lengths))(y)
 
-    assert isinstance(arrays.clip_lengths(stay(*LENGTHS), y, CFG)[0], Tensor)
+    assert isinstance(interchange.clip_lengths(stay(*LENGTHS), y, CFG)[0], Tensor)
     close(derived(stay(*LENGTHS)), expected)
     assert compute(y.requires_grad_(), CFG, stay(*LENGTHS)).requires_grad
     with pytest.raises(CumelError, match=r"^lengths\[1\]=601: must be between 1 and the 600 samples of y"):
