@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         interchange as interchange,
         kinds as kinds,
         lazy as lazy,
+        native as native,
         precision as precision,
         reference as reference,
         tensors as tensors,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...kernels import native
 from ..system import CORES
 from . import show
 from .options import AsJson
@@ -45,6 +46,7 @@ def examine() -> dict[str, Any]:
         elif name not in OPTIONAL:
             checks.append(_check(name, "bad", "not installed; run `pip install cumel`"))
     checks.append(_runtime(installed))
+    checks.append(_cpu_path())
     checks += _sound() if installed["soundfile"] else []
     gpu = _gpu() if installed["torch"] else []
     checks += gpu
@@ -76,6 +78,13 @@ def _runtime(installed: dict[str, str | None]) -> dict[str, str]:
     if not have:
         return _check("onnx runtime", "bad", "not installed; `pip install cumel[gpu]`, or cumel[cpu] without a GPU")
     return _check("onnx runtime", "ok", f"one package: {have[0]}")
+
+
+def _cpu_path() -> dict[str, str]:
+    """Name what computes features on the CPU."""
+    if native.available():
+        return _check("CPU path", "ok", f"compiled, with {native.target()} instructions")
+    return _check("CPU path", "note", f"torch, at about a third of the speed: {native.reason()}")
 
 
 def _sound() -> list[dict[str, str]]:

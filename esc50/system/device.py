@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from ...kernels import CumelError, UnavailableError
+from ...kernels import CumelError, UnavailableError, native
 from ...kernels.precision import multiply_exactly
 from .progress import say
 
@@ -53,10 +53,10 @@ def to_device(net: nn.Module, device: torch.device) -> nn.Module:
 
 
 def describe(device: torch.device) -> str:
-    """Name a device, as ``cuda:0 (NVIDIA H100)`` or ``cpu (2 threads)``."""
+    """Name a device, as ``cuda:0 (NVIDIA H100)`` or ``cpu (2 threads, avx512)``: "torch" without the path in C++."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({torch.get_num_threads()} threads)"
+    return f"cpu ({torch.get_num_threads()} threads, {native.target() if native.available() else 'torch'})"
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
