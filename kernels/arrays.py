@@ -92,19 +92,41 @@ def output(out: Any, y: Any, shape: tuple[int, ...], dtype: torch.dtype) -> Tens
     if not isinstance(out, Tensor | np.ndarray) and not is_cupy(out):
         raise CumelError(f"out: expected an array of the kind of y, {type(y).__name__}, got {type(out).__name__}")
     name, wanted = (str(kind).removeprefix("torch.") for kind in (out.dtype, dtype))
-    if type(out).__module__.split(".")[0] != type(y).__module__.split(".")[0] or out.device != y.device:
+    if _kind(out) is not _kind(y) or out.device != y.device:
         raise CumelError(f"out: must be an array of the kind of y, {type(y).__name__}, on its device")
     if tuple(out.shape) != shape or name != wanted:
         raise CumelError(f"out has shape {tuple(out.shape)} and dtype {name}: the result has {shape} and {wanted}")
+    if isinstance(out, np.ndarray) and (
+        not out.flags.writeable or any(step < 0 or step % out.itemsize for step in out.strides)
+    ):
+        raise CumelError("out: must be writeable, with strides of 0 or more, in whole values")
+    if isinstance(out, Tensor) and out.requires_grad:
+        raise CumelError("out: no gradient flows through it; give out.detach()")
+    if isinstance(out, Tensor) and out.layout != torch.strided:
+        raise CumelError(f"out: must be a dense tensor, not {out.layout}")
     if isinstance(out, Tensor):
-        if out.requires_grad:
-            raise CumelError("out: no gradient flows through it; give out.detach()")
-        return out
-    if isinstance(out, np.ndarray):
-        if not out.flags.writeable or min(out.strides, default=0) < 0:
-            raise CumelError("out: must be writeable, with strides of 0 or more")
-        return torch.from_numpy(out)
-    return torch.from_dlpack(out)
+        target = out
+    else:
+        target = torch.from_numpy(out) if isinstance(out, np.ndarray) else torch.from_dlpack(out)
+    if target.numel() and any(n > 1 and step == 0 for n, step in zip(target.shape, target.stride(), strict=True)):
+        raise CumelError("out: an expanded array has one place for many values; give one with a place for each")
+    return target
+
+
+def _kind(y: Any) -> type:
+    """Return the library's array type that `y` is, or is derived from."""
+    return next((kind for kind in (Tensor, np.ndarray) if isinstance(y, kind)), type(y))
+
+
+def overlap(a: Tensor, b: Tensor) -> bool:
+    """Tell whether the memory from the first to the last value of one tensor has a part in common with another's."""
+    return a.device == b.device and a.data_ptr() < _end(b) and b.data_ptr() < _end(a)
+
+
+def _end(values: Tensor) -> int:
+    """Return the address past the last value."""
+    last = sum((n - 1) * step for n, step in zip(values.shape, values.stride(), strict=True))
+    return values.data_ptr() + (last + 1) * values.itemsize
 
 
 def check_samples(y: Any) -> None:

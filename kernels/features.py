@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from . import autograd, cpu, launcher
-from .arrays import Lengths, as_tensor, check_layout, clip_lengths, like, listed, output
+from .arrays import Lengths, as_tensor, check_layout, clip_lengths, like, listed, output, overlap
 from .config import FeatureConfig
 from .cuda import Clips
 from .errors import CumelError, UnavailableError
@@ -43,7 +43,7 @@ def stft(
         any length fits; the result comes back to where `y` lies.
     out : ndarray or Tensor [..., n_bins, n_frames], optional
         Where to write the result: an array of its kind, shape, dtype and device, with any strides. On the CPU the
-        features are computed in it; elsewhere they are copied to it.
+        features are computed in it, unless it shares memory with `y`; elsewhere they are copied to it.
 
     Returns
     -------
@@ -204,7 +204,9 @@ def _apply(
             target = output(out, y, shape, dtype or getattr(torch, feature.dtype))
             if followed(samples):
                 raise CumelError("out: no gradient flows through it; leave it away, or detach y")
-            flat = target.flatten(0, -3) if batch else target[None]  # a copy where the strides are too odd
+            flat = None  # Written in place, the first frames would change samples that later ones still read.
+            if not overlap(target, clips):
+                flat = target.flatten(0, -3) if batch else target[None]  # a copy where the strides are too odd
             if clips.numel():
                 result = _compute(feature, clips, n_samples, cfg, place, dtype, flat)
                 if result.data_ptr() != target.data_ptr():
