@@ -129,13 +129,32 @@ def check_output(out: Any, y: Any, shape: tuple[int, ...], dtype: str) -> None:
     """Refuse another kind of array than `y`, another device, shape or dtype, and memory that cannot be written."""
     if not isinstance(out, np.ndarray) and not is_tensor(out) and not is_cupy(out):
         raise CumelError(f"out: expected an array of the kind of y, {type(y).__name__}, got {type(out).__name__}")
-    if type(out).__module__.split(".")[0] != type(y).__module__.split(".")[0] or out.device != y.device:
+    if _library(out) != _library(y) or out.device != y.device:
         raise CumelError(f"out: must be an array of the kind of y, {type(y).__name__}, on its device")
     name = str(out.dtype).removeprefix("torch.")
     if tuple(out.shape) != shape or name != dtype:
         raise CumelError(f"out has shape {tuple(out.shape)} and dtype {name}: the result has {shape} and {dtype}")
-    if isinstance(out, np.ndarray) and (not out.flags.writeable or min(out.strides, default=0) < 0):
-        raise CumelError("out: must be writeable, with strides of 0 or more")
+    steps: tuple[int, ...]
+    if is_tensor(out):
+        tensor: Any = out
+        if tensor.requires_grad:
+            raise CumelError("out: no gradient flows through it; give out.detach()")
+        if str(tensor.layout) != "torch.strided":
+            raise CumelError(f"out: must be a dense tensor, not {tensor.layout}")
+        steps = tensor.stride()
+    else:
+        steps = out.strides
+    if isinstance(out, np.ndarray) and (
+        not out.flags.writeable or any(step < 0 or step % out.itemsize for step in out.strides)
+    ):
+        raise CumelError("out: must be writeable, with strides of 0 or more, in whole values")
+    if 0 not in shape and any(n > 1 and step == 0 for n, step in zip(shape, steps, strict=True)):
+        raise CumelError("out: an expanded array has one place for many values; give one with a place for each")
+
+
+def _library(y: Any) -> str:
+    """Return the library whose array `y` is, or is derived from."""
+    return "numpy" if isinstance(y, np.ndarray) else "torch" if is_tensor(y) else "cupy"
 
 
 def not_finite(clip: int, n_clips: int) -> InputError:

@@ -15,7 +15,7 @@ from .arrays import Lengths, check_layout
 from .config import FeatureConfig
 from .cuda import Clips
 from .errors import CumelError, UnavailableError
-from .interchange import as_tensor, clip_lengths, like, listed, output
+from .interchange import as_tensor, clip_lengths, like, listed, output, overlap
 from .kinds import Feature
 from .out_of_core import stream
 from .tensors import Padded, followed
@@ -69,7 +69,9 @@ def apply(
             target = output(out, y, shape, dtype or getattr(torch, feature.dtype))
             if followed(samples):
                 raise CumelError("out: no gradient flows through it; leave it away, or detach y")
-            flat = target.flatten(0, -3) if batch else target[None]  # a copy where the strides are too odd
+            flat = None  # Written in place, the first frames would change samples that later ones still read.
+            if not overlap(target, clips):
+                flat = target.flatten(0, -3) if batch else target[None]  # a copy where the strides are too odd
             if clips.numel():
                 result = _compute(feature, clips, n_samples, cfg, place, dtype, flat)
                 if result.data_ptr() != target.data_ptr():

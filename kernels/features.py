@@ -40,7 +40,7 @@ def stft(
         any length fits; the result comes back to where `y` lies.
     out : ndarray or Tensor [..., n_bins, n_frames], optional
         Where to write the result: an array of its kind, shape, dtype and device, with any strides. On the CPU the
-        features are computed in it; elsewhere they are copied to it.
+        features are computed in it, unless it shares memory with `y`; elsewhere they are copied to it.
 
     Returns
     -------

@@ -68,10 +68,19 @@ def output(out: Any, y: Any, shape: tuple[int, ...], dtype: torch.dtype) -> Tens
     """
     check_output(out, y, shape, str(dtype).removeprefix("torch."))
     if isinstance(out, Tensor):
-        if out.requires_grad:
-            raise CumelError("out: no gradient flows through it; give out.detach()")
         return out
     return torch.from_numpy(out) if isinstance(out, np.ndarray) else torch.from_dlpack(out)
+
+
+def overlap(a: Tensor, b: Tensor) -> bool:
+    """Tell whether the memory from the first to the last value of one tensor has a part in common with another's."""
+    return a.device == b.device and a.data_ptr() < _end(b) and b.data_ptr() < _end(a)
+
+
+def _end(values: Tensor) -> int:
+    """Return the address past the last value."""
+    last = sum((n - 1) * step for n, step in zip(values.shape, values.stride(), strict=True))
+    return values.data_ptr() + (last + 1) * values.itemsize
 
 
 def clip_lengths(lengths: Lengths, y: Tensor, cfg: FeatureConfig) -> tuple[NDArray[np.int64] | Tensor | None, bool]:

@@ -30,7 +30,6 @@ pytestmark = pytest.mark.gpu
 DEVICE_DB = 5e-5  # from the emulator's dB: __log2f is good to 2 steps of float32, 2.3e-5 dB at -100 dB. No GPU yet
 SLEEP = 100_000_000  # cycles: at least 30 ms, in which a launch on another stream would come first
 EXACT = ("stft", "spectrogram", "melspectrogram")  # sums, products and roots, which are rounded alike everywhere
-PUBLIC = [feature for feature in FEATURES if feature != "half"]
 every_plan = pytest.mark.parametrize("name", PLANS)
 
 

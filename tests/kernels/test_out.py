@@ -39,6 +39,28 @@ def test_out_of_one_clip_of_packed_clips_and_of_half_precision() -> None:
     packed = np.empty((2, SMALL.n_mels, SMALL.n_frames(2500)), np.float16)
     log_mel(CLIP, SMALL, [2500, 1500], dtype="float16", out=packed)
     np.testing.assert_array_equal(packed, log_mel(CLIP, SMALL, [2500, 1500], dtype="float16"))
+    empty = np.empty((0, *out.T.shape), np.float32)
+    assert log_mel(CLIP[None][:0], SMALL, out=empty) is empty
+
+
+@pytest.mark.parametrize("function", ["spectrogram", "melspectrogram", "log_mel"])
+def test_out_may_share_memory_with_the_samples(function: str) -> None:
+    feature, clips = FEATURES[function], np.stack([CLIP, CLIP[::-1], -CLIP])
+    expected = feature(clips, SMALL)
+    memory = np.zeros(clips.size + expected.size, np.float32)
+    y, out = memory[: clips.size].reshape(clips.shape), memory[8000:][: expected.size].reshape(expected.shape)
+    y[:] = clips
+    np.testing.assert_array_equal(feature(y, SMALL, out=out), expected)
+
+
+def test_out_of_a_derived_array() -> None:
+    class Derived(np.ndarray):
+        pass
+
+    expected = KINDS["logmel"](CLIP, SMALL)
+    out = np.empty_like(expected)
+    assert KINDS["logmel"](CLIP.view(Derived), SMALL, out=out) is out
+    np.testing.assert_array_equal(out, expected)
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -49,8 +71,13 @@ def test_what_does_not_fit_is_refused() -> None:
         (torch.from_numpy(right), "kind of y"),
         (right.tolist(), "got list"),
         (right[::-1], "strides"),
+        (np.zeros(right.shape, [("byte", "u1"), ("value", "f4")])["value"], "whole values"),
+        (np.broadcast_to(right[:1], right.shape), "writeable"),
+        (np.lib.stride_tricks.as_strided(right, strides=(0, 4)), "expanded"),
     ):
         with pytest.raises(CumelError, match=why):
             log_mel(CLIP, SMALL, out=wrong)
+    with pytest.raises(CumelError, match="dense"):
+        log_mel(torch.from_numpy(CLIP), SMALL, out=torch.from_numpy(right).to_sparse())
     with pytest.raises(CumelError, match="no gradient"):
         log_mel(torch.from_numpy(CLIP).requires_grad_(), SMALL, out=torch.from_numpy(right))
