@@ -18,11 +18,13 @@ $(VENV)/installed: pyproject.toml constraints.txt setup.py kernels/fft.cuh $(wil
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(EDITABLE) ".[gpu,dev]"
 	touch $@
 
+# A process per core; the tests of a file stay in one, where they share what their fixtures made.
+PARALLEL := --numprocesses auto --dist loadfile
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 test-all: install
-	$(BIN)/pytest --exhaustive
+	$(BIN)/pytest $(PARALLEL) --exhaustive
 
 # The tests with those that need a GPU, and our kernels under CUDA's own checkers. These see the edges of torch's memory
 # only without its pool, and know calls of the driver that fail by design.

@@ -88,11 +88,11 @@ def test_the_size_of_blocks_changes_nothing(feature: str, name: str) -> None:
 @every_feature_of_every_plan
 def test_lengths_on_the_device_are_read_there(feature: str, name: str) -> None:
     """They give the same bits, and a clip is NaN whose length is out of range; `mel_image` names it."""
-    cfg, dtype = CONFIGS[name], (torch.float16,) if feature == "half" else ()
+    cfg, dtype = CONFIGS[name], {"dtype": torch.float16} if feature == "half" else {}
     y, lengths = together(some_clips(cfg), packed=False)
     compute, samples = getattr(emulated.frontend, "log_mel" if dtype else feature), torch.from_numpy(y)
     expected = emulated(feature, y, cfg, lengths)
-    out = compute(Clips.of(samples, torch.tensor(lengths), cfg), cfg, *dtype).numpy()
+    out = compute(Clips.of(samples, torch.tensor(lengths), cfg), cfg, **dtype).numpy()
     np.testing.assert_array_equal(out, expected)
     for wrong in (0, -1, y.shape[1] + 1, 2**40, -(2**63), 2**63 - 1):
         clips = Clips.of(samples, torch.tensor([lengths[0], wrong, *lengths[2:]]), cfg)
@@ -100,7 +100,7 @@ def test_lengths_on_the_device_are_read_there(feature: str, name: str) -> None:
             with pytest.raises(CumelError, match=rf"^lengths\[1\]={wrong}: must be between 1 and the {y.shape[1]}"):
                 compute(clips, cfg)
             continue
-        out = compute(clips, cfg, *dtype).numpy()
+        out = compute(clips, cfg, **dtype).numpy()
         assert np.isnan(out[1]).all()
         np.testing.assert_array_equal(out[[0, 2, 3]], expected[[0, 2, 3]])
     emulated.launcher.workspace(4)  # is clean

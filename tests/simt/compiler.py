@@ -12,6 +12,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Literal, Protocol
 
+from filelock import FileLock
+
 HERE = Path(__file__).parent
 CACHE = Path(tempfile.gettempdir()) / f"cumel-simt-{os.getuid()}"
 SHOWN_LINES = 30  # of a compiler's or sanitizer's report
@@ -64,9 +66,10 @@ def _compile(text: str, entry: str, sanitizer: Sanitizer) -> Path:
     parts = (_compiler()[1], *flags, *_headers(), source)
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     compiled = _cache() / key
-    if compiled.exists():
-        return compiled
-    with tempfile.TemporaryDirectory(dir=_cache()) as folder:
+    # Of several test processes, the first compiles and the others wait for it.
+    with FileLock(f"{compiled}.lock"), tempfile.TemporaryDirectory(dir=_cache()) as folder:
+        if compiled.exists():
+            return compiled
         unit, result = Path(folder, "kernel.cu"), Path(folder, "compiled")
         unit.write_text(source, encoding="utf-8")
         command = [_compiler()[0], *flags, "-include", HERE / "simt.hpp", "-x", "c++", unit, "-o", result]

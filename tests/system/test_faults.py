@@ -15,7 +15,7 @@ from cumel.esc50 import verify
 from cumel.esc50.audio import Waveform
 from cumel.esc50.cli import main
 from cumel.esc50.extraction import gpu, short
-from cumel.esc50.extraction.job import KINDS, Job, Result
+from cumel.esc50.extraction.job import Job, Result
 from cumel.esc50.extraction.local import extract
 from cumel.esc50.extraction.ray.engine import ENDS, RETURNED, _batch, _Extractor
 from cumel.esc50.inputs.listing import Listing
@@ -231,7 +231,7 @@ def test_a_missing_package_is_no_fault_of_a_recording(tmp_path: Path, monkeypatc
     def missing(*_: object, **__: object) -> None:
         raise UnavailableError("features on a CUDA device need CuPy")
 
-    monkeypatch.setitem(KINDS, "mfcc", missing)
+    monkeypatch.setattr(Feature, "__call__", missing)
     job = Job("mfcc", "float32", TINY, CPU, tmp_path)
     clips = [Result(Path("a.wav"), "/a.wav", 0, 0, clip=Waveform(np.ones(3000, np.float32), TINY.sr))]
     with pytest.raises(UnavailableError, match="need CuPy"):
