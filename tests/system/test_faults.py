@@ -22,6 +22,7 @@ from cumel.esc50.inputs.listing import Listing
 from cumel.esc50.store import Store
 from cumel.esc50.system.faults import device_fault
 from cumel.kernels import CumelError, UnavailableError, launcher, plan
+from cumel.kernels.kinds import Feature
 from cumel.kernels.plan import Stage
 
 from support.recordings import TINY, write
