@@ -1,5 +1,9 @@
 // The C interface: which instruction set computes, and how threads share a batch.
 #include <unistd.h>
+#if defined(__linux__)
+#include <pthread.h>
+#include <sched.h>
+#endif
 
 #include <atomic>
 #include <condition_variable>
@@ -27,6 +31,7 @@ namespace {
 constexpr int64_t CHUNK_FRAMES = 64;       // share of a thread at a time: a multiple of every block
 constexpr int64_t SHARED_VALUES = 1 << 18;  // size from which on all threads finish a clip together
 constexpr size_t LINE = 64;
+constexpr int SPINS = 4000;  // looks at the last thread, about 100 us: being woken up takes as long
 
 const Target *target_of(const char *name) {
 #ifdef X86_TARGETS
@@ -60,6 +65,12 @@ class FlushedDenormals {
   uint64_t before;
 #endif
 };
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
 
 // A thread's own memory, which grows as needed.
 void *own_memory(size_t bytes) {
@@ -154,6 +165,9 @@ class Pool {
     function();
     std::unique_lock<std::mutex> lock(mutex);
     wanted = 0;  // those that have not begun need not
+    lock.unlock();
+    for (int i = 0; i < SPINS && running > 0; ++i) pause();
+    lock.lock();
     done.wait(lock, [this] { return running == 0; });
   }
 
@@ -170,16 +184,28 @@ class Pool {
  private:
   void start(void (*function)(const void *), const void *f, int n) {
     const std::lock_guard<std::mutex> lock(mutex);
-    while (n_threads < n) try {
-        std::thread([this] { work(); }).detach();
-        ++n_threads;
+    while ((int)threads.size() < n) try {
+        threads.emplace_back([this] { work(); });
       } catch (const std::system_error &) {  // no more threads than these
         break;
       }
     call = function;
     argument = f;
-    wanted = n < n_threads ? n : n_threads;
+    wanted = n < (int)threads.size() ? n : (int)threads.size();
+    keep_apart();
     ready.notify_all();
+  }
+
+  // Keeps the threads off the caller's core: there, a thread that wakes up may wait for it while other cores idle.
+  void keep_apart() {
+#if defined(__linux__)
+    cpu_set_t cores;
+    const int here = sched_getcpu();
+    if (here < 0 || here >= CPU_SETSIZE || sched_getaffinity(0, sizeof cores, &cores)) return;
+    CPU_CLR(here, &cores);
+    if (!CPU_COUNT(&cores)) return;
+    for (int i = 0; i < wanted; ++i) pthread_setaffinity_np(threads[i].native_handle(), sizeof cores, &cores);
+#endif
   }
 
   void work() {
@@ -199,7 +225,9 @@ class Pool {
   std::condition_variable ready, done;
   void (*call)(const void *) = nullptr;
   const void *argument = nullptr;
-  int wanted = 0, running = 0, n_threads = 0;
+  int wanted = 0;
+  std::atomic<int> running{0};  // changed under the mutex; looked at without it before the caller sleeps
+  std::vector<std::thread> threads;  // never joined: the pool is never destroyed
 };
 
 }  // namespace
