@@ -73,15 +73,15 @@ def in_onnx(cfg: FeatureConfig) -> Backend:
     import onnxruntime
     from onnxscript import ir
 
+    from cumel.export.graph import FEATURES_NAME
     from cumel.export.graph.frontend import LOG_MEL, WAVEFORM, standalone
-    from cumel.export.runtime.routes import FEATURES
 
     proto = ir.to_proto(standalone(cfg, round(SECONDS * cfg.sr), "image"))
     proto.graph.output.append(onnx.ValueInfoProto(name=LOG_MEL))
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
 
     def compute(y: np.ndarray) -> Output:
-        db, image = session.run([LOG_MEL, FEATURES], {WAVEFORM: as_float(y)[None]})
+        db, image = session.run([LOG_MEL, FEATURES_NAME], {WAVEFORM: as_float(y)[None]})
         return Output(db[0], image[0, 0].astype(np.uint8))
 
     return compute

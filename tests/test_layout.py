@@ -140,6 +140,19 @@ def test_kernels_know_no_file_format(module: str) -> None:
     assert roots <= {*sys.stdlib_module_names, "cumel", "cupy", "cupy_backends", "numpy", "torch"}
 
 
+def test_what_tests_and_benchmarks_import_is_there() -> None:
+    """Also inside functions that no test calls."""
+    scripts = [path for folder in ("tests", "bench") for path in sorted((ROOT / folder).rglob("*.py"))]
+    names = {name for path in scripts for name in imports(path, path.stem) if within(name, "cumel")}
+    assert len(names) > 100
+    assert [name for name in sorted(names - PATHS.keys()) if not _resolves(name)] == []
+
+
+def _resolves(name: str) -> bool:
+    package, _, last = name.rpartition(".")
+    return name in MODULES or hasattr(load(package), last)
+
+
 def source_files() -> list[Path]:
     folders = [*PATHS.values(), ROOT / "tests", ROOT / "bench"]
     return [path for folder in folders for pattern in SOURCES for path in sorted(folder.rglob(pattern))]

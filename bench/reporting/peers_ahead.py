@@ -15,8 +15,7 @@ FASTER, CLOSER = "faster", "closer to librosa"
 # The reason for each csv file, peer and advantage. bench/report.py fails for a peer that is ahead without one.
 _DOUBLE = "float32 samples times its float64 window: its FFT runs in float64, ours in float32"
 _POCKETFFT = (
-    "both are float32 rounding: pocketfft's transform is off by 1.2e-7 of the spectrum, MKL's, which torch calls, by "
-    "1.3e-7, and the worst of 100,000 values differs from noise to noise"
+    "both are float32 rounding, of different transforms; the worst of 100,000 values differs from noise to noise"
 )
 _ORDER = "most likely float32 rounding of sums in another order (not traced); each is closer on some signals"
 REASONS: dict[tuple[str, str, str], str] = {
