@@ -107,7 +107,7 @@ def _compute(
             on_device = Clips.of(clips.detach().contiguous().to(device), lengths, cfg)
             result = feature.on(frontend)(on_device, cfg, dtype=dtype)
         return result.to(home, dtype)
-    n_samples = listed(lengths, clips, cfg) if clips.dim() == 2 else np.asarray(lengths).tolist()
+    n_samples = listed(lengths, clips, cfg)
     if device.type == "cpu" and not differentiable and native.computes(cfg):
         samples = clips.detach().cpu().contiguous().resolve_neg().numpy()
         there = out.numpy() if out is not None and home == device else None

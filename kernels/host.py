@@ -72,7 +72,7 @@ def of_clips(
     backend = native if native.computes(cfg) else numpy_fft
     kind = dtype or feature.dtype
     if feature.function == "mel_image":
-        shape = (len(clips.lengths), cfg.n_mels, cfg.n_frames(int(clips.lengths.max())))
+        shape = (len(clips.lengths), cfg.n_mels, cfg.n_frames(clips.longest))
         image = out if out is not None and out.flags.c_contiguous else np.empty(shape, np.uint8)
         image.fill(0)  # past a clip's end, where the backends write nothing
         backend.compute(clips, cfg, feature.stage, image=image)

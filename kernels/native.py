@@ -59,6 +59,7 @@ class Clips(NamedTuple):
     samples: NDArray[Any]  # float32 or int16, contiguous
     starts: NDArray[np.int64]  # [n_clips] where in it each begins
     lengths: NDArray[np.int64]  # [n_clips] samples
+    longest: int  # samples that the features are wide for: of a row of a padded batch, else of the longest clip
 
     @classmethod
     def of(cls, y: NDArray[Any], lengths: NDArray[np.int64] | list[int] | None = None) -> Clips:
@@ -76,12 +77,12 @@ class Clips(NamedTuple):
             each = np.array([samples.size] if lengths is None else lengths, np.int64)
             if each.sum() != samples.size or each.min(initial=1) < 1:
                 raise CumelError(f"lengths add up to {each.sum()}, but y has {samples.size} samples")
-            return cls(samples, np.cumsum(each) - each, each)
+            return cls(samples, np.cumsum(each) - each, each, int(each.max(initial=0)))
         n_clips, longest = samples.shape
         each = np.full(n_clips, longest, np.int64) if lengths is None else np.array(lengths, np.int64)
         if each.shape != (n_clips,) or not ((each >= 1) & (each <= longest)).all():
             raise CumelError(f"lengths: give {n_clips} numbers of samples between 1 and {longest}")
-        return cls(samples, np.arange(n_clips, dtype=np.int64) * longest, each)
+        return cls(samples, np.arange(n_clips, dtype=np.int64) * longest, each, longest)
 
 
 class _Loaded(NamedTuple):
@@ -228,7 +229,7 @@ def compute(
     """
     library = _library()
     int16 = clips.samples.dtype == np.int16
-    n_clips, width = len(clips.lengths), cfg.n_frames(int(clips.lengths.max(initial=0)))
+    n_clips, width = len(clips.lengths), cfg.n_frames(clips.longest)
     kind = np.dtype(np.complex64 if stage == Stage.SPECTRUM else np.float32)
     shape = (n_clips, n_rows(cfg, stage), width)
     out = np.empty(shape, kind) if out is None else out

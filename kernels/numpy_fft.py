@@ -27,7 +27,7 @@ def compute(
     """Compute a batch up to `stage`, as `native.compute` does; same parameters, result and errors."""
     lengths = clips.lengths.tolist()
     kind = np.complex64 if stage == Stage.SPECTRUM else np.float32
-    shape = (len(lengths), n_rows(cfg, stage), cfg.n_frames(max(lengths)))
+    shape = (len(lengths), n_rows(cfg, stage), cfg.n_frames(clips.longest))
     out = np.empty(shape, kind) if out is None else out
     for clip, (start, length) in enumerate(zip(clips.starts.tolist(), lengths, strict=True)):
         n_frames = cfg.n_frames(length)

@@ -28,7 +28,8 @@ from support.exported import LABELS, clips, features, lively_run
 from support.recordings import tiny_recipe, tone, write
 
 # Of a probability, torch against ONNX Runtime on the CPU. A pixel of an image may lie one level off.
-PARITY = {"logmel": 1e-5, "image": 1e-3}  # worst 1.5e-6
+# Worst 1.5e-6 of decibels; 1.3e-3 of images, where a value on a boundary may become the next of 256 levels.
+PARITY = {"logmel": 1e-5, "image": 3e-3}
 
 
 @dataclass(frozen=True)

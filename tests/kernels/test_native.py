@@ -67,12 +67,14 @@ def test_it_was_built() -> None:
     assert TARGETS[-1] == "baseline"
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize(("name", "kind", "length"), PLANNED)
 def test_equals_the_reference(name: str, kind: str, length: str) -> None:
     expected = oracle(name, kind, length)
     check(expected, kind, lambda feature: compute(feature, expected.y, expected.cfg))
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize(("name", "kind"), [case[:2] for case in PLANNED if case[2] == "odd"])
 def test_each_instruction_set_equals_the_reference(name: str, kind: str, target: str) -> None:
     assert target
@@ -117,6 +119,7 @@ def test_equals_the_reference_for_any_config(data: st.DataObject) -> None:
         check(Oracle(clip, cfg), "any", lambda feature: features[feature][i, :, :n_frames])  # noqa: B023
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("pad_mode", ["constant", "reflect"])
 @pytest.mark.parametrize("hop_length", [1, 2, 3, 5, 129, 255, 256, 257, 2**31])
 def test_any_hop(hop_length: int, pad_mode: str, target: str) -> None:
@@ -136,6 +139,7 @@ def test_silence_reads_exactly_as_documented(target: str) -> None:
     assert not compute("mel_image", silence, FeatureConfig()).any()
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e38])
 @pytest.mark.parametrize("at", [0, 3000, 9999])
 def test_nan_and_infinity_are_seen(bad: float, at: int, target: str) -> None:

@@ -99,3 +99,13 @@ def test_threads_follow_torch_and_the_environment(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(sys.modules, "torch")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert native.default_threads() == 1
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_a_batch_may_be_wider_than_all_of_its_clips(name: str) -> None:
+    y = np.random.default_rng(3).normal(0, 0.1, (2, 4000)).astype(np.float32)
+    compute, lengths = getattr(cumel, name), [1500, 1200]
+    wide, narrow = compute(y, PLANNED, lengths), compute(np.ascontiguousarray(y[:, :1500]), PLANNED, lengths)
+    assert wide.shape[2] == PLANNED.n_frames(4000)
+    np.testing.assert_array_equal(wide[:, :, : narrow.shape[2]], narrow)
+    np.testing.assert_array_equal(compute(torch.from_numpy(y), PLANNED, lengths).numpy(), wide)
