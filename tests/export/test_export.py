@@ -28,8 +28,8 @@ from support.exported import LABELS, clips, features, lively_run
 from support.recordings import tiny_recipe, tone, write
 
 # Of a probability, torch against ONNX Runtime on the CPU. A pixel of an image may lie one level off.
-# Worst 1.5e-6 of decibels; 1.3e-3 of images, where a value on a boundary may become the next of 256 levels.
-PARITY = {"logmel": 1e-5, "image": 3e-3}
+PARITY = {"logmel": 1e-5, "image": 1e-3}  # worst 1.5e-6
+PIXELS = 3e-3  # 1.3e-3: where the graph makes the image, a value on a boundary may become the next of 256 levels
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,18 @@ def copied(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> Exported:
     return exported
 
 
+def parity(exported: Exported) -> float:
+    graph_makes_images = exported.recipe.kind == "image" and exported.taken == "waveform"
+    return PIXELS if graph_makes_images else PARITY[exported.recipe.kind]
+
+
 @pytest.mark.parametrize("n", [1, 3, 16])
 def test_answers_are_torchs(exported: Exported, n: int) -> None:
     expected = exported.expected(16)
     assert set(expected.argmax(axis=1)) == {0, 1, 2}  # else any file would pass
     session = onnxruntime.InferenceSession(exported.model, providers=["CPUExecutionProvider"])
     (got,) = session.run(["probabilities"], {exported.taken: exported.batch(16)[:n]})
-    np.testing.assert_allclose(got, expected[:n], rtol=0, atol=PARITY[exported.recipe.kind])
+    np.testing.assert_allclose(got, expected[:n], rtol=0, atol=parity(exported))
     np.testing.assert_allclose(got.sum(axis=1), 1, rtol=0, atol=1e-6)
 
 
@@ -131,7 +136,7 @@ def test_the_report_says_what_was_measured(exported: Exported) -> None:
     report = json.loads(json.dumps(exported.report))
     assert report["opset"] == 18
     assert report["batches"] == [1, 2, 7, 64]
-    assert 0 <= report["max_difference"] <= PARITY[exported.recipe.kind] <= report["tolerance"]
+    assert 0 <= report["max_difference"] <= parity(exported) <= report["tolerance"]
     assert report["same_top"] == report["least_same_top"] == 1
     assert report["bytes"] == exported.model.stat().st_size
     if exported.taken == "waveform":
@@ -244,4 +249,4 @@ def test_cuda_takes_every_node_and_agrees(exported: Exported) -> None:
     session = onnxruntime.InferenceSession(exported.model, providers=[(CUDA, {"use_tf32": "0"}), CPU])
     assert session.get_providers() == [CUDA, CPU]
     (got,) = session.run(["probabilities"], {exported.taken: exported.batch(16)})
-    np.testing.assert_allclose(got, exported.expected(16), rtol=0, atol=PARITY["image"])
+    np.testing.assert_allclose(got, exported.expected(16), rtol=0, atol=PIXELS)
