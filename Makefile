@@ -18,8 +18,9 @@ $(VENV)/installed: pyproject.toml constraints.txt setup.py kernels/fft.cuh $(wil
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(EDITABLE) ".[gpu,dev]"
 	touch $@
 
-# A process per core; the tests of a file stay in one, where they share what their fixtures made.
-PARALLEL := --numprocesses auto --dist loadfile
+# A process per core and one more, as some wait for a browser or for other processes. The tests of a file stay in one,
+# where they share what their fixtures made.
+PARALLEL := --numprocesses $(shell expr $$(nproc 2>/dev/null || echo 2) + 1) --dist loadfile
 test: install
 	$(BIN)/pytest $(PARALLEL)
 

@@ -51,7 +51,9 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return Checkpoint.load(run).model
 
 
-@pytest.mark.parametrize(("engine", "by"), [("ddp", SIGKILL), ("ring", SIGKILL), ("ring", SIGTERM)])
+@pytest.mark.parametrize(
+    ("engine", "by"), [pytest.param("ddp", SIGKILL, marks=pytest.mark.exhaustive), ("ring", SIGKILL), ("ring", SIGTERM)]
+)
 def test_a_killed_process_ends_the_others_and_the_run_resumes(tmp_path: Path, root: Path, engine: str, by: int) -> None:
     def train(out: Path, *more: str, killed_at: int | None = None) -> list[tuple[int, str] | None]:
         arguments = ["--data", str(root), "--out", str(out), "--parallel", engine, *more]

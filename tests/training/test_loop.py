@@ -46,7 +46,9 @@ def test_a_run_learns_logs_and_evaluates(tmp_path: Path, data: Esc50, name: str)
     assert confusion.sum() == tested["clips"] == report["test_clips"] == 12
 
 
-@pytest.mark.parametrize("name", ["quick", "baseline", "best"])
+@pytest.mark.parametrize(
+    "name", ["quick", *(pytest.param(n, marks=pytest.mark.exhaustive) for n in ("baseline", "best"))]
+)
 def test_a_resumed_run_ends_with_the_same_bits(
     tmp_path: Path, data: Esc50, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
