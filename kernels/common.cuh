@@ -44,25 +44,25 @@ typedef float Value;
 
 // Where a batch's clips lie, and what of them is wanted.
 struct Batch {
-  const long long *starts;   // of each clip's sample 0, counted from `samples`; null: start, start + stride, ...
+  const long long *starts;   // place of each clip's sample 0, counted from `samples`; null: start, start + stride, ...
   const long long *lengths;  // samples of each clip, unchecked when they come from the device; null: n_samples
   long long start;           // negative when only a later piece of the clip lies there
   unsigned stride;
-  long long n_samples;       // of the longest clip
+  long long n_samples;       // samples of the longest clip
   long long first;           // sample at which frame 0 of the output begins, before sample 0 if that is padded
   unsigned hop_length;
   long long beyond;          // n_fft less the padding: a clip's last frame begins at most so far before its end
   long long least;           // samples without which a clip has no frame
   int width;                 // frames in a row of the output; what lies past a clip's last reads as silence
-  int n_blocks;              // that share a clip
-  unsigned reciprocal;       // of that, times 2^32, rounded down: a division by hand takes a third of the compiler's
+  int n_blocks;              // blocks that share a clip
+  unsigned reciprocal;       // 2^32 / n_blocks, rounded down: a division by hand takes a third of the compiler's
 };
 
 // A block's share of a clip: frames from first_frame on, as many as it has room for.
 struct Clip {
   int index;
   int first_frame;
-  int n_frames;         // of the share that the clip has, at most a warp's lanes; -1 when its length is out of range
+  int n_frames;         // frames of the share that the clip has, at most a warp's lanes; -1 when its length is out of range
   long long start;
   long long n_samples;
   long long first;      // sample at which first_frame begins

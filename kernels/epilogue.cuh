@@ -61,7 +61,7 @@ __device__ __forceinline__ void store_tile(const Value *tile, int n_rows, Clip c
       const Value x = sounds ? *from : silence;
 #if STAGE == DECIBEL
       *to = decibels(x, levels);
-      const int bits = __float_as_int(x) & 0x7fffffff;  // as an integer, a NaN is the largest
+      const int bits = __float_as_int(x) & 0x7fffffff;  // A NaN is the largest integer.
       largest = max(largest, bits);
       smallest = min(smallest, bits);
 #else

@@ -7,7 +7,7 @@
 //   u = b (1 + i t);  a + w b = a + c u;  a - w b = a - c u.
 // Where the cosine c is zero, plan.py puts 2^-30 in its place, which moves w by less than float32 can tell.
 
-__device__ constexpr double taylor(double x, int first) {  // of the cosine (first 0) and the sine (first 1)
+__device__ constexpr double taylor(double x, int first) {  // series of the cosine (first 0) or the sine (first 1)
   double term = first ? x : 1.0, sum = term;
   for (int i = first + 2; i < 48; i += 2) {
     term *= -x * x / (i * (i - 1));

@@ -29,7 +29,7 @@ class Container(NamedTuple):
     format: str
     endian: str
     before: bytes  # the name before the size
-    size: str  # as struct writes it
+    size: str  # struct's format of it
     counted: int  # bytes that the size counts beside the samples
     between: int  # bytes from the size to the samples
 

@@ -149,7 +149,7 @@ def test_a_frame_that_contradicts_itself_is_named(
 def test_a_frame_that_does_not_decode_is_named(tmp_path: Path, tagged: bool, most_seconds: float) -> None:
     made = make(tmp_path / "b.mp3", mode="CONSTANT")
     path, number = tmp_path / "a.mp3", 20
-    ones = made.frames[number][:21] + bytes(len(made.frames[number]) - 21)  # as if a disk's sector had been lost
+    ones = made.frames[number][:21] + bytes(len(made.frames[number]) - 21)  # a lost sector of a disk
     path.write_bytes(
         (made.tag if tagged else b"") + b"".join([*made.frames[:number], ones, *made.frames[number + 1 :]])
     )

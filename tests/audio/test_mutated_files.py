@@ -19,7 +19,7 @@ from cumel.kernels import log_mel
 
 from support.recordings import TINY, write
 
-N_EACH = 8  # of every mutation of every format
+N_EACH = 8  # files for every mutation of every format
 N_SAMPLES = 3000
 SECONDS = 120  # a run that takes longer hangs; it takes about 10
 FORMATS = [
@@ -125,7 +125,7 @@ def check_samples(path: Path, y: np.ndarray) -> None:
         return
     assert len(y) == mp3.n_samples
     differ = []
-    for skipped in {0, mp3.skipped}:  # which of them the decoder leaves out depends on what is left of the tag
+    for skipped in {0, mp3.skipped}:  # The rest of the tag decides what the decoder leaves out.
         n = max(0, min(len(y), len(alone) - skipped))
         differ.append(np.count_nonzero(np.abs(y[:n] - alone[skipped : skipped + n]) > SILENCED))
     assert min(differ) <= GAP * (len(mp3.stretches) - 1), path.name

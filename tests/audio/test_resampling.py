@@ -13,7 +13,7 @@ from support.signals import signal
 
 CPU = torch.device("cpu")
 RATES = [(44100, 16000), (16000, 44100), (48000, 44100), (22050, 44100), (8000, 16000), (96000, 32000)]
-PIECES_ATOL = 2e-6  # of full scale; 3.0e-7: the convolution may add in another order
+PIECES_ATOL = 2e-6  # share of full scale; 3.0e-7: the convolution may add in another order
 SOXR_ATOL = 1e-5  # for a tone, away from the ends; 1.2e-6: 44100 to 16000 Hz
 
 

@@ -27,7 +27,7 @@ int cuInit(unsigned flags) { return flags ? 1 : CODE; }
 int cuDriverGetVersion(int *version) { *version = VERSION; return 0; }
 int cuGetErrorString(int code, const char **said) { *said = "words of the driver"; return 0; }
 """
-CUDA_13 = ["sm_75", "sm_80", "sm_90", "sm_100", "sm_120"]  # as torch's wheels of CUDA 13 have it
+CUDA_13 = ["sm_75", "sm_80", "sm_90", "sm_100", "sm_120"]  # architectures in torch's wheels of CUDA 13
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 
 

@@ -17,11 +17,11 @@ from cumel.esc50.datasets.synth.sounds import HIGHEST_HZ, SOUNDS
 from cumel.esc50.datasets.synth.synthesizer import PEAK, SETTLED, WITHIN, make_sound
 from cumel.kernels.errors import CumelError
 
-SECONDS, SR, N_CLIPS = 2.0, 16000, 5  # of the dataset that the tests share
+SECONDS, SR, N_CLIPS = 2.0, 16000, 5  # size of the dataset that the tests share
 SMALL = {"classes": 6, "clips_per_class": 3, "seconds": 0.25, "sr": 8000}
 MIN_ACCURACY = 0.3  # nearest centroid on fold 5, chance 0.02; 0.38 to 0.54 with the seeds 0 to 4, 0.54 here
 MAX_ACCURACY = 0.8  # the mean level and its change would do then, and the sounds be too easy to tell apart
-MIN_RMS = 0.002  # of full scale; the quietest of 1,250 clips had 0.0034 (embers: a few crackles)
+MIN_RMS = 0.002  # share of full scale; the quietest of 1,250 clips had 0.0034 (embers: a few crackles)
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def test_decibels_are_librosas(name: str, kind: str, length: str) -> None:
     limit = NOISY_DB if kind in NOISY else TONAL_DB
     got = run(oracle.y, oracle.cfg)[0]
     oracle.check_log_mel(got, limit)
-    if len(oracle.y) >= oracle.cfg.n_fft:  # of which librosa does not warn
+    if len(oracle.y) >= oracle.cfg.n_fft:  # librosa warns of shorter ones
         oracle.check_log_mel(got, limit, librosa_db(librosa_mel(oracle.y, oracle.cfg), oracle.cfg))
 
 

@@ -18,7 +18,7 @@ from support.recordings import tiny_recipe
 
 RECIPE = tiny_recipe()
 SHAPE = (3, *RECIPE.input_shape)
-TOLERANCE = 1e-6  # of a probability; 6e-8 on a CPU
+TOLERANCE = 1e-6  # difference of a probability; 6e-8 on a CPU
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_a_captured_graph_replays_on_new_input(model: Path) -> None:
         x = images(seed)
         bounds[seed % 2].input.copy_(torch.from_numpy(x))
         np.testing.assert_allclose(bounds[seed % 2].run().cpu(), expected(x), atol=1e-4)
-    assert {node.provider for node in session.nodes} == {CUDA}  # so there is no copy between devices to capture
+    assert {node.provider for node in session.nodes} == {CUDA}  # No copy between devices has to be captured.
 
 
 @pytest.mark.gpu

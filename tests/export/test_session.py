@@ -123,7 +123,7 @@ def test_what_onnxruntime_only_logs_is_raised(
 ) -> None:
     if CUDA not in onnxruntime().get_available_providers():
         pytest.skip("needs onnxruntime-gpu, which tries CUDA and falls back")
-    monkeypatch.setattr(session_module, "lacking", lambda _: None)  # as with a driver, but without a usable device
+    monkeypatch.setattr(session_module, "lacking", lambda _: None)  # a driver without a usable device
     session = Session(model)
     assert session.providers == [CPU]
     assert "its cuda provider" in session.reason

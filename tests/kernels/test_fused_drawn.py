@@ -21,7 +21,7 @@ ODD_MELS = [
     SMALL.replace(n_fft=256, n_mels=5, fmin=200.0, fmax=1700.0, power=1),
     SMALL.replace(n_fft=4096, n_mels=33, fmin=300.0, fmax=3000.0, power=1),
 ]
-Planned = list[tuple[FeatureConfig, bool]]  # and whether samples are int16
+Planned = list[tuple[FeatureConfig, bool]]  # configs, and whether samples are int16
 PLANNED: Planned = [(cfg, False) for cfg in CONFIGS.values() if cfg.n_fft in RADICES] + [(CONFIGS["esc50"], True)]
 ODD: Planned = [(cfg, False) for cfg in ODD_MELS]
 emulated = Emulated()

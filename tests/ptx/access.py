@@ -13,7 +13,7 @@ from ptx.program import Instruction, PtxError
 if TYPE_CHECKING:
     from ptx.wave import Wave
 
-Threads = slice | NDArray[np.int64]  # which of those in flight: all, or some in ascending order
+Threads = slice | NDArray[np.int64]  # threads in flight: all, or some in ascending order
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class Grid(Protocol):
     """Sizes of a launch."""
 
     blocks: int
-    threads: int  # of a block
+    threads: int  # threads of a block
     shared: int  # bytes of dynamic shared memory of a block
 
 
@@ -67,7 +67,7 @@ class Machine:
         self.random = np.random.default_rng(seed) if order == "random" else None
         self.resident, self.races, self.lg2, self.watch = resident, races, lg2, watch
         self.executed_blocks: Counter[Block] = Counter()  # by warps
-        self.late_meetings = 0  # of warps whose lanes had waited for one another
+        self.late_meetings = 0  # meetings of warps whose lanes had waited for one another
 
     def executed(self) -> Counter[str]:
         """Return how many instructions warps have executed, by name."""

@@ -13,7 +13,7 @@ from ptx.program import Instruction, PtxError
 from ptx.races import BlockOrder, SharedRaces
 from ptx.translation import SHARED_BASE
 
-ROOM = 1 << 36  # of addresses, for each buffer
+ROOM = 1 << 36  # addresses of each buffer
 ALIGNMENT = 16  # bytes that the first address of a buffer is told apart by
 WORD = 4  # bytes
 POISON = 0x7FBADBAD  # a NaN
@@ -27,7 +27,7 @@ class Buffer:
     data: NDArray[np.uint8]
     constant: Instruction | None = None  # read it as if nothing wrote it
     written: Instruction | None = None  # wrote it
-    writers: NDArray[np.int64] | None = None  # of each word; see BlockOrder
+    writers: NDArray[np.int64] | None = None  # writer of each word; see BlockOrder
     _views: dict[str, tuple[np.ndarray, int]] = field(default_factory=dict)
 
     @property
@@ -132,7 +132,7 @@ class SharedMemory:
     """Shared memory of all blocks in flight."""
 
     def __init__(self, n_blocks: int, n_bytes: int, *, races: bool) -> None:
-        self.n_bytes, self.n_words = n_bytes, -(-n_bytes // WORD)  # of a block
+        self.n_bytes, self.n_words = n_bytes, -(-n_bytes // WORD)  # memory of a block
         self.values = np.full(n_blocks * self.n_words, POISON, np.int32)
         self.known = np.zeros(len(self.values), bool)
         self.races = SharedRaces(len(self.values)) if races else None

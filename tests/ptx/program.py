@@ -33,7 +33,7 @@ class Parameter(NamedTuple):
 
     type: str  # NumPy's, of one element
     name: str
-    n_bytes: int | None  # of a struct passed by value
+    n_bytes: int | None  # size of a struct passed by value
 
 
 @dataclass(frozen=True)

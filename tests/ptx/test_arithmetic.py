@@ -13,7 +13,7 @@ from ptx.wave import WARP
 from simt.examples import Grid
 
 ORDERS = ("forward", "backward", "random")
-N_CASES = 20_000  # of each kind
+N_CASES = 20_000  # cases of each kind
 
 
 def fused_multiply_add(*factors: np.ndarray) -> np.ndarray:
@@ -105,7 +105,7 @@ def results(program: Program, *others: Given, dtype: str = "u4") -> np.ndarray:
     return out.view(dtype)
 
 
-COMPARISONS = {  # of 1 and 2, 2 and 2, 2 and 1, NaN and 1
+COMPARISONS = {  # results for 1 and 2, 2 and 2, 2 and 1, NaN and 1
     "eq": (0, 1, 0, 0),
     "ne": (1, 0, 1, 0),
     "lt": (1, 0, 0, 0),
@@ -137,7 +137,7 @@ def test_comparisons_know_nan(compare: str) -> None:
         assert set(results(program)) == {expected}
 
 
-LINES = {  # and what they make of thread 5
+LINES = {  # lines, and their result in thread 5
     "shift too far": (("shl.b32 %r2, %r1, 32;",), 0),
     "signed shift": (("sub.s32 %r2, %r1, 9;", "shr.s32 %r2, %r2, 1;"), -2),
     "unsigned shift": (("sub.s32 %r2, %r1, 9;", "shr.u32 %r2, %r2, 1;"), 2**31 - 2),

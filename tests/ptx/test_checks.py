@@ -169,7 +169,7 @@ def test_arguments_have_the_parameters_widths() -> None:
 def test_a_processor_that_keeps_subnormal_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     run(Machine(), "got = i;")
     tiny = torch.tensor([2.0**-126]) / 4
-    assert tiny.item() == 2.0**-128  # as before the launch
+    assert tiny.item() == 2.0**-128  # unchanged by the launch
     monkeypatch.setattr(torch, "set_flush_denormal", lambda _: False)
     with pytest.raises(PtxError, match="does not flush subnormal numbers"):
         run(Machine(), "got = i;")

@@ -35,8 +35,8 @@ KINDS = {
     "global": (r"(ld|st|atom)\.global\..*", 0.01),  # worst 0.0046
     "shuffle": (r"shfl\..*", 0.001),  # worst 0.0003
 }
-WAVEFRONTS = 0.01  # of static.csv's; worst 0.0042
-CONFLICTS = 0.005  # of all wavefronts; worst 0.0027
+WAVEFRONTS = 0.01  # share of static.csv's; worst 0.0042
+CONFLICTS = 0.005  # share of all wavefronts; worst 0.0027
 # By default, two presets and the plan that ptxas treats apart; each config takes two seconds.
 BY_DEFAULT = ("esc50", "whisper", "n_fft 256")
 NAMES = [pytest.param(name, marks=[] if name in BY_DEFAULT else [pytest.mark.exhaustive]) for name in CONFIGS]

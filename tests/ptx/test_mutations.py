@@ -50,9 +50,9 @@ class Planted(NamedTuple):
     launch: Launch
     pattern: str  # a place in the kernel's text
     new: str
-    says: str  # of what is said of it
+    says: str  # pattern of the error
     in_ptx: bool = False
-    number: int = 0  # of the place, where PTX has several
+    number: int = 0  # number of the place, where PTX has several
     races: bool = True  # whether these are looked for
 
     def edit(self, text: str) -> str:

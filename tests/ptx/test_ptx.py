@@ -15,7 +15,7 @@ from support.launches import LAUNCHES, Launch, large_blocks, small
 from support.signals import Oracle, signal
 
 MAIN, OTHER_COMPILER, OLDEST = "sm_90", "sm_100", "sm_75"  # NVRTC has two compilers: one for sm_100 and later
-RUNS = [  # and whether in large blocks
+RUNS = [  # configs, and whether their blocks are large
     *((MAIN, order, large) for order in ("forward", "backward", "random") for large in (False, True)),
     (OTHER_COMPILER, "forward", False),
     (OTHER_COMPILER, "forward", True),

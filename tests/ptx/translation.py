@@ -36,7 +36,9 @@ class Block:
     """A part of a basic block that threads go through in one."""
 
     instructions: tuple[Instruction, ...]
-    run: Callable[[Any, Any], tuple[State, Any]]  # of the threads in flight, and which: state and place they are in now
+    run: Callable[
+        [Any, Any], tuple[State, Any]
+    ]  # takes the threads in flight, and which; returns their state and place
 
 
 @cache

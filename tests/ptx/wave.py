@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 WARP = 32
 ALL_LANES = -1
-POISON = {"f": np.nan, "i": -12345, "?": False}  # of a register that a thread has not written
+POISON = {"f": np.nan, "i": -12345, "?": False}  # values of a register that a thread has not written
 
 
 class Wave:

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 HERE = Path(__file__).parent
 CACHE = Path(tempfile.gettempdir()) / f"cumel-simt-{os.getuid()}"
-SHOWN_LINES = 30  # of a compiler's or sanitizer's report
+SHOWN_LINES = 30  # lines of a compiler's or sanitizer's report
 
 Sanitizer = Literal["thread", "address"] | None
 Edit = Callable[[str], str] | None

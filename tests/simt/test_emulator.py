@@ -39,7 +39,7 @@ def total(emulator: Emulator, skip: int = 0, n_threads: int = THREADS) -> float:
 
 
 EXPECTED = float(np.sum((np.arange(960) / 960).reshape(-1, WARP)[:, ::-1] * np.arange(1, WARP + 1)))
-RTOL = 1e-6  # of a float32 sum; worst 1e-7
+RTOL = 1e-6  # relative error of a float32 sum; worst 1e-7
 
 
 def test_a_right_kernel_gives_the_same_bits_in_every_order() -> None:
@@ -88,7 +88,7 @@ def test_broken_rules_are_reported_with_their_line(name: str) -> None:
     for emulator in (Emulator("backward"), Emulator("random")):
         with pytest.raises(EmulatorError, match="kernel rules"):
             run_case(emulator, RULES_KERNEL, number, THREADS)
-    assert run_case(Emulator(), RULES_KERNEL, -1, THREADS).isnan()[:-1].all()  # of shared memory nobody wrote
+    assert run_case(Emulator(), RULES_KERNEL, -1, THREADS).isnan()[:-1].all()  # Nobody wrote that shared memory.
 
 
 def test_a_failed_launch_changes_no_tensor() -> None:

@@ -24,7 +24,7 @@ REQUIRED = "CUMEL_REQUIRE_CHROMIUM"  # when set, a test that lacks Chromium or i
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless=new",
-    "--no-sandbox",  # which root cannot use
+    "--no-sandbox",  # root cannot use it
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
@@ -38,7 +38,7 @@ PIPES = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
 WATCHED = [{"type": "service_worker", "exclude": True}, {}]  # one that waits for us holds up the page it is to serve
-_PORTS: set[int] = set()  # of all servers so far
+_PORTS: set[int] = set()  # ports of all servers so far
 PATIENCE = 60  # seconds for one answer; the slowest takes 3
 
 
@@ -136,7 +136,7 @@ class Browser:
 
     def open(self, address: str) -> None:
         """Load a page."""
-        self._load("about:blank")  # so that nothing of the last page is taken for the next one's
+        self._load("about:blank")  # Nothing of the last page may be taken for the next one's.
         self.events.clear()
         self.workers.clear()
         self._load(address)

@@ -17,7 +17,7 @@ import numpy as np
 
 from cumel.kernels import FeatureConfig
 
-SECONDS = 1  # of the recording; librosa's has 4.6
+SECONDS = 1  # length of the recording; librosa's has 4.6
 
 
 def recording(sr: int) -> np.ndarray:
@@ -130,7 +130,7 @@ STFT += [
     )
     for n_fft, hop, power in product((1024, 755, 2048, 2049), (None, 512), (1, 2))
 ]
-STFT += [  # of what is computed there, the STFT alone
+STFT += [  # cases whose STFT alone is compared
     Case(
         f"test_core.py::test___reassign_times[{n_fft}]",
         FeatureConfig(n_fft=n_fft, hop_length=n_fft, center=False),

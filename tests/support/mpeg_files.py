@@ -11,7 +11,7 @@ from cumel.esc50.audio import load
 
 from .recordings import streamed
 
-KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # of MPEG-1 layer III
+KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)  # bit rates of MPEG-1 layer III
 N_FRAME = 1152  # samples
 SKIPPED = 1105  # samples that LAME and the decoder add at the beginning
 ID3V1 = b"TAG" + bytes(125)

@@ -9,7 +9,7 @@ from cumel.kernels import log_mel
 
 from support.signals import SMALL
 
-GRADIENT_ATOL = 1e-5  # of the largest gradient of the CPU; no GPU yet
+GRADIENT_ATOL = 1e-5  # share of the largest gradient of the CPU; no GPU yet
 SMOOTH = SMALL.replace(top_db=None, amin=1e-12)  # its log-mel of noise is differentiable: nothing is clamped
 
 

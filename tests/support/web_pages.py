@@ -25,8 +25,8 @@ from support.browser import Browser, chromium, lack, serving
 from support.recordings import tiny_checkpoint, tone, write
 
 LABELS = tuple(f"label_{i}" for i in range(10))
-PARITY = 1e-3  # of a probability
-FEATURES_DB = 1e-2  # of a feature, of a recording at the model's rate
+PARITY = 1e-3  # difference of a probability
+FEATURES_DB = 1e-2  # difference of a feature, for a recording at the model's rate
 LISTEN = """document.addEventListener("heard", ({ detail }) => {
   window.heard = { ...detail, probabilities: [...detail.probabilities], features: [...detail.features] };
 })"""

@@ -72,7 +72,7 @@ def test_an_int8_model_answers_as_in_onnxruntime(
     browser: Browser, site: Site, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg, n_samples = site.recipe.features, site.recipe.n_samples
-    names = [*SOUNDS][:16]  # as few as calibrate
+    names = [*SOUNDS][:16]  # the fewest that calibrate
     clips = [write(tmp_path / f"{name}.wav", sound(name, 5, cfg.sr), cfg.sr) for name in names]
     model = tmp_path / "int8" / "model.onnx"
     export_onnx(lively_run(tmp_path / "run", site.recipe), model, precision="int8", calibration=clips)

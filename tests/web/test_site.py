@@ -18,7 +18,7 @@ from cumel.kernels import CumelError, log_mel
 from support.onnx_models import LABELS, save, save_waveform
 from support.recordings import tiny_recipe, tone
 
-FEATURES_DB = 1e-3  # of a feature, ONNX Runtime on the CPU against the kernels
+FEATURES_DB = 1e-3  # largest difference of a feature, ONNX Runtime on the CPU against the kernels
 
 
 @pytest.fixture
