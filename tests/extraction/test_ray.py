@@ -68,11 +68,15 @@ def kill_a_worker(data: Path, killed: list[str]) -> None:
 
 
 def test_a_killed_worker_costs_nothing(cluster: str, paths: list[Path], tmp_path: Path) -> None:
-    out, killed = tmp_path / "out", []
-    killer = threading.Thread(target=kill_a_worker, args=(out / "data", killed))
-    killer.start()
-    report = extract_on_ray(paths, out, TINY, address=cluster, batch_files=30, quiet=True)
-    killer.join()
+    out, report, killed = tmp_path, {}, []
+    for attempt in range(5):  # a run may be over before the killer finds a worker at work
+        out = tmp_path / f"out{attempt}"
+        killer = threading.Thread(target=kill_a_worker, args=(out / "data", killed))
+        killer.start()
+        report = extract_on_ray(paths, out, TINY, address=cluster, batch_files=30, quiet=True)
+        killer.join()
+        if killed:
+            break
     assert len(killed) == 1
 
     local = extract(paths, tmp_path / "store", TINY, device=torch.device("cpu"), quiet=True)
