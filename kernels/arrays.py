@@ -102,6 +102,15 @@ def host_lengths(lengths: Lengths, shape: tuple[int, ...], cfg: FeatureConfig) -
     return (None if low == longest and not packed else flat.astype(np.int64)), packed
 
 
+def feature_shape(
+    shape: tuple[int, ...], lengths: Any, n_rows: int, cfg: FeatureConfig, *, packed: bool
+) -> tuple[int, ...]:
+    """Return the shape [..., n_rows, n_frames] of a feature of samples in `shape`, by what `host_lengths` gave."""
+    if packed:
+        return len(lengths), n_rows, cfg.n_frames(int(lengths.max()))
+    return *shape[:-1], n_rows, cfg.n_frames(shape[-1])
+
+
 def check_frames(lengths: NDArray, cfg: FeatureConfig) -> None:
     """Refuse a clip that is shorter than a frame."""
     clip = int(lengths.argmin())

@@ -28,6 +28,7 @@ FLOAT32_MAX = 3.4e38
 MOST_DB = 1e6
 
 INT16_SCALE = 1.0 / 32768.0  # int16 samples to -1..1
+CHUNK_SAMPLES = 200 * 2048  # samples of overlapping frames that are computed together; 1.6 MB, about a core's cache
 FLAT_DB = 1e-3  # A clip that spans less is constant: its differences are rounding, and make no picture.
 ROUNDED_UP = 1.0000002  # Two steps of float32 above 1: with this factor an image's maximum reaches 255.
 

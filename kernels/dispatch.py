@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from . import autograd, cpu, host, launcher, native
-from .arrays import Lengths, check_layout
+from .arrays import Lengths, check_layout, feature_shape
 from .config import FeatureConfig
 from .cuda import Clips
 from .errors import CumelError, UnavailableError
@@ -61,17 +61,15 @@ def apply(
         n_samples, packed = clip_lengths(lengths, samples, cfg)
         longest = samples.shape[-1]
         clips = samples if packed else samples.reshape(-1, longest)
-        batch = (len(n_samples),) if packed and n_samples is not None else samples.shape[:-1]
+        shape = feature_shape(tuple(samples.shape), n_samples, feature.n_rows(cfg), cfg, packed=packed)
         place = _place(device, samples.device)
         if out is not None:
-            width = int(n_samples.max()) if packed and n_samples is not None else longest
-            shape = (*batch, feature.n_rows(cfg), cfg.n_frames(width))
             target = output(out, y, shape, dtype or getattr(torch, feature.dtype))
             if followed(samples):
                 raise CumelError("out: no gradient flows through it; leave it away, or detach y")
             flat = None  # Written in place, the first frames would change samples that later ones still read.
             if not overlap(target, clips):
-                flat = target.flatten(0, -3) if batch else target[None]  # a copy where the strides are too odd
+                flat = target.flatten(0, -3) if len(shape) > 2 else target[None]  # a copy where the strides are too odd
             if clips.numel():
                 result = _compute(feature, clips, n_samples, cfg, place, dtype, flat)
                 if result.data_ptr() != target.data_ptr():
@@ -81,7 +79,7 @@ def apply(
             result = _compute(feature, clips, n_samples, cfg, place, dtype)
         else:  # an empty batch: the shape of one clip's features, without the clip
             result = _compute(feature, clips.new_zeros(1, longest), None, cfg, place, dtype)[:0]
-        return like(result.reshape(*batch, *result.shape[1:]), y)
+        return like(result.reshape(shape), y)
 
 
 def _compute(

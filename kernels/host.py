@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import native, numpy_fft
-from .arrays import Lengths, check_array, check_layout, check_output, host_lengths
+from .arrays import Lengths, check_array, check_layout, check_output, feature_shape, host_lengths
 from .config import FeatureConfig
 from .filterbank import dct_matrix
 from .kinds import Feature
@@ -31,12 +31,10 @@ def compute(
         check_layout(y.shape, cfg)
     n_samples, packed = host_lengths(lengths, y.shape, cfg)
     longest = y.shape[-1]
-    batch = (len(n_samples),) if packed and n_samples is not None else y.shape[:-1]
-    width = cfg.n_frames(int(n_samples.max()) if packed and n_samples is not None else longest)
-    shape = (*batch, feature.n_rows(cfg), width)
+    shape = feature_shape(y.shape, n_samples, feature.n_rows(cfg), cfg, packed=packed)
     if out is not None:
         check_output(out, y, shape, dtype or feature.dtype)
-    if 0 in batch:
+    if 0 in y.shape[:-1]:
         return np.empty(shape, dtype or feature.dtype) if out is None else out
     samples = np.asarray(y) if packed else np.asarray(y).reshape(-1, longest)
     flat = None if out is None else out.reshape(-1, *shape[-2:])

@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import not_finite
-from .config import FLAT_DB, INT16_SCALE, ROUNDED_UP, FeatureConfig
+from .config import CHUNK_SAMPLES, FLAT_DB, INT16_SCALE, ROUNDED_UP, FeatureConfig
 from .filterbank import mel_rows, window
 from .native import Clips
 from .plan import Stage, n_rows
-
-CHUNK_SAMPLES = 200 * 2048  # overlapping frames of 1.6 MB, about what a core's cache holds
 
 
 def compute(

@@ -15,11 +15,9 @@ from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from .config import FLAT_DB, ROUNDED_UP, FeatureConfig
+from .config import CHUNK_SAMPLES, FLAT_DB, ROUNDED_UP, FeatureConfig
 from .errors import CumelError
 from .filterbank import dct_matrix, mel_matrix, window
-
-CHUNK_SAMPLES = 200 * 2048  # overlapping frames of 1.6 MB, about what a core's cache holds
 
 
 class Padded(NamedTuple):
