@@ -100,7 +100,7 @@ def test_redirects_that_stay_or_become_https_are_followed(root, site, scheme, ab
 
 
 def test_only_web_addresses(root):
-    for url in ("file:///etc/passwd", "https://", "esc50.zip"):
+    for url in ("file:///esc50.zip", "https://", "esc50.zip"):
         with pytest.raises(CumelError, match=f"url={url} is not a web address"):
             fetch(root, url)
 

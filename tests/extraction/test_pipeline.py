@@ -61,6 +61,7 @@ def test_a_failure_ends_the_others() -> None:
     def work(item: int, hold: Hold) -> int:
         begun.append(item)
         hold(30)
+        time.sleep(0.005)  # so that the failure is seen before many more begin, on a busy machine too
         if item == 3:
             raise OSError("broken")
         return item
@@ -68,7 +69,7 @@ def test_a_failure_ends_the_others() -> None:
     results = ordered(range(10_000), work, 2, 100)
     with pytest.raises(OSError, match="broken"):
         list(results)
-    assert len(begun) < 10_000
+    assert len(begun) < 100
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("cumel-reader")]
 
 

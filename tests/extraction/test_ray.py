@@ -50,10 +50,10 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return made
 
 
-def kill_a_worker(data: Path, killed: list[str]) -> None:
+def kill_a_worker(data: Path, killed: list[str], over: threading.Event) -> None:
     """Kill the worker whose record says that it has begun a batch, once one batch is done."""
     until = time.monotonic() + SECONDS
-    while time.monotonic() < until:
+    while time.monotonic() < until and not over.is_set():
         if list(data.glob("part-*.parquet")):
             for record in data.glob(".part-*.tries"):
                 try:
@@ -70,10 +70,11 @@ def kill_a_worker(data: Path, killed: list[str]) -> None:
 def test_a_killed_worker_costs_nothing(cluster: str, paths: list[Path], tmp_path: Path) -> None:
     out, report, killed = tmp_path, {}, []
     for attempt in range(5):  # a run may be over before the killer finds a worker at work
-        out = tmp_path / f"out{attempt}"
-        killer = threading.Thread(target=kill_a_worker, args=(out / "data", killed))
+        out, over = tmp_path / f"out{attempt}", threading.Event()
+        killer = threading.Thread(target=kill_a_worker, args=(out / "data", killed, over))
         killer.start()
         report = extract_on_ray(paths, out, TINY, address=cluster, batch_files=30, quiet=True)
+        over.set()
         killer.join()
         if killed:
             break

@@ -188,5 +188,5 @@ def test_lengths_on_a_device_are_not_waited_for(cfg: FeatureConfig) -> None:
     clips = Clips.of(y.reshape(6, 5000), given, cfg)
     assert clips.lengths is given
     for wrong in (lengths, lengths[0].long()):  # real numbers; of another shape
-        with pytest.raises((CumelError, NotImplementedError)):
+        with pytest.raises(CumelError):
             interchange.clip_lengths(wrong, y, cfg)
