@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         FeatureConfig as FeatureConfig,
         InputError as InputError,
         LogMel as LogMel,
+        Normalize as Normalize,
         UnavailableError as UnavailableError,
         log_mel as log_mel,
         mel_image as mel_image,

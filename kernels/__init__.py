@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         tensors as tensors,
         tolerance as tolerance,
     )
-    from .config import PRESETS as PRESETS, FeatureConfig as FeatureConfig
+    from .config import FeatureConfig as FeatureConfig
     from .dispatch import unchecked_image as unchecked_image
     from .errors import CumelError as CumelError, InputError as InputError, UnavailableError as UnavailableError
     from .features import (
@@ -30,5 +30,7 @@ if TYPE_CHECKING:
         stft as stft,
     )
     from .layer import LogMel as LogMel
+    from .presets import PRESETS as PRESETS
+    from .rules import Normalize as Normalize
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ...kernels import CumelError
-from ...kernels.config import PRESETS, FeatureConfig
+from ...kernels import PRESETS, CumelError, FeatureConfig
 from ..system import CORES
 from . import show
 from .options import INPUTS_HELP, AsJson, Device, Inputs, Workers, feature_options
