@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from cumel.kernels import PRESETS, FeatureConfig, log_mel, mel_image, reference
+from cumel.kernels import FeatureConfig, log_mel, mel_image, reference
 
 from from_tests import (
     KINDS,
@@ -25,7 +25,7 @@ from from_tests import (
     signal,
 )
 from peers import TIMED, LogMel, librosas_log_mel, others, packages, true_log_mel, without_tf32
-from timing import demand, machine, write_rows
+from timing import FRONT_ENDS, demand, machine, write_rows
 
 SECONDS = 5.0
 
@@ -132,7 +132,7 @@ def within(got: Output, expected: np.ndarray, oracle: Oracle, kind: str) -> bool
 
 def compare_preset(preset: str, device: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the rows of one preset, and the names of our backends that are too far off."""
-    cfg, rows, broken = PRESETS[preset], [], []
+    cfg, rows, broken = FRONT_ENDS[preset], [], []
     built = backends(cfg, device)
     for kind in KINDS:
         y = signal(kind, round(SECONDS * cfg.sr), cfg.sr)

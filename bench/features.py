@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cumel.kernels import PRESETS, FeatureConfig, cuda, log_mel, mel_image, plan, reference
+from cumel.kernels import FeatureConfig, cuda, log_mel, mel_image, plan, reference
 from cumel.kernels.tolerance import NOISE_DB
 
 from peers import TIMED, librosas_log_mel, others, packages, true_log_mel, without_tf32
-from timing import Times, compare, copy_rate, demand, machine, peak_mb, write_rows
+from timing import FRONT_ENDS, Times, compare, copy_rate, demand, machine, peak_mb, write_rows
 
 SECONDS = 5
 BATCHES = {"cpu": (1, 16, 256), "cuda": (1, 16, 256, 4096)}
@@ -178,7 +178,7 @@ def checked(way: Way, truth: Truth, device: str) -> tuple[np.ndarray, float | No
 
 def measure(preset: str, n_clips: int, device: str, roofs: dict[str, float]) -> tuple[list[dict[str, Any]], list[str]]:
     """Check every way on a batch, then time them in turn; return the rows, and why peers are left out."""
-    cfg = PRESETS[preset]
+    cfg = FRONT_ENDS[preset]
     lacking = too_large(cfg, n_clips, device)
     if lacking is not None:
         return [], [f"{preset}, {n_clips} at once: {lacking}"]
@@ -207,9 +207,9 @@ def row(
 ) -> dict[str, Any]:
     """Return a row of results/features.csv; `roofs` are in bytes per second."""
     errors, memory = right[way]
-    seconds, n_bytes = times[way.name].median / way.n_clips, way.n_bytes(PRESETS[preset])
+    seconds, n_bytes = times[way.name].median / way.n_clips, way.n_bytes(FRONT_ENDS[preset])
     image, pinned = way.value_bytes == 1, way.source.startswith("pinned")
-    moved = way.sample_bytes * SECONDS * PRESETS[preset].sr if pinned else n_bytes
+    moved = way.sample_bytes * SECONDS * FRONT_ENDS[preset].sr if pinned else n_bytes
     cached = device != "cpu" and not pinned and n_bytes * way.n_clips < CACHED
     return {
         "preset": preset,
@@ -243,7 +243,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=sorted(BATCHES), default="cpu")
     parser.add_argument("--threads", type=int, default=1, help="threads of the CPU")
-    parser.add_argument("--presets", nargs="*", choices=sorted(PRESETS), default=TIMED)
+    parser.add_argument("--presets", nargs="*", choices=sorted(FRONT_ENDS), default=TIMED)
     parser.add_argument("--batches", nargs="*", type=int)
     options = parser.parse_args()
     device = options.device

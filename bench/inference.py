@@ -21,11 +21,11 @@ from cumel.export.check.frontend import signals
 from cumel.export.graph.frontend import prepend, standalone
 from cumel.export.graph.network import Classifier, to_onnx
 from cumel.export.graph.quantize import quantized
-from cumel.kernels import PRESETS, FeatureConfig, log_mel
+from cumel.kernels import FeatureConfig, log_mel
 from cumel.kernels.filterbank import mel_matrix, window
 from cumel.kernels.tolerance import DEPTH_DB, NOISE_DB, NOISY, NOISY_DB, TONAL_DB
 
-from timing import compare, machine, write_rows
+from timing import FRONT_ENDS, compare, machine, write_rows
 
 SECONDS = 5.0
 PROBABILITY = {"fp32": 1e-3, "int8": 0.2}  # untrained networks
@@ -72,7 +72,7 @@ def where() -> dict[str, str]:
 def parity() -> None:
     """Compare the graph of every preset with librosa."""
     rows = []
-    for preset, cfg in PRESETS.items():
+    for preset, cfg in FRONT_ENDS.items():
         n_samples = round(SECONDS * cfg.sr)
         model = standalone(cfg, n_samples)
         run = session(model)
@@ -112,7 +112,7 @@ def n_bytes(model: ir.Model) -> int:
 
 def frontends(preset: str, rounds: int) -> list[dict]:
     """Time the front end alone, on one clip."""
-    cfg = PRESETS[preset]
+    cfg = FRONT_ENDS[preset]
     n_samples = round(SECONDS * cfg.sr)
     y = signals(n_samples, cfg.sr)["noise"][None]
     eager = Eager(cfg).eval()

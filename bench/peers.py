@@ -46,7 +46,7 @@ def by_strides(cfg: FeatureConfig, xp: Any, rfft: Callable[[Any], Any]) -> Calla
     taper, weights = (xp.asarray(table.astype(np.float32)) for table in (window(cfg), mel_matrix(cfg)))
 
     def compute(y: Any) -> Any:
-        padded = xp.pad(y, ((0, 0), (cfg.padding, cfg.padding)), mode=cfg.pad_mode)
+        padded = xp.pad(y, ((0, 0), (cfg.edges[0], cfg.edges[0])), mode=cfg.pad_mode)
         frames = xp.lib.stride_tricks.sliding_window_view(padded, cfg.n_fft, axis=1)[:, :: cfg.hop_length]
         spectra = rfft(frames * taper)
         mel = weights @ (spectra.real**2 + spectra.imag**2).transpose(0, 2, 1)

@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cumel.esc50.system.pipeline import CORES
-from cumel.kernels import PRESETS, FeatureConfig
+from cumel.kernels import FeatureConfig
 
 from sass.counts import KINDS, PHASES, SECONDS, Count, count
 from sass.regression import CHECKED, GROWTH, MOST, Counted, check
-from timing import RESULTS, append_rows, machine
+from timing import FRONT_ENDS, RESULTS, append_rows, machine
 
-CONFIGS = PRESETS | {  # all fused plans
+CONFIGS = FRONT_ENDS | {  # all fused plans
     "n_fft 256": FeatureConfig(sr=16000, n_fft=256, hop_length=128, n_mels=40),
     "n_fft 512": FeatureConfig(sr=16000, n_fft=512, hop_length=160, n_mels=80),
     "n_fft 4096": FeatureConfig(sr=44100, n_fft=4096, hop_length=1024, fmin=20.0),

@@ -17,6 +17,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from cumel.kernels import PRESETS, FeatureConfig
+
+# The front ends that are timed, in dB, which librosa can express; `whisper` is that of the model without its last steps.
+FRONT_ENDS = {name: PRESETS[name] for name in ("esc50", "compact", "librosa", "panns")} | {
+    "whisper": FeatureConfig(sr=16000, n_fft=400, hop_length=160, n_mels=80, pad_mode="reflect")
+}
 SLICE = {"cpu": 0.25, "cuda": 0.1}  # seconds for each peer in each round
 LEAST_CALLS, LEAST_ROUNDS = 50, 3  # a peer needs both, or MOST_SECONDS
 MOST_SECONDS = 2.0  # seconds of calls after which a slow peer needs no more

@@ -105,10 +105,18 @@ def host_lengths(lengths: Lengths, shape: tuple[int, ...], cfg: FeatureConfig) -
 def feature_shape(
     shape: tuple[int, ...], lengths: Any, n_rows: int, cfg: FeatureConfig, *, packed: bool
 ) -> tuple[int, ...]:
-    """Return the shape [..., n_rows, n_frames] of a feature of samples in `shape`, by what `host_lengths` gave."""
-    if packed:
-        return len(lengths), n_rows, cfg.n_frames(int(lengths.max()))
-    return *shape[:-1], n_rows, cfg.n_frames(shape[-1])
+    """Return the shape [..., n_rows, n_frames] of a feature of samples in `shape`, by what `host_lengths` gave.
+
+    The last two axes are the other way round with `cfg.time_major`.
+    """
+    batch = (len(lengths),) if packed else shape[:-1]
+    n_frames = cfg.n_frames(int(lengths.max()) if packed else shape[-1])
+    return (*batch, n_frames, n_rows) if cfg.time_major else (*batch, n_rows, n_frames)
+
+
+def rows_first(features: Any, cfg: FeatureConfig) -> Any:
+    """Give a view [..., n_rows, n_frames] of a feature in the layout of `cfg`, or the other way round."""
+    return features.swapaxes(-1, -2) if cfg.time_major else features
 
 
 def check_frames(lengths: NDArray, cfg: FeatureConfig) -> None:
@@ -116,7 +124,8 @@ def check_frames(lengths: NDArray, cfg: FeatureConfig) -> None:
     clip = int(lengths.argmin())
     if cfg.n_frames(int(lengths[clip])) == 0:
         raise CumelError(
-            f"clip {clip} has {lengths[clip]} samples, fewer than n_fft={cfg.n_fft}: use center=True or pad it"
+            f"clip {clip} has {lengths[clip]} samples, fewer than the {cfg.least_samples} of one frame: "
+            "use center=True or pad it"
         )
 
 

@@ -78,10 +78,10 @@ def _each_length(compute: Callable[[Tensor, FeatureConfig], Tensor], clips: Padd
 
 def _stft(clips: Tensor, cfg: FeatureConfig) -> Tensor:
     y = clips.float() * INT16_SCALE if clips.dtype == torch.int16 else clips
-    if cfg.padding and cfg.pad_mode == "reflect":
-        y = y[:, mirrored(y.shape[1], -cfg.padding, y.shape[1] + cfg.padding).to(y.device)]
-    elif cfg.padding:
-        y = F.pad(y, (cfg.padding, cfg.padding))
+    if cfg.edges[0] and cfg.pad_mode == "reflect":
+        y = y[:, mirrored(y.shape[1], -cfg.edges[0], y.shape[1] + cfg.edges[0]).to(y.device)]
+    elif cfg.edges[0]:
+        y = F.pad(y, (cfg.edges[0], cfg.edges[0]))
     return torch.fft.rfft(y.unfold(1, cfg.n_fft, cfg.hop_length) * window_of(cfg, y.device)).transpose(1, 2)
 
 
@@ -117,9 +117,9 @@ def log_mel_gradient(
     n, sounds, in_range = torch.full((1, 1), longest, device=clips.device), None, None
     if lengths is not None:
         stated = torch.as_tensor(lengths, device=clips.device)[:, None]
-        n = stated.clamp(max(1, cfg.n_fft - 2 * cfg.padding), longest)
+        n = stated.clamp(max(1, cfg.n_fft - 2 * cfg.edges[0]), longest)
         begins = torch.arange(cfg.n_frames(longest), device=clips.device) * cfg.hop_length
-        sounds, in_range = (begins <= n + 2 * cfg.padding - cfg.n_fft)[:, None], n == stated
+        sounds, in_range = (begins <= n + 2 * cfg.edges[0] - cfg.n_fft)[:, None], n == stated
     padded, source = _padded(clips, n, cfg)
     frames = padded.unfold(1, cfg.n_fft, cfg.hop_length) * window_of(cfg, clips.device)
     spectrum = _spectrum(gradient, torch.fft.rfft(frames).transpose(1, 2), sounds, cfg)
@@ -127,7 +127,7 @@ def log_mel_gradient(
     if source is not None:
         out = torch.zeros_like(clips).scatter_add_(1, source, back)
     else:
-        out = torch.where(_inside(n, clips), back[:, cfg.padding : cfg.padding + longest], 0.0)
+        out = torch.where(_inside(n, clips), back[:, cfg.edges[0] : cfg.edges[0] + longest], 0.0)
     return out if in_range is None else torch.where(in_range, out, torch.nan)
 
 
@@ -137,7 +137,7 @@ def _inside(n: Tensor, clips: Tensor) -> Tensor:
 
 def _padded(clips: Tensor, n: Tensor, cfg: FeatureConfig) -> tuple[Tensor, Tensor | None]:
     """Pad clips of ``n`` [n_clips, 1] samples; when mirrored, also return the index of each padded sample's source."""
-    pad, longest = cfg.padding, clips.shape[1]
+    pad, longest = cfg.edges[0], clips.shape[1]
     if pad and cfg.pad_mode == "reflect":
         source = mirrored(n, -pad, longest + pad, clips.device).expand(len(clips), -1)
         return clips.gather(1, source), source

@@ -143,8 +143,8 @@ def _output(clips: Padded, n_rows: int, cfg: FeatureConfig, dtype: torch.dtype, 
 
 def _frames(clip: Tensor, n_samples: int, start: int, stop: int, cfg: FeatureConfig) -> Tensor:
     """Frames `start` to `stop` of one clip as a view [stop - start, n_fft] of the samples that they cover."""
-    first = start * cfg.hop_length - cfg.padding
-    last = (stop - 1) * cfg.hop_length - cfg.padding + cfg.n_fft
+    first = start * cfg.hop_length - cfg.edges[0]
+    last = (stop - 1) * cfg.hop_length - cfg.edges[0] + cfg.n_fft
     samples = (
         clip[first:last] if first >= 0 and last <= n_samples else _span(clip, n_samples, first, last, cfg.pad_mode)
     )

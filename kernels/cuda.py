@@ -174,7 +174,7 @@ def _prepared(cfg: FeatureConfig, stage: Stage, form: Form, int16: bool, device:
         cfg.db_of_ref,
         inf if cfg.top_db is None else cfg.top_db,
     )
-    beyond, least = cfg.n_fft - cfg.padding, max(1, cfg.n_fft - 2 * cfg.padding)
+    beyond, least = cfg.n_fft - cfg.edges[0], max(1, cfg.n_fft - 2 * cfg.edges[0])
     return _Prepared(
         design=design,
         tables=tuple(resident(table, device) for table in design.tables),
@@ -271,7 +271,7 @@ def _batch(clips: Clips, prepared: _Prepared, cfg: FeatureConfig, frames: int) -
     lengths = uploaded[0] if uploaded else clips.lengths
     assert not isinstance(lengths, np.ndarray)
     stride = clips.stride if clips.n_clips > 1 and starts is None else 0
-    first = clips.first_frame * cfg.hop_length - cfg.padding
+    first = clips.first_frame * cfg.hop_length - cfg.edges[0]
     n_blocks = -(-clips.width // frames)
     return (
         starts,

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from . import autograd, cpu, host, launcher, native
-from .arrays import Lengths, check_layout, feature_shape
+from .arrays import Lengths, check_layout, feature_shape, rows_first
 from .config import FeatureConfig
 from .cuda import Clips
 from .errors import CumelError, UnavailableError
@@ -70,16 +70,21 @@ def apply(
             flat = None  # Written in place, the first frames would change samples that later ones still read.
             if not overlap(target, clips):
                 flat = target.flatten(0, -3) if len(shape) > 2 else target[None]  # a copy where the strides are too odd
+                flat = rows_first(flat, cfg)
             if clips.numel():
                 result = _compute(feature, clips, n_samples, cfg, place, dtype, flat)
                 if result.data_ptr() != target.data_ptr():
-                    target.copy_(result.reshape(shape))
+                    target.copy_(rows_first(result, cfg).reshape(shape))
             return out
         if clips.numel():
-            result = _compute(feature, clips, n_samples, cfg, place, dtype)
+            there = None
+            if cfg.time_major and place.type == "cpu" and not followed(samples):  # It writes frame by frame anyway.
+                n_clips, n_last = len(n_samples) if packed else len(clips), shape[-2:]
+                there = rows_first(clips.new_empty(n_clips, *n_last, dtype=dtype or getattr(torch, feature.dtype)), cfg)
+            result = _compute(feature, clips, n_samples, cfg, place, dtype, there)
         else:  # an empty batch: the shape of one clip's features, without the clip
             result = _compute(feature, clips.new_zeros(1, longest), None, cfg, place, dtype)[:0]
-        return like(result.reshape(shape), y)
+        return like(rows_first(result, cfg).reshape(shape), y)
 
 
 def _compute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -13,24 +14,26 @@ from .arrays import Lengths
 from .config import FeatureConfig
 from .errors import CumelError, UnavailableError
 from .kinds import FEATURES, Feature
+from .presets import PRESETS
+from .values import shown
 
 if TYPE_CHECKING:
     import torch
 
 Array = TypeVar("Array")  # numpy.ndarray, torch.Tensor or cupy.ndarray
 Device: TypeAlias = "str | torch.device | None"
+Config: TypeAlias = FeatureConfig | str
 
 
-def stft(
-    y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
-) -> Array:
+def stft(y: Array, cfg: Config, lengths: Lengths = None, *, device: Device = None, out: Array | None = None) -> Array:
     """Compute the complex short-time Fourier transform, as `librosa.stft`.
 
     Parameters
     ----------
     y : ndarray or Tensor [..., n_samples], float32 in -1..1 or int16
         Clips, of NumPy, torch or CuPy; int16 is scaled by 1/32768 while it is read.
-    cfg : FeatureConfig
+    cfg : FeatureConfig or str
+        A description, or the name of one in `PRESETS`.
     lengths : int array, optional
         Samples of each clip. With one number for each clip of a padded batch [...], each clip is computed as if alone,
         and its frames past the end are 0. With a list for one axis of samples, clips lie in it one right after
@@ -45,12 +48,12 @@ def stft(
     Returns
     -------
     ndarray or Tensor [..., n_bins, n_frames], complex64
-        The kind of array that came in, on its device.
+        The kind of array that came in, on its device. With `cfg.time_major`, here and below, [..., n_frames, n_bins].
 
     Raises
     ------
     CumelError
-        For another dtype, an empty clip, a length out of range, or a clip shorter than n_fft when not `cfg.center`.
+        For another dtype, an empty clip, a length out of range, or a clip too short for a frame.
     UnavailableError
         For a CUDA device that is not there, or without CuPy, which the kernels need.
     """
@@ -58,7 +61,7 @@ def stft(
 
 
 def spectrogram(
-    y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
+    y: Array, cfg: Config, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
 ) -> Array:
     """Compute magnitude or power of the STFT, after `cfg.power`; parameters and errors as for `stft`.
 
@@ -71,7 +74,7 @@ def spectrogram(
 
 
 def melspectrogram(
-    y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
+    y: Array, cfg: Config, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
 ) -> Array:
     """Compute the mel spectrogram, as `librosa.feature.melspectrogram`; parameters and errors as for `stft`.
 
@@ -85,15 +88,16 @@ def melspectrogram(
 
 def log_mel(
     y: Array,
-    cfg: FeatureConfig,
+    cfg: Config,
     lengths: Lengths = None,
     *,
     dtype: Any = "float32",
     device: Device = None,
     out: Array | None = None,
 ) -> Array:
-    """Compute the mel spectrogram in dB, as `librosa.power_to_db` (`amplitude_to_db` when power is 1) of it.
+    """Compute the logarithm of the mel spectrogram, and all that `cfg` does to it afterwards.
 
+    In decibels as `librosa.power_to_db` (`amplitude_to_db` when power is 1); of a preset as the model that it is of.
     Parameters and errors as for `stft`; besides, `InputError` for a clip with NaN or infinity in it. On CUDA no error
     is raised, as that would wait for the device: the clip is NaN (only the affected frames without `top_db`).
 
@@ -105,11 +109,14 @@ def log_mel(
     Returns
     -------
     ndarray or Tensor [..., n_mels, n_frames]
-        dB, at most `cfg.top_db` below each clip's own maximum. Frames past a clip's end read as silence there.
+        At most `cfg.top_db` dB below each clip's own maximum. Frames past a clip's end read as silence there, or 0 with
+        `cfg.normalize`.
 
     Examples
     --------
     >>> y = np.zeros(44100, np.float32)
+    >>> log_mel(y, "parakeet").shape
+    (275, 80)
     >>> log_mel(y, FeatureConfig(sr=44100)).max().item()
     -100.0
     """
@@ -122,9 +129,7 @@ def log_mel(
     return _apply(FEATURES["log_mel"], y, cfg, lengths, device, out, name)
 
 
-def mfcc(
-    y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
-) -> Array:
+def mfcc(y: Array, cfg: Config, lengths: Lengths = None, *, device: Device = None, out: Array | None = None) -> Array:
     """Compute mel-frequency cepstral coefficients, as `librosa.feature.mfcc`: DCT-II, orthonormal, liftered.
 
     Parameters and errors as for `log_mel`.
@@ -137,9 +142,9 @@ def mfcc(
 
 
 def mel_image(
-    y: Array, cfg: FeatureConfig, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
+    y: Array, cfg: Config, lengths: Lengths = None, *, device: Device = None, out: Array | None = None
 ) -> Array:
-    """Stretch each clip's log-mel spectrogram over 0..255 and truncate, as the student report's `spec_to_image` does.
+    """Stretch each clip's mel spectrogram in dB over 0..255 and truncate, as the student report's `spec_to_image` does.
 
     Parameters as for `log_mel`; a clip with NaN or infinity in it is an `InputError` everywhere.
 
@@ -154,16 +159,16 @@ def mel_image(
 def _apply(
     feature: Feature,
     y: Array,
-    cfg: FeatureConfig,
+    cfg: Config,
     lengths: Lengths,
     device: Device,
     out: Array | None,
     dtype: str | None = None,
 ) -> Array:
     """Compute NumPy arrays in host memory without torch where that can be, and everything else with it."""
-    if not isinstance(cfg, FeatureConfig):
-        hint = {str: 'PRESETS["esc50"]', dict: "FeatureConfig.from_dict(...)"}.get(type(cfg), "FeatureConfig(sr=...)")
-        raise CumelError(f"cfg: expected a FeatureConfig, such as {hint}, got {type(cfg).__name__}")
+    cfg = config_of(cfg)
+    if feature.function == "mel_image":
+        cfg = cfg.decibels.replace(time_major=cfg.time_major)
     if isinstance(y, np.ndarray) and str(device) in ("None", "cpu") and not _traced() and host.computes(cfg):
         return host.compute(feature, y, cfg, lengths, cast(Any, out), dtype)
     try:
@@ -173,6 +178,26 @@ def _apply(
             raise
         raise UnavailableError("this needs torch: pip install torch; NumPy arrays on the CPU do not") from None
     return apply(feature, y, cfg, lengths, device, out, dtype)
+
+
+def config_of(cfg: Config) -> FeatureConfig:
+    """Return a config, or the preset of that name.
+
+    Raises
+    ------
+    CumelError
+        For anything else.
+    """
+    if isinstance(cfg, FeatureConfig):
+        return cfg
+    if isinstance(cfg, str):
+        if cfg not in PRESETS:
+            near = get_close_matches(cfg, PRESETS, 1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(PRESETS)}"
+            raise CumelError(f"cfg={shown(cfg)}: no preset has this name; {meant}")
+        return PRESETS[cfg]
+    hint = "FeatureConfig.from_dict(...)" if isinstance(cfg, dict) else 'FeatureConfig(sr=...) or "esc50"'
+    raise CumelError(f"cfg: expected a FeatureConfig, such as {hint}, got {type(cfg).__name__}")
 
 
 def _traced() -> bool:

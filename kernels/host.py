@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import native, numpy_fft
-from .arrays import Lengths, check_array, check_layout, check_output, feature_shape, host_lengths
+from .arrays import Lengths, check_array, check_layout, check_output, feature_shape, host_lengths, rows_first
 from .config import FeatureConfig
 from .filterbank import dct_matrix
 from .kinds import Feature
@@ -37,14 +37,16 @@ def compute(
     if 0 in y.shape[:-1]:
         return np.empty(shape, dtype or feature.dtype) if out is None else out
     samples = np.asarray(y) if packed else np.asarray(y).reshape(-1, longest)
-    flat = None if out is None else out.reshape(-1, *shape[-2:])
+    if cfg.time_major and out is None:
+        out = np.empty(shape, dtype or feature.dtype)
+    flat = None if out is None else rows_first(out.reshape(-1, *shape[-2:]), cfg)
     # An `out` whose batch axes cannot be joined without a copy, or that may overlap the samples, is filled at the end.
     direct = flat is not None and np.may_share_memory(flat, out) and not np.may_share_memory(flat, samples)
-    result = of_clips(feature, Clips.of(samples, n_samples), cfg, flat if direct else None, dtype).reshape(shape)
+    result = rows_first(of_clips(feature, Clips.of(samples, n_samples), cfg, flat if direct else None, dtype), cfg)
     if out is None:
-        return result
+        return result.reshape(shape)
     if not direct:
-        out[...] = result
+        out[...] = result.reshape(shape)
     return out
 
 

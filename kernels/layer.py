@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from .arrays import Lengths, whole_numbers
 from .autograd import log_mel_gradient
 from .config import FeatureConfig
-from .errors import CumelError
-from .features import Array, log_mel
+from .features import Array, Config, config_of, log_mel
 from .interchange import clip_lengths
 from .precision import exact_products
 from .tensors import transformed
@@ -30,8 +29,8 @@ def _log_mel(y: Tensor, config: str, lengths: Tensor | None) -> Tensor:
 @_log_mel.register_fake
 def _(y: Tensor, config: str, lengths: Tensor | None) -> Tensor:  # noqa: ARG001
     cfg = _config(config)
-    n_frames = 1 + (y.shape[-1] + 2 * cfg.padding - cfg.n_fft) // cfg.hop_length
-    return y.new_empty((*y.shape[:-1], cfg.n_mels, n_frames), dtype=torch.float32)
+    shape = (cfg.n_mels, cfg.frames_of(y.shape[-1]))
+    return y.new_empty((*y.shape[:-1], *(reversed(shape) if cfg.time_major else shape)), dtype=torch.float32)
 
 
 @torch.library.custom_op("cumel::log_mel_backward", mutates_args=())
@@ -80,7 +79,7 @@ _log_mel.register_autograd(_backward, setup_context=_save)
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrogram as a layer: ``[..., n_samples]`` to ``[..., n_mels, n_frames]`` in dB, as `log_mel`.
+    """Log-mel spectrogram as a layer: ``[..., n_samples]`` to ``[..., n_mels, n_frames]``, as `log_mel`.
 
     Takes what `log_mel` takes, and gives the same kind of array. Differentiable in the waveform, any number of times,
     backward and forward, and under `torch.func`'s transforms. The config travels in `state_dict`, and loading another
@@ -88,7 +87,8 @@ class LogMel(nn.Module):
 
     Parameters
     ----------
-    cfg : FeatureConfig
+    cfg : FeatureConfig or str
+        A description, or the name of one in `PRESETS`.
 
     Examples
     --------
@@ -96,12 +96,10 @@ class LogMel(nn.Module):
     torch.Size([2, 40, 32])
     """
 
-    def __init__(self, cfg: FeatureConfig) -> None:
+    def __init__(self, cfg: Config) -> None:
         super().__init__()
-        if not isinstance(cfg, FeatureConfig):
-            raise CumelError(f"cfg: expected a FeatureConfig, got {type(cfg).__name__}")
-        self.cfg = cfg
-        self._config = cfg.to_json()  # the operator's argument: a constant to torch.compile
+        self.cfg = config_of(cfg)
+        self._config = self.cfg.to_json()  # the operator's argument: a constant to torch.compile
 
     def forward(self, y: Array, lengths: Lengths = None) -> Array:
         """Compute the features of float32 or int16 clips; `lengths` as in `log_mel`."""

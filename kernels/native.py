@@ -153,7 +153,7 @@ def _plan(cfg: FeatureConfig, stage: Stage, *, int16: bool) -> tuple[_Plan, tupl
     first, offsets, weights, n_bins = np.zeros(1), np.zeros(2), np.zeros(1), cfg.n_bins
     if stage >= Stage.MEL:
         rows = mel_rows(cfg)
-        first, offsets, weights, n_bins = rows.bins[rows.offsets[:-1]], rows.offsets, rows.weights, rows.last_bin
+        first, offsets, weights, n_bins = rows.first, rows.offsets, rows.weights, rows.last_bin
     arrays = tuple(
         np.ascontiguousarray(values, kind)
         for values, kind in (
@@ -168,7 +168,7 @@ def _plan(cfg: FeatureConfig, stage: Stage, *, int16: bool) -> tuple[_Plan, tupl
     octave = cfg.db_per_decade * math.log10(2.0)
     high = round(octave * EXPONENT_BITS) / EXPONENT_BITS
     plan = _Plan(
-        *(p, lanes, cfg.hop_length, cfg.padding, cfg.pad_mode == "reflect", int16, stage, cfg.power == 1),
+        *(p, lanes, cfg.hop_length, cfg.edges[0], cfg.pad_mode == "reflect", int16, stage, cfg.power == 1),
         *(n_bins, n_rows(cfg, stage), turns.shape[2]),
         *(array.ctypes.data for array in arrays),
         *(high, octave - high, cfg.db_per_decade / math.log(10.0), cfg.least),

@@ -43,7 +43,7 @@ def compute(
 def _transform(y: NDArray[Any], cfg: FeatureConfig, stage: Stage, out: NDArray[Any]) -> None:
     """Write the STFT, its magnitude or power, or mel values of one clip to ``out`` [n_rows, n_frames]."""
     samples = y.astype(np.float32) * np.float32(INT16_SCALE) if y.dtype == np.int16 else y
-    padded = np.pad(samples, cfg.padding, mode=cfg.pad_mode) if cfg.padding else samples
+    padded = np.pad(samples, cfg.edges[0], mode=cfg.pad_mode) if cfg.edges[0] else samples
     frames = np.lib.stride_tricks.sliding_window_view(padded, cfg.n_fft)[:: cfg.hop_length]
     analysis, rows = window(cfg).astype(np.float32), mel_rows(cfg) if stage >= Stage.MEL else None
     step = max(1, CHUNK_SAMPLES // cfg.n_fft)

@@ -94,8 +94,8 @@ def _pieces(device: torch.device, clip: Clips, cfg: FeatureConfig, most_frames: 
     last_frame = cfg.n_frames(n_samples) - 1  # The frames after it hold no sample.
     for first_frame in range(0, clip.width, step):
         width = min(step, clip.width - first_frame)
-        first = min(first_frame, last_frame) * cfg.hop_length - cfg.padding
-        last = min(first_frame + width - 1, last_frame) * cfg.hop_length - cfg.padding + cfg.n_fft
+        first = min(first_frame, last_frame) * cfg.hop_length - cfg.edges[0]
+        last = min(first_frame + width - 1, last_frame) * cfg.hop_length - cfg.edges[0] + cfg.n_fft
         if last > n_samples:  # Mirroring at the end needs samples from further back.
             first = min(first, n_samples - 1 - (last - n_samples))
         low, high = min(max(first, 0), n_samples - 1), min(max(last, 1 - first), n_samples)

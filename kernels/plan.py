@@ -195,7 +195,7 @@ def generic(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16:
     first, offsets, weights = np.zeros(1), np.zeros(1), np.zeros(1)
     if stage >= Stage.MEL:
         rows = mel_rows(cfg)
-        first, offsets, weights = rows.bins[rows.offsets[:-1]], rows.offsets, rows.weights
+        first, offsets, weights = rows.first, rows.offsets, rows.weights
     return Generic(
         cut=_kernel("generic.cu", "cut", _constants(int16=int16)),
         features=_kernel("generic.cu", "features", _constants(stage, form, magnitude=cfg.power == 1)),
@@ -235,8 +235,8 @@ def value_bytes(stage: Stage) -> int:
 
 
 def scaled_window(cfg: FeatureConfig, *, int16: bool) -> NDArray[np.float64]:
-    """Window [n_fft] that scales int16 as well, by a power of two: the bits are those of the scaled samples."""
-    return window(cfg) * (INT16_SCALE if int16 else 1.0)
+    """Window [n_fft] times the scale of the samples; int16's is a power of two, so that the bits stay theirs."""
+    return window(cfg) * (cfg.scale * (INT16_SCALE if int16 else 1.0))
 
 
 def _constants(

@@ -12,7 +12,15 @@ from .rules import Normalize
 EPSILON = 2.0**-23  # of float32; Kaldi's floor
 
 _WHISPER = FeatureConfig(
-    sr=16000, n_fft=400, hop_length=160, padding=(200, 40), pad_mode="reflect", n_mels=80, log="log10", mean=-4.0, std=4.0
+    sr=16000,
+    n_fft=400,
+    hop_length=160,
+    padding=(200, 40),
+    pad_mode="reflect",
+    n_mels=80,
+    log="log10",
+    mean=-4.0,
+    std=4.0,
 )
 _KALDI = FeatureConfig(
     sr=16000, remove_dc=True, preemphasis=0.97, n_fft=512, hop_length=160, win_length=400, window="povey", periodic=False,

@@ -104,7 +104,11 @@ def plain(name: str, value: Any) -> Any:
     if name == "normalize":
         return Normalize.of(value)
     value = as_python(value, whole=name in WHOLE, real=name in REAL)
-    if name not in ("padding", "mean", "std") or isinstance(value, str | float | int) or not isinstance(value, Iterable):
+    if (
+        name not in ("padding", "mean", "std")
+        or isinstance(value, str | float | int)
+        or not isinstance(value, Iterable)
+    ):
         return value
     return tuple(as_python(each, whole=name == "padding", real=name != "padding") for each in value)
 

@@ -36,8 +36,8 @@ def wanted(result: Tensor, out: Tensor | None, dtype: torch.dtype | None) -> Ten
 
 @lru_cache(maxsize=32)
 def window_of(cfg: FeatureConfig, device: torch.device) -> Tensor:
-    """Return `window` [n_fft]."""
-    return _constant(window(cfg), device)
+    """Return `window` [n_fft] times the scale of the samples."""
+    return _constant(cfg.scale * window(cfg), device)
 
 
 @lru_cache(maxsize=32)

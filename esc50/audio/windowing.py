@@ -97,7 +97,7 @@ def _last(buffer: list[NDArray], n: int) -> NDArray:
 
 def _padded(blocks: Iterable[NDArray], cfg: FeatureConfig) -> Iterator[NDArray]:
     """Yield the samples with `cfg.padding` more at each end, as `numpy.pad` adds them."""
-    width, mode = cfg.padding, cfg.pad_mode
+    width, mode = cfg.edges[0], cfg.pad_mode
     blocks = iter(blocks)
     if width == 0:
         yield from blocks

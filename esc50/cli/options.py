@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import Field, fields
 from itertools import islice
@@ -13,8 +14,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from ...kernels import CumelError
-from ...kernels.config import PRESETS, WHOLE, WINDOWS, FeatureConfig
+from ...kernels import PRESETS, CumelError, FeatureConfig
+from ...kernels.rules import CHOICES, WHOLE
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N. auto is the first CUDA device, or the CPU.")]
@@ -23,26 +24,50 @@ Data = Annotated[Path, typer.Option("--data", help="Dataset in ESC-50's layout: 
 INPUTS_HELP = "Recordings, folders, patterns, lists (.csv, .tsv, .jsonl, .parquet, .txt), or - for a list on stdin."
 Inputs = Annotated[list[str], typer.Argument(help=INPUTS_HELP, show_default=False)]
 
+
+def _any_of(name: str) -> str:
+    return ", ".join(map(str, CHOICES[name]))
+
+
 HELP = {
     "sr": "Hz; recordings are resampled to it.",
-    "n_fft": "Samples of a frame.",
+    "scale": "Factor of the samples; 32768 for models that were trained on numbers of 16 bits.",
+    "remove_dc": "Subtract each frame's mean.",
+    "preemphasis": "a in y[n] = x[n] - a x[n - 1].",
+    "preemphasis_of": f"What is pre-emphasised: {_any_of('preemphasis_of')} (the clip without its first sample).",
+    "n_fft": "Samples of the transform.",
     "hop_length": "Samples from frame to frame.",
     "win_length": "Samples of the window, or none for n_fft.",
-    "window": f"One of {', '.join(WINDOWS)}.",
+    "window": f"One of {_any_of('window')}.",
+    "periodic": "Whether the window is periodic, or else symmetric.",
+    "align": "Where the window stands in n_fft samples: center or left.",
     "center": "Centre frame t on sample t * hop_length.",
-    "pad_mode": "Padding: constant (zeros, as librosa today) or reflect (as librosa before 0.10).",
+    "padding": "Samples before and after the clip, as 200,40; the second may be negative. none: as --center says.",
+    "pad_mode": "Padding: constant (zeros, as librosa today), reflect (as librosa before 0.10) or symmetric (Kaldi).",
     "power": "1 for magnitude, 2 for power.",
+    "bin_offset": "Added to the power of each bin.",
     "n_mels": "Mel bands.",
     "fmin": "Lower edge of the lowest band, Hz.",
     "fmax": "Upper edge of the highest band, Hz, or none for sr / 2.",
     "htk": "HTK's mel scale instead of Slaney's.",
     "norm": "Norm of each band: slaney, none, inf or a number.",
+    "triangles": "Where the filters' sides are straight: hz, mel, or left (in Hz, the right side as wide as the left).",
+    "offset": "Added to mel values.",
+    "log": "The logarithm: db, ln, log10 or none.",
     "ref": "The power that reads 0 dB.",
     "amin": "The smallest power.",
     "top_db": "dB kept below each clip's maximum, or none.",
+    "normalize": """Statistics of each clip, as '{"per": "band", "ddof": 1, "eps": 1e-5}', or none.""",
+    "mean": "Subtracted: a number, or one for each band with commas between them.",
+    "std": "Divided by: a number, or one for each band with commas between them.",
+    "time_major": "Features as [n_frames, n_rows].",
     "n_mfcc": "Cepstral coefficients.",
     "lifter": "Cepstral liftering; 0 for none.",
+    "lifter_from": "Number of the first coefficient in the lifter: 1 as librosa, 0 as Kaldi.",
 }
+
+
+KINDS = {"padding": "LEFT,RIGHT", "normalize": "JSON", "mean": "NUMBER(S)", "std": "NUMBER(S)"}  # what an option takes
 
 
 class ManyValues(TyperCommand):
@@ -124,7 +149,7 @@ def _option(field: Field) -> inspect.Parameter:
         flag += f"/--no-{field.name}"
         annotation = Annotated[bool | None, typer.Option(flag, help=HELP[field.name], rich_help_panel="Features")]
     else:
-        kind = "WORD" if field.name in ("window", "pad_mode", "norm") else "NUMBER"
+        kind = KINDS.get(field.name, "WORD" if field.name in (*CHOICES, "norm") else "NUMBER")
         option = typer.Option(flag, help=HELP[field.name], rich_help_panel="Features", metavar=kind)
         annotation = Annotated[str | None, option]
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
@@ -146,10 +171,19 @@ def _config(preset: str | None, default: str | None, values: dict[str, Any]) -> 
 
 def _parse(name: str, text: Any) -> Any:
     """Read an option's text as its field's type; `FeatureConfig` checks the value."""
-    if isinstance(text, bool) or name in ("window", "pad_mode"):
+    if isinstance(text, bool):
         return text
     if text.lower() == "none":
         return None
+    if name in CHOICES:
+        return text
+    if name == "normalize":
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise CumelError(f"--normalize {text}: not JSON ({error})") from None
+    if "," in text:
+        return tuple(_parse(name, part.strip()) for part in text.split(","))
     if name == "norm" and text in ("slaney", "inf"):
         return text
     try:

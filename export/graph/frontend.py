@@ -167,7 +167,7 @@ def _frames(tape: Tape, clip: ir.Value, cfg: FeatureConfig, n_samples: int) -> i
 
 def _padded(tape: Tape, clip: ir.Value, cfg: FeatureConfig, n_samples: int, total: int) -> ir.Value:
     """Pad a clip at both ends, and cut it or fill it up with zeros to `total` samples: [batch, total]."""
-    left = cfg.padding
+    left = cfg.edges[0]
     if cfg.pad_mode == "reflect" and cfg.center:
         mirrored = np.pad(np.arange(n_samples), left, mode="reflect")
         ends = mirrored[:left], mirrored[left + n_samples :]

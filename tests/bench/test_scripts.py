@@ -21,7 +21,7 @@ import timing
 from support.emulation import Emulated
 from support.signals import SMALL
 
-WHISPER = PRESETS["whisper"]
+WHISPER = timing.FRONT_ENDS["whisper"]
 FAR = 1e-2  # dB of noise from ours; worst 3e-4: torchaudio
 
 
@@ -70,7 +70,7 @@ def test_exponents_are_found(exponent: float) -> None:
 
 @pytest.mark.parametrize("preset", features.TIMED)
 def test_peers_compute_the_same(preset: str) -> None:
-    cfg = PRESETS[preset]
+    cfg = timing.FRONT_ENDS[preset]
     y = features.scaled(features.make_clips(cfg, 2, "cpu"))
     expected = log_mel(y, cfg)
     ways = peers.others(cfg, "cpu", 1) | {"librosa": peers.librosas_log_mel(cfg)}

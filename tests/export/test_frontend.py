@@ -15,12 +15,13 @@ from cumel.export.check.frontend import check_frontend
 from cumel.export.graph import FEATURES_NAME, dft
 from cumel.export.graph.dft import Dense, Factored, transform
 from cumel.export.graph.frontend import LOG_MEL, standalone
-from cumel.kernels import PRESETS, CumelError, FeatureConfig
+from cumel.kernels import CumelError, FeatureConfig
 
 from support.drawn import any_config
 from support.recordings import TINY, tiny_recipe
 from support.signals import (
     CASES,
+    IN_DB,
     NOISY,
     NOISY_DB,
     TONAL_DB,
@@ -96,9 +97,9 @@ def test_any_length_is_fitted_as_in_training(cfg: FeatureConfig) -> None:
         np.testing.assert_array_equal(run(y, cfg, n_samples), run(fitted, cfg, n_samples), err_msg=f"{n} samples")
 
 
-@pytest.mark.parametrize("name", sorted(PRESETS))
+@pytest.mark.parametrize("name", sorted(IN_DB))
 def test_a_clip_in_a_batch_is_the_clip_alone(name: str) -> None:
-    cfg = PRESETS[name]
+    cfg = IN_DB[name]
     y = np.random.default_rng(0).standard_normal((5, cfg.sr)).astype(np.float32) * np.logspace(-4, 0, 5)[:, None]
     together = run(y, cfg)
     for i in range(5):

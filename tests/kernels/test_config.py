@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 
 from cumel.kernels import PRESETS, CumelError, FeatureConfig
-from cumel.kernels.config import WINDOWS
 from cumel.kernels.filterbank import mel_matrix
+from cumel.kernels.rules import WINDOWS
 
 from support.drawn import any_config
 
@@ -119,7 +119,7 @@ def test_n_frames(n_samples: int, n_fft: int, hop_length: int, center: bool, n_f
     cfg = FeatureConfig(n_fft=n_fft, hop_length=hop_length, center=center)
     assert cfg.n_frames(n_samples) == n_frames
     if n_frames > 0:
-        padded = np.zeros(n_samples + 2 * cfg.padding)
+        padded = np.zeros(n_samples + 2 * cfg.edges[0])
         assert librosa.util.frame(padded, frame_length=n_fft, hop_length=hop_length).shape[1] == n_frames
 
 
@@ -129,7 +129,7 @@ def test_derived_sizes() -> None:
         255,
         1,
     )
-    assert (FeatureConfig(n_fft=509).padding, FeatureConfig(center=False).padding) == (254, 0)
+    assert (FeatureConfig(n_fft=509).edges[0], FeatureConfig(center=False).edges[0]) == (254, 0)
     assert (FeatureConfig(fmax=8000).top_frequency, FeatureConfig(sr=16000).top_frequency) == (8000, 8000)
 
 

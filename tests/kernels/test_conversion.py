@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from cumel.kernels import CumelError, FeatureConfig, LogMel, log_mel, melspectrogram
-from cumel.kernels.config import REAL, WHOLE
+from cumel.kernels.rules import REAL, WHOLE
 
 from support.signals import SMALL, librosa_mel
 

@@ -11,8 +11,8 @@ import scipy.signal
 from hypothesis import given, strategies as st
 
 from cumel.kernels import CumelError, FeatureConfig
-from cumel.kernels.config import WINDOWS
 from cumel.kernels.filterbank import dct_matrix, hz_to_mel, mel_matrix, mel_rows, mel_to_hz, window
+from cumel.kernels.rules import WINDOWS
 
 from support.drawn import any_config
 from support.signals import CONFIGS

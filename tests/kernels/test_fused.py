@@ -17,6 +17,7 @@ from support.emulation import FEATURES, INT16, PLANS, Emulated, kernels
 from support.signals import (
     CASES,
     CONFIGS,
+    IN_DB,
     KINDS,
     MEAN_DB,
     NOISY,
@@ -62,7 +63,7 @@ def test_equals_the_reference(name: str, kind: str, length: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", IN_DB)
 def test_equals_librosa(name: str, kind: str) -> None:
     expected = oracle(name, kind, "odd")
     cfg, y, ours = expected.cfg, librosa_input(expected.y), as_float(expected.y)

@@ -23,7 +23,7 @@ def compiled() -> None:
 
 def two_clips(cfg: FeatureConfig, n_frames: int) -> tuple[np.ndarray, list[int]]:
     """Return one clip of so many frames, and one of a few."""
-    noise = signal("noise", (n_frames - 1) * cfg.hop_length + cfg.n_fft - 2 * cfg.padding, cfg.sr)
+    noise = signal("noise", (n_frames - 1) * cfg.hop_length + cfg.n_fft - 2 * cfg.edges[0], cfg.sr)
     return together([noise, noise[: cfg.n_fft + cfg.hop_length + 1]], packed=True)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cumel.kernels import PRESETS, CumelError, FeatureConfig, native
+from cumel.kernels import CumelError, FeatureConfig, native
 from cumel.kernels.plan import RADICES
 
 from support.emulation import Emulated
@@ -137,7 +137,7 @@ def test_denormals_count_as_silence_and_the_callers_mode_stays() -> None:
 @pytest.mark.parametrize("target", FUSED)
 def test_bits_are_those_of_the_cuda_kernel(n_fft: int, target: str) -> None:
     """Up to decibels, where a GPU has an instruction for the logarithm: the same operations in the same order."""
-    emulated, launched = Emulated(), {256: CONFIGS["small"], 400: PRESETS["whisper"], 2048: small(2048, fmax=3000.0)}
+    emulated, launched = Emulated(), {256: CONFIGS["small"], 400: CONFIGS["whisper"], 2048: small(2048, fmax=3000.0)}
     cfg = launched.get(n_fft, small(n_fft, pad_mode="reflect", n_mels=20, power=1))
     y = signal("quiet" if n_fft == 512 else "noise", 3 * n_fft + 1, cfg.sr)
     with on(target):

@@ -92,7 +92,7 @@ def check(
 
 def samples_of(cfg: FeatureConfig, n_frames: int) -> int:
     """Samples of a clip of so many frames, and half a hop more."""
-    return (n_frames - 1) * cfg.hop_length + cfg.hop_length // 2 + cfg.n_fft - 2 * cfg.padding
+    return (n_frames - 1) * cfg.hop_length + cfg.hop_length // 2 + cfg.n_fft - 2 * cfg.edges[0]
 
 
 @every_feature_of_some
@@ -174,7 +174,7 @@ def test_hours_fit_on_a_device(name: str, feature: str, dtype: torch.dtype) -> N
             assert piece.width * frame_bytes <= out_of_core.FEATURE_BYTES
             scratch = 0 if PLANS.get(name, 1) else 3 * cuda.SCRATCH_BYTES
             assert piece.samples.nbytes + 2 * piece.width * frame_bytes + scratch < RESIDENT_BYTES
-            first = piece.first_frame * cfg.hop_length - cfg.padding
+            first = piece.first_frame * cfg.hop_length - cfg.edges[0]
             last = first + (piece.width - 1) * cfg.hop_length + cfg.n_fft
             low = -piece.start
             assert low <= max(first, 0)

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from cumel.kernels import FeatureConfig
-from cumel.kernels.config import WINDOWS
+from cumel.kernels.rules import WINDOWS
 
 
 def free_fields(n_fft: int, n_mels: int) -> st.SearchStrategy[dict]:

@@ -21,7 +21,11 @@ from cumel.kernels.tolerance import (
 
 SMALL = FeatureConfig(sr=16000, n_fft=512, hop_length=160, n_mels=40)
 _MIDDLE = FeatureConfig(n_fft=1024, hop_length=256, n_mels=64)
-CONFIGS = PRESETS | {
+# The presets in dB, which librosa can express; `whisper` is that of the model without its last steps.
+IN_DB = {name: PRESETS[name] for name in ("esc50", "compact", "librosa", "panns")} | {
+    "whisper": FeatureConfig(sr=16000, n_fft=400, hop_length=160, n_mels=80, pad_mode="reflect")
+}
+CONFIGS = IN_DB | {
     "small": SMALL.replace(n_fft=256, hop_length=80, n_mels=20),
     "large": FeatureConfig(sr=44100, n_fft=4096, hop_length=1024),
     "short_window": SMALL.replace(n_fft=1024, win_length=601, hop_length=200, window="hamming"),
