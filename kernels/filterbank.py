@@ -106,8 +106,8 @@ def mel_matrix(cfg: FeatureConfig) -> Float64:
     empty = np.flatnonzero(weights.max(axis=1) == 0.0)
     if empty.size and not _of_preset(cfg):
         warnings.warn(
-            f"n_fft={cfg.n_fft}: {empty.size} of n_mels={cfg.n_mels} filters, the first being number {empty[0]}, have no "
-            f"bin in them and read silence; {_remedy(cfg)}",
+            f"n_fft={cfg.n_fft}: {empty.size} of n_mels={cfg.n_mels} filters have no bin in them, filter {empty[0]} first, "
+            f"and read silence; {_remedy(cfg)}",
             stacklevel=2,
         )
     if cfg.norm == "slaney":  # unit area: divide by half the width in Hz
