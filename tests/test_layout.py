@@ -90,7 +90,7 @@ def test_imports_point_inwards(module: str) -> None:
 
 def test_imports_are_seen() -> None:
     assert "cumel.kernels.config.FeatureConfig" in imports(MODULES["cumel.kernels.features"], "cumel.kernels.features")
-    assert "cumel.kernels.config.PRESETS" in imports(MODULES["cumel.kernels"], "cumel.kernels")
+    assert "cumel.kernels.presets.PRESETS" in imports(MODULES["cumel.kernels"], "cumel.kernels")
     assert any(within(name, "cumel.kernels") for name in imports(MODULES[LOOP], LOOP))
     assert "librosa" in imports(MODULES["cumel.esc50.verify"], "cumel.esc50.verify")
 

@@ -92,7 +92,7 @@ def test_the_baseline_needs_759_weights() -> None:
 )
 def test_an_empty_filter_names_an_n_fft_that_works(values: dict[str, Any]) -> None:
     cfg = FeatureConfig(**values)
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="have no bin") as caught:
         weights = mel_matrix(cfg)
     message = str(caught[0].message)
     found = re.fullmatch(
