@@ -61,7 +61,7 @@ def fbank_config(
     Examples
     --------
     >>> from cumel import PRESETS
-    >>> fbank_config(num_mel_bins=80) == PRESETS["kaldi"].replace(fmax=8000.0)
+    >>> fbank_config(num_mel_bins=80) == PRESETS["kaldi"]
     True
     """
     for name, (only, reason) in REFUSED.items():
@@ -98,7 +98,7 @@ def fbank_config(
         power=2.0 if use_power else 1.0,
         n_mels=num_mel_bins,
         fmin=low_freq,
-        fmax=high_freq if high_freq > 0 else high_freq + sample_frequency / 2,
+        fmax=None if high_freq in (0.0, sample_frequency / 2) else high_freq + (high_freq < 0) * sample_frequency / 2,
         htk=True,
         norm=None,
         triangles="mel",
