@@ -61,10 +61,7 @@ def _of(n: Numbers, section: Mapping[str, Any]) -> FeatureConfig:
         raise CumelError("frame_splicing: frames are stacked after a front end; give 1, and stack them")
     epsilon = _guard(section.get("log_zero_guard_value", 2.0**-24))
     per = n.word("normalize", "per_feature", ("per_feature", "all_features", "NA", "none"))
-    normalize = {
-        "per_feature": Normalize(ddof=1, eps=EPSILON),
-        "all_features": Normalize(per="clip", ddof=1, eps=EPSILON),
-    }
+    band, clip = Normalize(ddof=1, eps=EPSILON), Normalize(per="clip", ddof=1, eps=EPSILON)
     highest = n.values.get("highfreq")
     return PRESETS["parakeet"].replace(
         sr=sr,
