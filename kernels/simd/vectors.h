@@ -101,6 +101,19 @@ INLINE Floats square_root(Floats x) {
 
 INLINE Floats converted(Ints x) { return __builtin_convertvector(x, Floats); }
 
+// x - a before, rounded once everywhere: of a signal with a large mean, little is left, and each of its digits counts.
+#if LANES >= 8 || defined(__ARM_NEON)
+INLINE float emphasized(float x, float before, float a) { return __builtin_fmaf(-a, before, x); }
+INLINE Floats emphasized(Floats x, Floats before, float a) { return fmaf(Negative{a}, before, x); }
+#else
+INLINE float emphasized(float x, float before, float a) { return (float)((double)x - (double)a * before); }
+INLINE Floats emphasized(Floats x, Floats before, float a) {
+  typedef double Doubles __attribute__((vector_size(8 * LANES)));
+  const Doubles product = (double)a * __builtin_convertvector(before, Doubles);
+  return __builtin_convertvector(__builtin_convertvector(x, Doubles) - product, Floats);
+}
+#endif
+
 // Four floats from each of N / 4 places.
 template <int N> INLINE typename Vector<N>::Floats quads(const float *from, [[maybe_unused]] long stride) {
   typedef Vector<4>::Unaligned Quad;
