@@ -95,9 +95,9 @@ Frames load(const Plan &plan, const Batch &batch, int64_t clip, int64_t first, i
     const Clip<float> of(plan, (const float *)batch.samples + start, n_samples);
     load_frames(plan, layout, of, first, n_frames, scratch.copied, scratch.samples);
   }
-  const float a = (float)plan.frame_emphasis;
+  const double a = plan.frame_emphasis;
   Frames frames = {scratch.samples, where, {}};
-  if (plan.remove_dc) frames.mean = (1.f - a) * means(layout, scratch.samples, scratch.sums);
+  if (plan.remove_dc) frames.mean = (float)(1 - a) * means(layout, scratch.samples, scratch.sums);
   if (a > 0) emphasize(layout, a, scratch.samples, scratch.sums);
   if (layout.frame_length < 2 * plan.p * plan.l) *(Unaligned *)(scratch.samples + layout.zeros) = Floats{};
   return frames;

@@ -46,12 +46,12 @@ template <class Sample> struct Clip {
   const Sample *y;
   int64_t n_samples;
   int64_t pad_mode;
-  float emphasis;
+  double emphasis;
   int64_t follows;  // first sample that follows another one
 
   Clip(const Plan &plan, const Sample *samples, int64_t n)
       : y(samples + plan.dropped), n_samples(n - plan.dropped), pad_mode(plan.pad_mode),
-        emphasis((float)plan.clip_emphasis), follows(plan.clip_emphasis > 0 && !plan.dropped) {}
+        emphasis(plan.clip_emphasis), follows(plan.clip_emphasis > 0 && !plan.dropped) {}
 
   float sample(int64_t n) const {
     return emphasis > 0 && n >= follows ? emphasized((float)y[n], (float)y[n - 1], emphasis) : (float)y[n];
@@ -150,11 +150,11 @@ inline Floats means(Layout of, const float *samples, float *sums) {
 
 // Pre-emphasis of the frames, where they lie: from each row the one before it, times a, is subtracted. Before row 0 is
 // the last row of the column before, but for the frames' first samples.
-inline void emphasize(Layout of, float a, float *samples, float *last) {
+inline void emphasize(Layout of, double a, float *samples, float *last) {
   const long n = of.n_columns;
   last[0] = 0.f;  // before column 0, whose row 0 is a first sample only
   memcpy(last + 1, samples + (of.n_rows - 1) * n, sizeof(float) * (n - 1));
-  *(Unaligned *)(samples + of.firsts) = (1.f - a) * *(const Unaligned *)samples;
+  *(Unaligned *)(samples + of.firsts) = (float)(1 - a) * *(const Unaligned *)samples;
   long j = of.n_rows * n;
   for (; j - LANES >= n; j -= LANES) {
     float *row = samples + j - LANES;

@@ -101,15 +101,22 @@ INLINE Floats square_root(Floats x) {
 
 INLINE Floats converted(Ints x) { return __builtin_convertvector(x, Floats); }
 
-// x - a before, rounded once everywhere: of a signal with a large mean, little is left, and each of its digits counts.
+// x - a before, whose digits all count: of a signal with a large mean, little else is left of them. No float32 is
+// 0.97, so `a` has two parts.
 #if LANES >= 8 || defined(__ARM_NEON)
-INLINE float emphasized(float x, float before, float a) { return __builtin_fmaf(-a, before, x); }
-INLINE Floats emphasized(Floats x, Floats before, float a) { return fmaf(Negative{a}, before, x); }
+INLINE float emphasized(float x, float before, double a) {
+  const float high = (float)a, low = (float)(a - high);
+  return __builtin_fmaf(-low, before, __builtin_fmaf(-high, before, x));
+}
+INLINE Floats emphasized(Floats x, Floats before, double a) {
+  const float high = (float)a, low = (float)(a - high);
+  return fnmaf(all(low), before, fnmaf(all(high), before, x));
+}
 #else
-INLINE float emphasized(float x, float before, float a) { return (float)((double)x - (double)a * before); }
-INLINE Floats emphasized(Floats x, Floats before, float a) {
+INLINE float emphasized(float x, float before, double a) { return (float)((double)x - a * (double)before); }
+INLINE Floats emphasized(Floats x, Floats before, double a) {
   typedef double Doubles __attribute__((vector_size(8 * LANES)));
-  const Doubles product = (double)a * __builtin_convertvector(before, Doubles);
+  const Doubles product = a * __builtin_convertvector(before, Doubles);
   return __builtin_convertvector(__builtin_convertvector(x, Doubles) - product, Floats);
 }
 #endif
