@@ -14,14 +14,13 @@ def speecht5(n: Numbers) -> FeatureConfig:
     sr = n.whole("sampling_rate", 16000)
     length = n.whole("win_length", 64) * sr // 1000  # the file has milliseconds
     n.word("win_function", "hann_window", ("hann_window", "hann"))
-    n_fft = 1 << (length - 1).bit_length()
-    if n_fft != length:
-        raise CumelError(
-            f"win_length={length} samples: a window in a longer transform is not described; give a power of 2"
-        )
+    n_fft, edge = 1 << (length - 1).bit_length(), length // 2
     return PRESETS["speecht5"].replace(
         sr=sr,
         n_fft=n_fft,
+        win_length=None if n_fft == length else length,
+        align="center" if n_fft == length else "left",
+        padding=None if n_fft == length else (edge, edge),
         hop_length=n.whole("hop_length", 16) * sr // 1000,
         n_mels=n.whole("num_mel_bins", 80),
         fmin=n.real("fmin", 80.0),
