@@ -44,7 +44,7 @@ def config(path: str | PathLike[str]) -> FeatureConfig:
     ...     config(file.name) == PRESETS["whisper128"]
     True
     """
-    file = _found(Path(path))
+    file = found(Path(path))
     readers: dict[str, Callable[[str], FeatureConfig]] = {
         ".json": lambda text: extractors.config_of(_object(text)),
         ".yaml": nemo.config_of,
@@ -63,7 +63,7 @@ def config(path: str | PathLike[str]) -> FeatureConfig:
         raise CumelError(f"{file}: cannot be read ({error.strerror})") from None
 
 
-def _found(path: Path) -> Path:
+def found(path: Path) -> Path:
     """Return the file itself, or the first of NAMES in a folder."""
     if not path.is_dir():
         if not path.exists():
