@@ -131,7 +131,8 @@ def verify(
     device: Device = "auto",
     workers: Workers = CORES,
     against: Annotated[
-        str | None, typer.Option(help="A preprocessor_config.json, which transformers computes; or kaldi: torchaudio does.")
+        str | None,
+        typer.Option(help="A preprocessor_config.json, which transformers computes; or kaldi: torchaudio does."),
     ] = None,
     picture: Annotated[
         Path | None, typer.Option(help="With --against: where to draw the largest difference; .png, .svg or .pdf.")
@@ -146,9 +147,9 @@ def verify(
     log-mel spectrogram is compared with librosa's in float64; or with --against every value that a pretrained model's
     own front end gives, as `cumel verify --against preprocessor_config.json FOLDER`.
     """
-    from ..extraction import check, holds_store
     from ...pretrained import original
     from ..against import verify_against
+    from ..extraction import check, holds_store
     from ..inputs import resolve
     from ..system import choose
     from ..verify import verify as run
@@ -165,10 +166,15 @@ def verify(
     listing = resolve(inputs)
     show.left_out(listing)
     if against is None:
+        if picture:
+            raise CumelError("--picture: draws what --against compares; give both")
         report = run(listing, cfg, choose(device), workers)
         show.verification(report, as_json)
     else:
-        report = verify_against(listing, original(against, None if cfg == PRESETS["esc50"] else cfg), workers, picture)
+        named = None if cfg == PRESETS["esc50"] else cfg
+        if named and against != "kaldi":
+            raise CumelError(f"--against {against}: describes its own features; leave their options away")
+        report = verify_against(listing, original(against, named), workers, picture)
         show.differences(report, as_json)
     raise typer.Exit(0 if report["passed"] else 1)
 

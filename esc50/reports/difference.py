@@ -17,9 +17,7 @@ LEAST = 1e-8  # the difference from which colours begin
 
 
 @literally()
-def plot_difference(
-    theirs: NDArray, ours: NDArray, name: str, original: str, cfg: FeatureConfig, out: Path
-) -> Path:
+def plot_difference(theirs: NDArray, ours: NDArray, name: str, original: str, cfg: FeatureConfig, out: Path) -> Path:
     """Draw the original's features, ours, and how far they are apart, with a ring where that is farthest.
 
     Parameters
@@ -48,8 +46,12 @@ def plot_difference(
         np.maximum(apart, LEAST), origin="lower", aspect="auto", extent=extent, norm=norm, cmap="viridis",
         interpolation="nearest",
     )  # fmt: skip
-    axes[2].plot(frame + 0.5, band + 0.5, "o", markersize=14, markerfacecolor="none", markeredgecolor=ACCENT, markeredgewidth=2)
-    worst = f"largest difference {apart[band, frame]:.1e} in band {band}, frame {frame}; median {np.nanmedian(apart):.1e}"
+    axes[2].plot(
+        frame + 0.5, band + 0.5, "o", markersize=14, markerfacecolor="none", markeredgecolor=ACCENT, markeredgewidth=2
+    )
+    worst = (
+        f"largest difference {apart[band, frame]:.1e} in band {band}, frame {frame}; median {np.nanmedian(apart):.1e}"
+    )
     axes[2].set_title(worst, loc="left", fontsize=10, color=INK)
     axes[2].set_xlabel(f"frames of {1000 * cfg.hop_length / cfg.sr:g} ms")
     for axis in axes:
