@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from .arrays import not_finite
 from .config import FeatureConfig
+from .cores import usable_cores
 from .errors import CumelError, UnavailableError
 from .filterbank import mel_rows
 from .plan import RADICES, Stage, n_rows, scaled_window
@@ -180,12 +181,11 @@ def _plan(cfg: FeatureConfig, stage: Stage, *, int16: bool) -> tuple[_Plan, tupl
 def default_threads() -> int:
     """Return how many threads compute: as many as torch may use where it is loaded, else OMP_NUM_THREADS or all cores.
 
-    That way `torch.set_num_threads` and the variable hold for this path too.
+    That way `torch.set_num_threads` and the variable hold for this path too. There are never more than `usable_cores`.
     """
-    torch = sys.modules.get("torch")
+    cores, torch = usable_cores(), sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_num_threads"):
-        return torch.get_num_threads()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(torch.get_num_threads(), cores)
     named = os.environ.get("OMP_NUM_THREADS", "")
     return min(int(named), cores) if named.isdecimal() and int(named) else cores
 
