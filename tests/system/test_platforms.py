@@ -1,4 +1,4 @@
-"""Other systems than this one: nothing that only POSIX has is needed, and an install without a compiler does without."""
+"""Other systems than this one: what only POSIX has is not needed, and an install without a compiler does without."""
 
 from pathlib import Path
 
