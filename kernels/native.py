@@ -32,6 +32,7 @@ LIBRARY = Path(__file__).parent / "simd" / "native.so"
 LIBRARY_VARIABLE = "CUMEL_CPU_LIBRARY"  # another file in place of LIBRARY
 TARGET_VARIABLE = "CUMEL_CPU"  # an instruction set of TARGETS
 TARGETS = ("avx512", "avx2", "baseline")
+REMEDY = "there is none for Windows" if os.name == "nt" else "install with a C++ compiler (g++) on the PATH"
 EXPONENT_BITS = 2.0**12  # steps per decibel of a factor that a float32 exponent multiplies exactly
 
 
@@ -95,7 +96,7 @@ class _Loaded(NamedTuple):
 def _load() -> _Loaded:
     path = Path(os.environ.get(LIBRARY_VARIABLE, LIBRARY))
     if not path.exists():
-        return _Loaded(None, f"{path.name} was not built: install with a C++ compiler (g++) on the PATH")
+        return _Loaded(None, f"{path.name} was not built: {REMEDY}")
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:

@@ -1,12 +1,17 @@
 """Other systems than this one: what only POSIX has is not needed, and an install without a compiler does without."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from cumel.esc50.extraction import extract
 
-from support.native_library import run
+from support.native_library import SETUP, SOURCES, run
 from support.recordings import TINY, content, thirty
 
 # Our modules see this machine so; other packages see it as it is.
@@ -59,3 +64,19 @@ def test_what_only_posix_has_is_not_needed(tmp_path: Path) -> None:
     extract(paths, tmp_path / "whole", TINY, device=torch.device("cpu"), quiet=True)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
     assert len(list((tmp_path / "npy").rglob("*.npy"))) == len(paths) - 1
+
+
+@pytest.mark.parametrize(("compiler", "reason"), [("msvc", "it is for g++ and clang"), ("unix", "No such file")])
+def test_an_install_without_a_compiler_does_without(compiler: str, reason: str, tmp_path: Path) -> None:
+    pytest.importorskip("setuptools")
+    shutil.copytree(SOURCES, tmp_path / "kernels" / "simd", ignore=shutil.ignore_patterns("*.so"))
+    old = tmp_path / "built" / "cumel" / "kernels" / "simd" / "native.so"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    command = [sys.executable, SETUP, "build_ext", f"--compiler={compiler}", "--build-lib=built", "--build-temp=temp"]
+    absent = os.environ | {"CC": "absent-cc", "CXX": "absent-c++"}
+    done = subprocess.run(command, cwd=tmp_path, env=absent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert '"cumel.kernels.simd.native" failed' in done.stderr
+    assert reason in done.stderr
+    assert not old.exists()  # it would not tell that nothing was compiled
