@@ -10,13 +10,13 @@ import pytest
 from cumel.kernels.plan import RADICES
 
 from support.launches import small
-from support.native_library import SETUP, SOURCES, STAGES, compute, on, targets
+from support.native_library import SETUP, SOURCES, STAGES, compute, fused, on
 from support.other_cpu import Program, computing
 from support.signals import CONFIGS
 
 ARM = "aarch64-linux-gnu-g++"
 EMULATOR = "qemu-aarch64"
-FUSED = [name for name in targets() if name != "baseline"]
+FUSED = fused()
 CONFIG = {256: CONFIGS["small"], 400: CONFIGS["whisper"], 1024: CONFIGS["hop441"], 2048: CONFIGS["esc50"]}
 
 

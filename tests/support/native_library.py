@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import runpy
 import subprocess
 import sys
@@ -39,6 +40,12 @@ def targets() -> list[str]:
             if native.available():
                 there.append(name)
     return there
+
+
+def fused() -> list[str]:
+    """Return those of them that multiply and add with one rounding, as a GPU does."""
+    arm = platform.machine() in ("aarch64", "arm64")  # there, the baseline is NEON
+    return [name for name in targets() if arm or name != "baseline"]
 
 
 @contextmanager
