@@ -57,15 +57,22 @@ def quota(proc: Path) -> float:
         In cores; infinite without a quota, and where there are no cgroups.
     """
     try:
-        memberships = (proc / "cgroup").read_text().splitlines()
-        mounts = (proc / "mountinfo").read_text().splitlines()
-    except OSError:
+        return min(_limits(proc), default=math.inf)
+    except (OSError, ValueError):  # no Linux, or a sandbox that only looks like it
         return math.inf
+
+
+def _limits(proc: Path) -> Iterator[float]:
     paths: dict[str, str] = {}  # of the process's cgroup, by controller; version 2 has one for all, without a name
-    for line in memberships:
+    for line in _lines(proc / "cgroup"):
         _, controllers, path = line.split(":", 2)
         paths |= dict.fromkeys(controllers.split(","), path)
-    return min((_limit(folder) for mount in mounts for folder in _folders(mount, paths)), default=math.inf)
+    for mount in _lines(proc / "mountinfo"):
+        yield from map(_limit, _folders(mount, paths))
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
 
 
 def _folders(mount: str, paths: dict[str, str]) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...kernels import CumelError
 
+WINDOWS = os.name == "nt"
 IOV_MAX = 1024  # most buffers of one call; see writev(2)
 NAME_MAX = 255  # most bytes of a file's name, on nearly every disk
 REMEDIES = {
@@ -21,9 +22,6 @@ REMEDIES = {
     errno.EDQUOT: "free some space",
     errno.ENAMETOOLONG: f"a name may have {NAME_MAX} bytes, a path 4095: choose a shorter one",
 }
-
-
-WINDOWS = os.name == "nt"
 
 
 @contextmanager

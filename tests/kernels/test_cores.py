@@ -59,6 +59,13 @@ CASES: dict[str, tuple[str, list[str], dict[str, str], float]] = {
         {"cpu/a/cpu.cfs_quota_us": "300000", "cpu/a/cpu.cfs_period_us": "100000", "v2/b/cpu.stat": ""},
         3.0,
     ),
+    "garbled": ("0::/", ["/ v2 - cgroup2 cgroup rw"], {"v2/cpu.max": "much 100000"}, math.inf),
+    "a mount whose name is no UTF-8": (
+        "0::/",
+        ["/ tmp/\udcff - ext4 /dev/sda rw", "/ v2 - cgroup2 cgroup rw"],
+        {"v2/cpu.max": "100000 100000"},
+        1.0,
+    ),
     "no cgroups": ("", ["/ tmp - tmpfs tmpfs rw", "/ root - ext4 /dev/root rw"], {}, math.inf),
 }
 
@@ -74,7 +81,7 @@ def made_up(folder: Path, memberships: str, mounts: list[str], files: dict[str, 
     proc.joinpath("cgroup").write_text(f"{memberships}\n" if memberships else "")
     lines = (mount.split(" ", 2) for mount in mounts)
     text = "".join(f"31 23 0:28 {root} {folder / point} rw {rest}\n" for root, point, rest in lines)
-    proc.joinpath("mountinfo").write_text(text)
+    proc.joinpath("mountinfo").write_text(text, errors="surrogateescape")
     return proc
 
 
