@@ -95,8 +95,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_least_quota_around_a_process_counts(case: str, tmp_path: Path) -> None:
-    *files, expected = CASES[case]
-    assert cores.quota(made_up(tmp_path, *files)) == expected
+    memberships, mounts, files, expected = CASES[case]
+    assert cores.quota(made_up(tmp_path, memberships, mounts, files)) == expected
 
 
 def test_without_proc_there_is_no_quota(tmp_path: Path) -> None:

@@ -59,4 +59,4 @@ def test_neon_finds_the_bits_of_avx(n_fft: int, arm: Program) -> None:
             expected = compute(feature, samples, cfg, lengths)
         with computing(arm):
             np.testing.assert_array_equal(compute(feature, samples, cfg, lengths, threads=2), expected)
-    assert not np.array_equal(expected[0], expected[1])
+        assert not np.array_equal(expected[0], expected[1])
