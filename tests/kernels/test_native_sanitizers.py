@@ -14,7 +14,8 @@ from support.native_library import STAGES, compute
 from support.signals import CONFIGS, lengths
 
 rng = np.random.default_rng(0)
-bands = PRESETS["speech2text"].replace(n_mels=23, mean=[*range(23)], std=[*range(1, 24)], normalize=Normalize(per="clip"))
+bands = PRESETS["speech2text"].replace(n_mels=23, mean=[*range(23)], std=[*range(1, 24)])
+bands = bands.replace(normalize=Normalize(per="clip"))
 cases = [(cfg, lengths(cfg)) for cfg in CONFIGS.values()]
 cases += [(cfg, front_ends.lengths(cfg)) for cfg in [*PRESETS.values(), bands, bands.replace(normalize=None)]]
 for original, sizes in cases:
