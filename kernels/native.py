@@ -237,14 +237,15 @@ def compute(
     out : ndarray [n_clips, n_rows, n_frames], optional
         Where the result goes, with strides of whole values; complex64 for SPECTRUM, else float32.
     image : ndarray [n_clips, n_mels, n_frames], uint8, optional
-        Where the mel image goes as well, contiguous.
+        Where the mel image goes as well, contiguous; of a config in `decibels`.
     threads : int, optional
         How many compute; `default_threads` when absent. The numbers do not depend on it.
 
     Returns
     -------
     ndarray [n_clips, n_rows, n_frames]
-        `out`. Frames past a clip's end are 0, or in DECIBEL read as silence.
+        `out`. Frames past a clip's end are 0, or in DECIBEL read as silence: at the clip's floor, or 0 with
+        `cfg.normalize`.
 
     Raises
     ------

@@ -36,6 +36,8 @@ template <int N> struct Vector {
 typedef Vector<LANES>::Floats Floats;
 typedef Vector<LANES>::Ints Ints;
 typedef Vector<LANES>::Unaligned Unaligned;
+typedef double Doubles __attribute__((vector_size(8 * LANES)));
+typedef double UnalignedDoubles __attribute__((vector_size(8 * LANES), aligned(8)));
 
 INLINE Floats all(float x) { return x - Floats{}; }
 
@@ -101,6 +103,7 @@ INLINE Floats square_root(Floats x) {
 #endif
 }
 
+INLINE Doubles widened(Floats x) { return __builtin_convertvector(x, Doubles); }
 INLINE Floats converted(Ints x) { return __builtin_convertvector(x, Floats); }
 
 // x - a before, whose digits all count: of a signal with a large mean, little else is left of them. No float32 is
@@ -117,9 +120,7 @@ INLINE Floats emphasized(Floats x, Floats before, double a) {
 #else
 INLINE float emphasized(float x, float before, double a) { return (float)((double)x - a * (double)before); }
 INLINE Floats emphasized(Floats x, Floats before, double a) {
-  typedef double Doubles __attribute__((vector_size(8 * LANES)));
-  const Doubles product = a * __builtin_convertvector(before, Doubles);
-  return __builtin_convertvector(__builtin_convertvector(x, Doubles) - product, Floats);
+  return __builtin_convertvector(widened(x) - a * widened(before), Floats);
 }
 #endif
 
