@@ -54,7 +54,7 @@ class Program:
     def _sizes(self, plan: Any, batch: Any) -> dict[str, int]:
         """Return the bytes of the array that each pointer points to."""
         n = batch.n_clips
-        pointers = [name for name, kind in plan._fields_ if kind is ctypes.c_void_p]
+        pointers = [name for name, kind in plan._fields_ if kind is ctypes.c_void_p and getattr(plan, name)]
         starts, lengths = (
             np.ctypeslib.as_array((ctypes.c_int64 * n).from_address(address))
             for address in (batch.starts, batch.lengths)
