@@ -11,7 +11,7 @@
 #include <immintrin.h>
 #define LANES 8
 #else
-#if defined(__ARM_NEON)
+#if defined(__aarch64__)
 #include <arm_neon.h>
 #endif
 #define LANES 4
@@ -47,7 +47,7 @@ INLINE Floats fmaf(Floats a, Floats b, Floats c) {
   return (Floats)_mm512_fmadd_ps(a, b, c);
 #elif LANES == 8
   return (Floats)_mm256_fmadd_ps(a, b, c);
-#elif defined(__ARM_NEON)
+#elif defined(__aarch64__)
   return (Floats)vfmaq_f32(c, a, b);
 #else
   return a * b + c;
@@ -60,7 +60,7 @@ INLINE Floats fnmaf(Floats a, Floats b, Floats c) {
   return (Floats)_mm512_fnmadd_ps(a, b, c);
 #elif LANES == 8
   return (Floats)_mm256_fnmadd_ps(a, b, c);
-#elif defined(__ARM_NEON)
+#elif defined(__aarch64__)
   return (Floats)vfmsq_f32(c, a, b);
 #else
   return c - a * b;
@@ -73,6 +73,8 @@ struct Negative {
 };
 struct Factor {
   float value;
+  Factor() = default;
+  INLINE constexpr Factor(float value) : value(value) {}
   INLINE Negative operator-() const { return {value}; }
 };
 INLINE Floats operator*(Factor a, Floats b) { return a.value * b; }

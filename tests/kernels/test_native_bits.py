@@ -13,7 +13,7 @@ from cumel.kernels.rules import Normalize
 
 from support.emulation import Emulated
 from support.launches import small
-from support.native_library import STAGES, compute, on, run, targets
+from support.native_library import STAGES, compute, fused, on, run, targets
 from support.signals import CONFIGS, SMALL, signal
 
 BLOCK = 16  # frames: the most that share a vector
@@ -24,7 +24,6 @@ FRONT_ENDS = {name: PRESETS[name] for name in ("seamless", "parakeet", "passt", 
     "bands": PRESETS["speech2text"].replace(mean=[*range(80)], std=[*range(1, 81)], top_db=40.0),
     "clip": PRESETS["whisper"].replace(normalize=Normalize(per="clip")),
 }
-FUSED = [name for name in targets() if name != "baseline"]  # these have the fused multiply-adds of a GPU
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -155,7 +154,7 @@ def test_denormals_count_as_silence_and_the_callers_mode_stays() -> None:
 
 
 @pytest.mark.parametrize("n_fft", RADICES)
-@pytest.mark.parametrize("target", FUSED)
+@pytest.mark.parametrize("target", fused())
 def test_bits_are_those_of_the_cuda_kernel(n_fft: int, target: str) -> None:
     """Up to decibels, where a GPU has an instruction for the logarithm: the same operations in the same order."""
     emulated, launched = Emulated(), {256: CONFIGS["small"], 400: CONFIGS["whisper"], 2048: small(2048, fmax=3000.0)}
