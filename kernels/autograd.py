@@ -88,7 +88,7 @@ def _stft(clips: Tensor, cfg: FeatureConfig) -> Tensor:
     if _mirrors(cfg):
         y = y[:, mirrored(y.shape[1], -left, y.shape[1] + right, cfg).to(y.device)]
     elif left or right:
-        y = F.pad(y, (left, right))
+        y = _with_zeros(y, cfg)
     return torch.fft.rfft(_frames(y, cfg), n=cfg.n_fft).transpose(1, 2)
 
 
@@ -103,6 +103,12 @@ def _emphasised(y: Tensor, cfg: FeatureConfig) -> Tensor:
 def _mirrors(cfg: FeatureConfig) -> bool:
     """Tell whether padding takes samples of the clip."""
     return cfg.pad_mode != "constant" and max(cfg.edges) > 0
+
+
+def _with_zeros(y: Tensor, cfg: FeatureConfig) -> Tensor:
+    """Pad clips with zeros; a negative number of them may leave out all of a clip, and zeros before it."""
+    left, right = cfg.edges
+    return F.pad(y, (left, max(right, 0)))[:, : left + y.shape[1] + right]
 
 
 def _frames(padded: Tensor, cfg: FeatureConfig) -> Tensor:
@@ -186,7 +192,8 @@ def log_mel_gradient(
         out = torch.zeros_like(emphasised).scatter_add_(1, source, back)
     else:
         left, right = cfg.edges
-        out = torch.where(_inside(own, emphasised), F.pad(back, (-left, -right)), 0.0)
+        back = F.pad(back, (0, max(-right, 0)))[:, left : left + emphasised.shape[1]]
+        out = torch.where(_inside(own, emphasised), back, 0.0)
     out = _before_emphasis(out, cfg)
     return out if in_range is None else torch.where(in_range, out, torch.nan)
 
@@ -201,7 +208,7 @@ def _padded(clips: Tensor, n: Tensor, cfg: FeatureConfig) -> tuple[Tensor, Tenso
     if _mirrors(cfg):
         source = mirrored(n, -left, clips.shape[1] + right, cfg, clips.device).expand(len(clips), -1)
         return clips.gather(1, source), source
-    return F.pad(torch.where(_inside(n, clips), clips, 0.0), (left, right)), None
+    return _with_zeros(torch.where(_inside(n, clips), clips, 0.0), cfg), None
 
 
 def _before_emphasis(gradient: Tensor, cfg: FeatureConfig) -> Tensor:

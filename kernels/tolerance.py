@@ -73,8 +73,8 @@ def signal(kind: str, n_samples: int, sr: int) -> NDArray:
 def mel_ceiling(y: NDArray, cfg: FeatureConfig, stft: NDArray | None = None, *, of_frames: bool = False) -> Float64:
     """Return what each mel filter would read if all its bins were as loud as the loudest one.
 
-    That is a bin of the STFT, or of the samples as they come: a mean or a low tone that `remove_dc` or `preemphasis`
-    takes away was rounded with all the rest.
+    That is a bin of the STFT, or of what it would be without `remove_dc`, `preemphasis` or both: a mean or a low tone
+    that they take away was rounded with all the rest.
 
     Parameters
     ----------
@@ -90,9 +90,11 @@ def mel_ceiling(y: NDArray, cfg: FeatureConfig, stft: NDArray | None = None, *, 
     ndarray [n_mels, 1], or [n_mels, n_frames]
     """
     amplitude = np.abs(reference.stft(y, cfg) if stft is None else stft).max(axis=0)
-    plain = cfg.replace(remove_dc=False, preemphasis=0.0)
-    if plain != cfg:
-        amplitude = np.maximum(amplitude, np.abs(reference.stft(y[cfg.n_dropped :], plain)).max(axis=0))
+    dc, emphasis = {"remove_dc": False}, {"preemphasis": 0.0}
+    for other in (cfg.replace(**dc), cfg.replace(**emphasis), cfg.replace(**dc, **emphasis)):
+        if other != cfg:
+            stft = reference.stft(y[cfg.n_dropped - other.n_dropped :], other)
+            amplitude = np.maximum(amplitude, np.abs(stft).max(axis=0))
     return (amplitude if of_frames else amplitude.max()) ** cfg.power * mel_matrix(cfg).sum(axis=1, keepdims=True)
 
 
