@@ -247,6 +247,7 @@ def _spectrum(gradient: Tensor, spectrum: Tensor, sounds: Tensor | None, cfg: Fe
     in_mel = gradient * levels.gain * (audible >= levels.least)
     if levels.log:
         in_mel = in_mel / math.log(10.0) / audible.clamp(min=levels.least)
+    in_mel = in_mel if sounds is None else torch.where(sounds, in_mel, 0.0)
     in_strength = matrix.T @ in_mel
     if cfg.power == 2:
         return in_strength * (2.0 * spectrum)
