@@ -61,7 +61,7 @@ def fbank_config(
     Examples
     --------
     >>> from cumel import PRESETS
-    >>> fbank_config(num_mel_bins=80) == PRESETS["kaldi"].replace(fmax=8000.0)
+    >>> fbank_config(num_mel_bins=80) == PRESETS["kaldi"]
     True
     """
     for name, (only, reason) in REFUSED.items():
@@ -98,7 +98,7 @@ def fbank_config(
         power=2.0 if use_power else 1.0,
         n_mels=num_mel_bins,
         fmin=low_freq,
-        fmax=high_freq if high_freq > 0 else high_freq + sample_frequency / 2,
+        fmax=None if high_freq in (0.0, sample_frequency / 2) else high_freq + (high_freq < 0) * sample_frequency / 2,
         htk=True,
         norm=None,
         triangles="mel",
@@ -108,6 +108,44 @@ def fbank_config(
         normalize=Normalize(variance=False) if subtract_mean else None,
         time_major=True,
     )
+
+
+def arguments(cfg: FeatureConfig) -> dict[str, Any]:
+    """Return the arguments of `fbank` that mean a config; its `scale` is left to the samples.
+
+    Raises
+    ------
+    CumelError
+        When Kaldi's functions have no such front end; the message names the fields.
+
+    Examples
+    --------
+    >>> from cumel import PRESETS
+    >>> arguments(PRESETS["beats"].replace(mean=0.0, std=1.0))["num_mel_bins"]
+    128
+    """
+    length = cfg.win_length or cfg.n_fft
+    options = {
+        "frame_length": length / cfg.sr / MILLISECOND,
+        "frame_shift": cfg.hop_length / cfg.sr / MILLISECOND,
+        "high_freq": cfg.top_frequency,
+        "low_freq": cfg.fmin,
+        "num_mel_bins": cfg.n_mels,
+        "preemphasis_coefficient": cfg.preemphasis,
+        "remove_dc_offset": cfg.remove_dc,
+        "round_to_power_of_two": cfg.n_fft != length or length & (length - 1) == 0,
+        "sample_frequency": float(cfg.sr),
+        "snip_edges": cfg.edges == (0, 0),
+        "subtract_mean": cfg.normalize is not None,
+        "use_log_fbank": cfg.log is not None,
+        "use_power": cfg.power == 2,
+        "window_type": {ours: kaldis for kaldis, ours in WINDOWS.items()}.get(cfg.window, cfg.window),
+    }
+    meant = fbank_config(**options).replace(scale=cfg.scale, n_mfcc=cfg.n_mfcc)
+    differing = cfg.differences(meant)
+    if differing:
+        raise CumelError(f"Kaldi has no such front end: {'; '.join(differing)}")
+    return options
 
 
 def fbank(

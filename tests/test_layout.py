@@ -14,7 +14,13 @@ import pytest
 import cumel
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {"cumel": "api", "cumel.kernels": "kernels", "cumel.esc50": "esc50", "cumel.export": "export", "cumel.pretrained": "pretrained"}
+FOLDERS = {
+    "cumel": "api",
+    "cumel.kernels": "kernels",
+    "cumel.esc50": "esc50",
+    "cumel.export": "export",
+    "cumel.pretrained": "pretrained",
+}
 PATHS = {name: Path(importlib.import_module(name).__path__[0]) for name in FOLDERS}
 MODULES = {
     ".".join((name, *path.relative_to(folder).with_suffix("").parts)).removesuffix(".__init__"): path
