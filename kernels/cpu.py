@@ -149,11 +149,12 @@ def _finish_bands(features: Tensor, lengths: list[int], cfg: FeatureConfig) -> N
         part, of = features[clip, low:high], clip_moments[clip]
         part[:, n_frames[clip] :] = 0.0
         part = part[:, : n_frames[clip]]
-        of = Moments(of.mean[rows], of.squares[rows], of.count)
+        of = Moments(of.mean[rows], of.squares[rows], of.n)
         part.copy_(normalized(part.double(), of, by).sub_(mean[low:high]).div_(std[low:high]))
 
     _run(measure, jobs)
-    clip_moments = [joined(Moments(*both, n), by) for *both, n in zip(*measured, n_frames, strict=True)]
+    means, squares = measured
+    clip_moments = [joined(Moments(*each), by) for each in zip(means, squares, n_frames, strict=True)]
     _run(finish, jobs)
 
 

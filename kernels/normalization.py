@@ -19,7 +19,7 @@ class Moments(NamedTuple):
 
     mean: Tensor
     squares: Tensor  # sum of the squared differences from the mean
-    count: int | Tensor  # values that it is the mean of
+    n: int | Tensor  # values that it is the mean of
 
 
 def wide(x: Tensor) -> Tensor:
@@ -56,8 +56,8 @@ def joined(bands: Moments, by: Normalize) -> Moments:
     first = bands.mean[..., :1, :]
     apart = bands.mean - first
     middle = apart.mean(-2, keepdim=True)
-    squares = (bands.squares + bands.count * (apart - middle).square()).sum(-2, keepdim=True)
-    return Moments(first + middle, squares, bands.count * bands.mean.shape[-2])
+    squares = (bands.squares + bands.n * (apart - middle).square()).sum(-2, keepdim=True)
+    return Moments(first + middle, squares, bands.n * bands.mean.shape[-2])
 
 
 def normalized(x: Tensor, of: Moments, by: Normalize) -> Tensor:
@@ -70,7 +70,7 @@ def gradient(g: Tensor, x: Tensor, of: Moments, by: Normalize, sounds: Tensor | 
     """Pull a gradient of `normalized` back to ``x``, through the moments too; `sounds` as for `moments`."""
     axes = (-1,) if by.per == "band" else (-2, -1)
     g = _heard(g, sounds)
-    even = g - g.sum(axes, keepdim=True) / of.count
+    even = g - g.sum(axes, keepdim=True) / of.n
     if by.variance:
         factor, slope = _factor(of, by)
         centred = _heard(x - of.mean, sounds)
@@ -80,7 +80,7 @@ def gradient(g: Tensor, x: Tensor, of: Moments, by: Normalize, sounds: Tensor | 
 
 def _factor(of: Moments, by: Normalize) -> tuple[Tensor, Tensor]:
     """Return 1 / deviation, 0 where that is 0; and the slope of the deviation along a centred value, by that value."""
-    degrees = of.count - by.ddof
+    degrees = of.n - by.ddof
     degrees = degrees.clamp(min=1) if isinstance(degrees, Tensor) else max(degrees, 1)
     variance = of.squares / degrees + (by.eps if by.eps_in == "var" else 0.0)
     moves = variance > 0
