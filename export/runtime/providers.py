@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from ...esc50.system import Load, driver_fault
-from ...kernels import UnavailableError
+from ...kernels import need
 
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -22,12 +22,8 @@ WHEELS = "torch's CUDA wheels bring it: pip install 'cumel[gpu]'"
 
 
 def onnxruntime() -> Any:
-    """Import ONNX Runtime; the extras gpu and cpu install one of its two packages."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UnavailableError(f"{error}; `pip install cumel[gpu]`, or cumel[cpu] without a GPU") from None
-    return onnxruntime
+    """Import ONNX Runtime; the extras gpu and predict install one of its two packages."""
+    return need("onnxruntime", __name__)
 
 
 def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:

@@ -1,0 +1,74 @@
+"""What is optional: which extra of the package each part of it needs, and the one line that says so.
+
+`pip install cumel` brings NumPy alone. The faces of packages (`lazy`), and every function that imports a package of an
+extra, turn a failed import into a `MissingExtraError` here.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+from .errors import MissingExtraError
+
+# The longest name of a part counts. Where a part imports another, the error names the extra of the one that was
+# asked for: `cumel.train` says train, although it is torch that its networks miss.
+EXTRAS = {
+    "cumel.kernels": "torch",
+    "cumel.kernels.launcher": "gpu",
+    "cumel.esc50.system": "torch",
+    "cumel.esc50.audio": "audio",
+    "cumel.esc50.inputs": "extract",
+    "cumel.esc50.store": "extract",
+    "cumel.esc50.store.formats": "convert",
+    "cumel.esc50.extraction": "extract",
+    "cumel.esc50.extraction.ray": "ray",
+    "cumel.esc50.datasets": "train",
+    "cumel.esc50.reports": "plot",
+    "cumel.esc50.training": "train",
+    "cumel.esc50.baseline": "train",
+    "cumel.esc50.verify": "verify",
+    "cumel.esc50.cli": "cli",
+    "cumel.export.graph": "export",
+    "cumel.export.to_onnx": "export",
+    "cumel.export.check": "export",
+    "cumel.export.web": "export",
+    "cumel.export.runtime": "predict",
+    "cumel.export.prediction": "predict",
+}
+
+
+def extra_of(part: str) -> str | None:
+    """Return the extra that a part of the package needs, by its full name; None for one that needs none."""
+    while part:
+        if part in EXTRAS:
+            return EXTRAS[part]
+        part = part.rpartition(".")[0]
+    return None
+
+
+def need(module: str, part: str) -> Any:
+    """Import a module for a part of the package, which is one of `EXTRAS` or below it.
+
+    Raises
+    ------
+    MissingExtraError
+        When the module, or one that it imports, is not installed; says how to install it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise explained(error, part, module) from None
+
+
+def explained(error: ImportError, part: str, module: str = "") -> ImportError:
+    """Return the error for a part of the package that failed to import `module`: itself where no extra mends it."""
+    package, extra = (error.name or module).partition(".")[0], extra_of(part)
+    if not extra or package in sys.stdlib_module_names or package in ("", __name__.partition(".")[0]):
+        return error
+    is_missing = isinstance(error, ModuleNotFoundError | MissingExtraError)
+    said = "is not installed" if is_missing else f"cannot be imported ({' '.join(str(error).split())})"
+    mended = MissingExtraError(f"{package} {said}: pip install 'cumel[{extra}]'")
+    mended.name, mended.path = package, error.path
+    return mended
