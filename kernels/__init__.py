@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from . import (
         arrays as arrays,
         config as config,
+        extras as extras,
         filterbank as filterbank,
         interchange as interchange,
         kinds as kinds,

@@ -21,3 +21,5 @@ class UnavailableError(CumelError):
 
 class MissingExtraError(UnavailableError, ImportError):
     """A package of an extra is not installed: ``pip install 'cumel[train]'``. It is an ImportError as well."""
+
+    extra = ""  # the extra that has the package

@@ -17,7 +17,6 @@ from .errors import MissingExtraError
 EXTRAS = {
     "cumel.kernels": "torch",
     "cumel.kernels.launcher": "gpu",
-    "cumel.esc50.system": "torch",
     "cumel.esc50.audio": "audio",
     "cumel.esc50.inputs": "extract",
     "cumel.esc50.store": "extract",
@@ -30,6 +29,19 @@ EXTRAS = {
     "cumel.esc50.baseline": "train",
     "cumel.esc50.verify": "verify",
     "cumel.esc50.cli": "cli",
+    # The commands, for what they need of parts that have no extra of their own.
+    "cumel.esc50.cli.synth": "train",
+    "cumel.esc50.cli.download": "train",
+    "cumel.esc50.cli.extract": "extract",
+    "cumel.esc50.cli.convert": "extract",
+    "cumel.esc50.cli.verify": "verify",
+    "cumel.esc50.cli.train": "train",
+    "cumel.esc50.cli.evaluate": "train",
+    "cumel.esc50.cli.cross-validate": "train",
+    "cumel.esc50.cli.export": "export",
+    "cumel.esc50.cli.predict": "predict",
+    "cumel.esc50.cli.web": "export",
+    "cumel.esc50.cli.plot": "plot",
     "cumel.export.graph": "export",
     "cumel.export.to_onnx": "export",
     "cumel.export.check": "export",
@@ -70,5 +82,5 @@ def explained(error: ImportError, part: str, module: str = "") -> ImportError:
     is_missing = isinstance(error, ModuleNotFoundError | MissingExtraError)
     said = "is not installed" if is_missing else f"cannot be imported ({' '.join(str(error).split())})"
     mended = MissingExtraError(f"{package} {said}: pip install 'cumel[{extra}]'")
-    mended.name, mended.path = package, error.path
+    mended.name, mended.extra = package, extra
     return mended

@@ -17,6 +17,7 @@ from . import show
 from .bench import bench
 from .data import convert, download, extract, plot, synth, verify
 from .doctor import doctor
+from .extras import of_command
 from .models import export, predict, web
 from .options import ManyValues
 from .training import cross_validate, evaluate, train
@@ -71,8 +72,12 @@ def _run(arguments: list[str]) -> tuple[int, str]:
     except SystemExit as error:
         piped = isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE
         return 0 if piped else int(error.code or 0), ""
-    except CumelError as error:
-        return error.exit_code, " ".join(str(error).split())
+    except (CumelError, ImportError) as error:
+        command = next((argument for argument in arguments if not argument.startswith("-")), "")
+        fault = of_command(error, command) if isinstance(error, ImportError) else error
+        if not isinstance(fault, CumelError):
+            raise
+        return fault.exit_code, " ".join(str(fault).split())
     except typer.TyperException as error:
         return error.exit_code, error.format_message()
     except (typer.Abort, KeyboardInterrupt) as error:

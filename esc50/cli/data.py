@@ -141,9 +141,6 @@ def verify(
     log-mel spectrogram is compared with librosa's in float64.
     """
     from ..extraction import check, holds_store
-    from ..inputs import resolve
-    from ..system import choose
-    from ..verify import verify as run
 
     stores = [name for name in inputs if holds_store(Path(name))]
     if stores:
@@ -154,6 +151,10 @@ def verify(
         report = check(Path(stores[0]), quiet=as_json)
         show.integrity(report, as_json)
         raise typer.Exit(0 if report["passed"] else 1)
+    from ..inputs import resolve
+    from ..system import choose
+    from ..verify import verify as run
+
     listing = resolve(inputs)
     show.left_out(listing)
     report = run(listing, cfg, choose(device), workers)

@@ -10,7 +10,7 @@ import typer
 from ...kernels import native
 from ..system import CORES
 from . import show
-from .doctor_extras import examine_extras, installed
+from .extras import examine_extras, installed
 from .options import AsJson
 
 PACKAGES = (

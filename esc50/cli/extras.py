@@ -1,10 +1,12 @@
-"""The extras' part of `cumel doctor`: which are complete, and what the others lack."""
+"""The extras of the installed package: which are complete, for `cumel doctor`, and which one a command needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution, version
 from typing import TYPE_CHECKING
+
+from ...kernels.errors import MissingExtraError
+from ...kernels.extras import explained, extra_of
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -44,23 +46,36 @@ def _check(extra: str) -> Check:
     return (name, "note", f"{', '.join(faults)}: {remedy}") if faults else (name, "ok", "complete")
 
 
+def of_command(error: ImportError, command: str) -> ImportError:
+    """Name the extra of a command in an error, unless a part of it needs another one that the first does not include."""
+    part = f"{__package__}.{command}"
+    if isinstance(error, MissingExtraError) and error.extra not in _included(extra_of(part) or ""):
+        return error
+    return explained(error, part)
+
+
+def _included(extra: str) -> set[str]:
+    """Return an extra and those in it; none where the package is not installed."""
+    try:
+        inner = {name for requirement in _declared(extra) if requirement.name == PACKAGE for name in requirement.extras}
+    except PackageNotFoundError:
+        return set()
+    return {extra}.union(*map(_included, inner))
+
+
 def requirements(extra: str) -> list[Requirement]:
     """List what an extra installs on this machine, with what the extras in it install."""
-    found = {requirement.name: requirement for requirement in _declared(extra)}
-    return [found[name] for name in sorted(found, key=str.lower)]
+    found = [requirement for name in _included(extra) for requirement in _declared(name)]
+    packages = {requirement.name: requirement for requirement in found if requirement.name != PACKAGE}
+    return [packages[name] for name in sorted(packages, key=str.lower)]
 
 
-def _declared(extra: str) -> Iterator[Requirement]:
+def _declared(extra: str) -> list[Requirement]:
+    """List what the package declares for an extra on this machine."""
     from packaging.requirements import Requirement
 
-    for text in distribution(PACKAGE).requires or ():
-        requirement = Requirement(text)
-        if requirement.marker is None or not requirement.marker.evaluate({"extra": extra}):
-            continue
-        if requirement.name != PACKAGE:
-            yield requirement
-        for inner in requirement.extras if requirement.name == PACKAGE else ():
-            yield from _declared(inner)
+    every = map(Requirement, distribution(PACKAGE).requires or ())
+    return [each for each in every if each.marker is not None and each.marker.evaluate({"extra": extra})]
 
 
 def installed(package: str) -> str | None:

@@ -1,0 +1,63 @@
+"""NumPy alone does what it has to; each extra is complete; and what is missing is named in one line."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from support.environments import closure, environment, run
+
+HERE = Path(__file__).parent
+COMMANDS = {  # calls that end before they do anything, with the extra that they need
+    "synth data --classes 0": "train",
+    "download data --url nowhere:": "train",
+    "extract no.wav --out store": "extract",
+    "convert no --to npy --out files": "extract",
+    "verify no.wav": "verify",
+    "train --data no --out run": "train",
+    "evaluate no --data no": "train",
+    "cross-validate --data no --out runs": "train",
+    "export no --out model.onnx": "export",
+    "predict no.onnx no.wav": "predict",
+    "web no.onnx --out site": "export",
+    "plot no.wav --out picture.png": "plot",
+    "doctor --json": "cli",
+}
+RUN_THEM = """
+import contextlib, io, json, sys
+from cumel.esc50.cli import main
+said = {}
+for call in sys.argv[1:]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(call.split())
+    said[call] = code, err.getvalue(), out.getvalue()
+print(json.dumps(said))
+"""
+
+
+def test_numpy_alone(tmp_path: Path) -> None:
+    assert closure() == {"numpy"}
+    done = run(environment(tmp_path / "site", closure()), HERE / "bare.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("NumPy ")
+
+
+@pytest.mark.parametrize("extra", ["cli", "plot", "extract", "verify", "train", "predict", "export"])
+def test_an_extra_has_all_that_its_commands_need(extra: str, tmp_path: Path) -> None:
+    packages = closure(extra)
+    done = run(environment(tmp_path / "site", packages), "-c", RUN_THEM, *COMMANDS)
+    assert done.returncode == 0, done.stderr
+    for call, (code, said, out) in json.loads(done.stdout).items():
+        remedy = re.search(r"pip install '(.*)'$", said)
+        complete = closure(COMMANDS[call]) <= packages
+        assert not (complete and remedy), said
+        assert complete or remedy or extra != "cli", call
+        if remedy:
+            assert (code, said.count("\n"), remedy[1]) == (3, 1, f"cumel[{COMMANDS[call]}]"), said
+        if call.startswith("doctor"):
+            checks = {check["name"]: check for check in json.loads(out)["checks"]}
+            assert code == 0, out
+            assert checks[f"cumel[{extra}]"]["state"] == "ok"
+            assert (checks["cumel[train]"]["state"] == "ok") == (closure("train") <= packages)
