@@ -74,6 +74,19 @@ def need(module: str, part: str) -> Any:
         raise explained(error, part, module) from None
 
 
+class Later:
+    """A module of an extra, imported when one of its names is first used; `need` says what is missing then.
+
+    For a module of ours that does without it most of the time.
+    """
+
+    def __init__(self, module: str, part: str) -> None:
+        self._module, self._part = module, part
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(need(self._module, self._part), name)
+
+
 def explained(error: ImportError, part: str, module: str = "") -> ImportError:
     """Return the error for a part of the package that failed to import `module`: itself where no extra mends it."""
     package, extra = (error.name or module).partition(".")[0], extra_of(part)

@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -17,7 +16,6 @@ from . import show
 from .bench import bench
 from .data import convert, download, extract, plot, synth, verify
 from .doctor import doctor
-from .extras import of_command
 from .models import export, predict, web
 from .options import ManyValues
 from .training import cross_validate, evaluate, train
@@ -31,6 +29,8 @@ app = typer.Typer(
 
 def _version(shown: bool) -> None:
     if shown:
+        from importlib.metadata import version
+
         print(version("cumel"))
         raise typer.Exit
 
@@ -73,6 +73,8 @@ def _run(arguments: list[str]) -> tuple[int, str]:
         piped = isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE
         return 0 if piped else int(error.code or 0), ""
     except (CumelError, ImportError) as error:
+        from .extras import of_command
+
         command = next((argument for argument in arguments if not argument.startswith("-")), "")
         fault = of_command(error, command) if isinstance(error, ImportError) else error
         if not isinstance(fault, CumelError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,6 @@ import typer
 from ...kernels import native
 from ..system import CORES
 from . import show
-from .extras import examine_extras, installed
 from .options import AsJson
 
 PACKAGES = (
@@ -37,6 +37,8 @@ def examine() -> dict[str, Any]:
     dict
         ``checks``, a list of name, state (ok, note or bad) and text; ``gpu`` and ``healthy``, two truths.
     """
+    from .extras import examine_extras, installed
+
     versions = {name: number for name in PACKAGES if (number := installed(name)) is not None}
     checks = [_check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
     checks += [_check(name, "ok", number) for name, number in versions.items()]
@@ -70,7 +72,7 @@ def _cpu_path() -> dict[str, str]:
     """Name what computes features on the CPU."""
     if native.available():
         return _check("CPU path", "ok", f"compiled, with {native.target()} instructions")
-    instead = "torch" if installed("torch") else "NumPy"
+    instead = "torch" if find_spec("torch") else "NumPy"
     return _check("CPU path", "note", f"{instead}, at about a third of the speed: {native.reason()}")
 
 

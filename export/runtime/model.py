@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ...esc50.audio import Samples
@@ -47,6 +46,8 @@ class Model:
         """Classify clips ``y`` [batch, n_samples] at the model's rate; returns [batch, n_classes]."""
         if not self.session.on_gpu:
             return self.answer(y)
+        import torch
+
         with torch.inference_mode():
             return self.answer(torch.from_numpy(y).to(torch.device("cuda", self.session.device_id))).cpu().numpy()
 
@@ -59,7 +60,7 @@ class Model:
         if self.route == "graph":
             return y
         features = FEATURES[self.recipe.kind](y, self.recipe.features)[:, None]
-        return features.float() if isinstance(features, torch.Tensor) else features.astype(np.float32, copy=False)
+        return features.astype(np.float32, copy=False) if hasattr(features, "astype") else features.float()
 
     def report(self) -> dict[str, Any]:
         """Return the provider and route that were asked for, those that are used, and why."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import io
 from contextlib import redirect_stdout
+from importlib.util import find_spec
 from typing import Any
 
 from ...esc50.system import Load, driver_fault
@@ -45,6 +47,9 @@ def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:
     driver = driver_fault(getattr(runtime, "cuda_version", ""), "onnxruntime", load)
     if driver is not None:
         return driver
+    if find_spec("torch") is None:
+        return f"torch is not installed, which holds the memory of the GPU ({WHEELS})"
+    importlib.import_module("torch")
     preloaded = False
     for library, what, remedy in _libraries(provider, getattr(runtime, "cuda_version", "")):
         try:

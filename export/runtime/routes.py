@@ -6,8 +6,6 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ...kernels import CumelError, UnavailableError, need
 from ..graph import FEATURES_NAME
 
@@ -141,6 +139,8 @@ def choose_route(requested: str, takes: str, on_gpu: bool) -> tuple[str, str]:
 
 def _lacking() -> str | None:
     """Name what our kernels need and this machine's GPU lacks; None when nothing is missing."""
+    import torch
+
     if not torch.cuda.is_available():
         return "torch sees no CUDA device"
     return None if importlib.util.find_spec("cupy") else "CuPy is not installed (pip install 'cumel[gpu]')"
