@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     )
     from .config import PRESETS as PRESETS, FeatureConfig as FeatureConfig
     from .dispatch import unchecked_image as unchecked_image
-    from .errors import CumelError as CumelError, InputError as InputError, UnavailableError as UnavailableError
+    from .errors import (
+        CumelError as CumelError,
+        InputError as InputError,
+        MissingExtraError as MissingExtraError,
+        UnavailableError as UnavailableError,
+    )
     from .extras import Later as Later, need as need
     from .features import (
         log_mel as log_mel,

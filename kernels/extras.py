@@ -18,7 +18,7 @@ EXTRAS = {
     "cumel.kernels": "torch",
     "cumel.kernels.launcher": "gpu",
     "cumel.esc50.audio": "audio",
-    "cumel.esc50.inputs": "extract",
+    "cumel.esc50.inputs": "audio",
     "cumel.esc50.store": "extract",
     "cumel.esc50.store.formats": "convert",
     "cumel.esc50.extraction": "extract",

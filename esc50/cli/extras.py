@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, distribution, version
 from typing import TYPE_CHECKING
 
-from ...kernels.errors import MissingExtraError
+from ...kernels import MissingExtraError
 from ...kernels.extras import explained, extra_of
 
 if TYPE_CHECKING:

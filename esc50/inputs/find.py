@@ -20,8 +20,8 @@ from .manifests import MANIFESTS, from_manifest
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.compute as pc
-else:  # More than a block of names alone needs them.
-    pa, pc = Later("pyarrow", __name__), Later("pyarrow.compute", __name__)
+else:  # More than a block of names alone needs them, as a store does.
+    pa, pc = Later("pyarrow", "cumel.esc50.store"), Later("pyarrow.compute", "cumel.esc50.store")
 
 STDIN = "-"
 STDIN_BYTES = 1 << 20  # bytes per read

@@ -15,8 +15,8 @@ from ...kernels import CumelError, Later
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
-else:  # Parquet alone needs them.
-    pa, pq = Later("pyarrow", __name__), Later("pyarrow.parquet", __name__)
+else:  # Parquet alone needs them, as a store does.
+    pa, pq = Later("pyarrow", "cumel.esc50.store"), Later("pyarrow.parquet", "cumel.esc50.store")
 
 PATH_COLUMNS = ("path", "file", "filename")  # names of the column with the paths; the first one present counts
 
