@@ -32,18 +32,20 @@ def examine_extras() -> list[Check]:
 
 
 def _check(extra: str) -> Check:
-    name, faults = f"{PACKAGE}[{extra}]", []
+    name = f"{PACKAGE}[{extra}]"
+    lacking, other = [], []
     for requirement in requirements(extra):
         number = installed(requirement.name)
         if number is None and requirement.name == CPU_RUNTIME:
             number = installed(CUDA_RUNTIME)
         if number is None:
-            faults.append(f"lacks {requirement.name}")
+            lacking.append(requirement.name)
         elif not requirement.specifier.contains(number, prereleases=True):
-            faults.append(f"has {requirement.name} {number}, not {requirement.specifier}")
-    first = f"pip uninstall {CPU_RUNTIME}, then " if f"lacks {CUDA_RUNTIME}" in faults and installed(CPU_RUNTIME) else ""
-    remedy = f"{first}pip install --upgrade '{name}'"
-    return (name, "note", f"{', '.join(faults)}: {remedy}") if faults else (name, "ok", "complete")
+            other.append(f"{requirement.name} is {number}, and has to be {requirement.specifier}")
+    faults = [f"lacks {', '.join(lacking)}"] * bool(lacking) + other
+    first = f"pip uninstall {CPU_RUNTIME}, then " if CUDA_RUNTIME in lacking and installed(CPU_RUNTIME) else ""
+    text = f"{'; '.join(faults)}: {first}pip install --upgrade '{name}'"
+    return (name, "note", text) if faults else (name, "ok", "complete")
 
 
 def of_command(error: ImportError, command: str) -> ImportError:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from support.environments import closure, environment, run
+from support.onnx_models import HZ, save_waveform
+from support.recordings import tiny_recipe, tone, write
 
 HERE = Path(__file__).parent
 COMMANDS = {  # calls that end before they do anything, with the extra that they need
@@ -61,3 +63,38 @@ def test_an_extra_has_all_that_its_commands_need(extra: str, tmp_path: Path) -> 
             assert code == 0, out
             assert checks[f"cumel[{extra}]"]["state"] == "ok"
             assert (checks["cumel[train]"]["state"] == "ok") == (closure("train") <= packages)
+
+
+PREDICT = """
+import sys
+from cumel.esc50.cli import main
+code = main(sys.argv[1:])
+print([name for name in ("torch", "pyarrow", "matplotlib") if name in sys.modules], file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--hop-seconds", "0.5"), ("--route", "graph")], ids=" ".join)
+def test_predict_is_the_same_without_torch(options: tuple[str, ...], tmp_path: Path) -> None:
+    """Also where torch, Arrow and matplotlib are installed, none of them is imported."""
+    model = save_waveform(tmp_path / "model.onnx", tiny_recipe())
+    sounds = [tone(seconds, sr, hz) for seconds, sr, hz in zip((0.4, 1.0, 2.3), (8000, 16000, 44100), HZ.values(), strict=False)]
+    for number, (y, sr) in enumerate(zip(sounds, (8000, 16000, 44100), strict=True)):
+        write(tmp_path / "clips" / f"{number}.wav", y, sr)
+    call = ("-c", PREDICT, "predict", model, tmp_path / "clips" / "*.wav", "--format", "jsonl", *options)
+    light = run(environment(tmp_path / "site", closure("predict")), *call)
+    whole = run(environment(tmp_path / "all", closure("all")), *call)
+    for done in (light, whole):
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.splitlines()[-1] == "[]"
+    assert light.stdout == whole.stdout
+    assert len(light.stdout.splitlines()) == (3 if "--hop-seconds" not in options else 6)
+
+
+def test_a_picture_names_its_extra(tmp_path: Path) -> None:
+    site = environment(tmp_path / "site", closure("predict"))
+    write(tmp_path / "a.wav", tone())
+    model = save_waveform(tmp_path / "model.onnx", tiny_recipe())
+    done = run(site, "-c", PREDICT, "predict", model, "a.wav", "--plot", "a.png")
+    assert done.returncode == 3
+    assert done.stderr.startswith("cumel: matplotlib is not installed: pip install 'cumel[plot]'\n")
