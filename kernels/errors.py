@@ -22,4 +22,5 @@ class UnavailableError(CumelError):
 class MissingExtraError(UnavailableError, ImportError):
     """A package of an extra is not installed: ``pip install 'cumel[train]'``. It is an ImportError as well."""
 
-    extra = ""  # the extra that has the package
+    fault = ""  # what is wrong: ``torch is not installed``
+    extra = ""  # the extra that mends it

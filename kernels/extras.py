@@ -92,8 +92,12 @@ def explained(error: ImportError, part: str, module: str = "") -> ImportError:
     package, extra = (error.name or module).partition(".")[0], extra_of(part)
     if not extra or package in sys.stdlib_module_names or package in ("", __name__.partition(".")[0]):
         return error
-    is_missing = isinstance(error, ModuleNotFoundError | MissingExtraError)
-    said = "is not installed" if is_missing else f"cannot be imported ({' '.join(str(error).split())})"
-    mended = MissingExtraError(f"{package} {said}: pip install 'cumel[{extra}]'")
-    mended.name, mended.extra = package, extra
+    if isinstance(error, MissingExtraError):
+        fault = error.fault
+    elif isinstance(error, ModuleNotFoundError):
+        fault = f"{package} is not installed"
+    else:
+        fault = f"{package} cannot be imported ({' '.join(str(error).split())})"
+    mended = MissingExtraError(f"{fault}: pip install 'cumel[{extra}]'")
+    mended.name, mended.fault, mended.extra = package, fault, extra
     return mended

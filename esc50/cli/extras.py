@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, distribution, version
 from typing import TYPE_CHECKING
 
-from ...kernels import MissingExtraError
+from ...kernels import MissingExtraError, need
 from ...kernels.extras import explained, extra_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _check(extra: str) -> Check:
 
 
 def of_command(error: ImportError, command: str) -> ImportError:
-    """Name the extra of a command in an error, unless a part of it needs another one that the first does not include."""
+    """Name the extra of a command in an error, unless it is of a part whose extra the command's does not include."""
     part = f"{__package__}.{command}"
     if isinstance(error, MissingExtraError) and error.extra not in _included(extra_of(part) or ""):
         return error
@@ -74,15 +74,13 @@ def requirements(extra: str) -> list[Requirement]:
 
 def _declared(extra: str) -> list[Requirement]:
     """List what the package declares for an extra on this machine."""
-    from packaging.requirements import Requirement
-
-    every = map(Requirement, distribution(PACKAGE).requires or ())
+    every = map(need("packaging.requirements", __name__).Requirement, distribution(PACKAGE).requires or ())
     return [each for each in every if each.marker is not None and each.marker.evaluate({"extra": extra})]
 
 
 def installed(package: str) -> str | None:
     """Return the version of an installed package."""
     try:
-        return version(package) if package else None
+        return version(package)
     except PackageNotFoundError:
         return None

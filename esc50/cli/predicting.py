@@ -77,7 +77,7 @@ class _Pictures:
         segment = prediction.segment
         if self.out is None:
             return
-        from ..reports import MAX_CLIPS, MOST_TRACKS, Track  # here, since matplotlib takes longer to load than a prediction
+        from ..reports import MAX_CLIPS, MOST_TRACKS, Track  # Loading matplotlib takes longer than a prediction.
 
         if not self.windowed:
             if segment.error is None and len(self.rows) < MAX_CLIPS:

@@ -51,7 +51,7 @@ def environment(folder: Path, packages: set[str]) -> Path:
         for top in {path.parts[0] for path in installed.files or () if path.parts[0] not in ("..", "__pycache__")}:
             link = folder / top
             if not link.exists() and (package != OURS or top.endswith(".dist-info")):
-                link.symlink_to(installed.locate_file(top))
+                link.symlink_to(str(installed.locate_file(top)))
     return folder
 
 
