@@ -47,6 +47,7 @@ EXTRAS = {
     "cumel.export.check": "export",
     "cumel.export.web": "export",
     "cumel.export.runtime": "predict",
+    "cumel.export.runtime.io_binding": "gpu",
     "cumel.export.prediction": "predict",
 }
 

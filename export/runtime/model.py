@@ -15,7 +15,7 @@ from ...esc50.system import defaults
 from ...esc50.training import Recipe
 from ...kernels import CumelError
 from ..graph import FEATURES_NAME, Metadata
-from .providers import lacking
+from .providers import lacking, onnxruntime
 from .routes import choose_route, from_features, of_length, read_model
 from .session import Session
 
@@ -104,6 +104,7 @@ def load_model(
     model, metadata = read_exported(path)
     recipe = metadata.recipe
     _check_fit(path, model, metadata)
+    onnxruntime(demand_gpu=require_gpu or provider in ("cuda", "tensorrt"))
     target = "cuda" if provider == "auto" else provider
     on_gpu = target in ("cuda", "tensorrt") and lacking(target) is None
     try:

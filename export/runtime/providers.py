@@ -23,9 +23,9 @@ REINSTALL = "pip uninstall onnxruntime, then pip install 'cumel[gpu]'"
 WHEELS = "torch's CUDA wheels bring it: pip install 'cumel[gpu]'"
 
 
-def onnxruntime() -> Any:
-    """Import ONNX Runtime; the extras gpu and predict install one of its two packages."""
-    return need("onnxruntime", __name__)
+def onnxruntime(*, demand_gpu: bool = False) -> Any:
+    """Import ONNX Runtime; the extra gpu installs one of its two packages, and predict the other."""
+    return need("onnxruntime", f"{__package__}.io_binding" if demand_gpu else __name__)
 
 
 def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:

@@ -95,6 +95,7 @@ class Session:
             raise CumelError(f"{self.path}: no such model; `cumel export` writes one")
         if self.path.stat().st_size == 0:
             raise CumelError(f"{self.path}: the file is empty (0 bytes); export it again")
+        onnxruntime(demand_gpu=self.required)
         target = "cuda" if provider == "auto" else provider
         missing = None if provider == "cpu" else lacking(target)
         self._demand(missing)
