@@ -147,8 +147,6 @@ def verify(
     log-mel spectrogram is compared with librosa's in float64; or with --against every value that a pretrained model's
     own front end gives, as `cumel verify --against preprocessor_config.json FOLDER`.
     """
-    from ...pretrained import original
-    from ..against import verify_against
     from ..extraction import check, holds_store
 
     stores = [name for name in inputs if holds_store(Path(name))]
@@ -162,16 +160,20 @@ def verify(
         raise typer.Exit(0 if report["passed"] else 1)
     from ..inputs import resolve
     from ..system import choose
-    from ..verify import verify as run
 
     listing = resolve(inputs)
     show.left_out(listing)
     if against is None:
         if picture:
             raise CumelError("--picture: draws what --against compares; give both")
+        from ..verify import verify as run
+
         report = run(listing, cfg, choose(device), workers)
         show.verification(report, as_json)
     else:
+        from ...pretrained import original
+        from ..against import verify_against
+
         named = None if cfg == PRESETS["esc50"] else cfg
         if named and against != "kaldi":
             raise CumelError(f"--against {against}: describes its own features; leave their options away")
