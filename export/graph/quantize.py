@@ -21,7 +21,7 @@ from ...esc50.audio import fit_length, load_all
 from ...esc50.system import CORES
 from ...esc50.training import Recipe
 from ...kernels import CumelError, InputError
-from .frontend import OPSET
+from .tape import OPSET
 from .network import IMAGE
 
 BATCH = 16  # clips per call while ranges are measured

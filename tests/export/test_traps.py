@@ -21,7 +21,8 @@ from onnxscript.ir.passes.common import ShapeInferencePass
 from cumel.esc50.training.recipes import Recipe
 from cumel.export import export_onnx
 from cumel.export.check.model import BOUNDS, CUDA_KERNELS, without_cuda_kernel
-from cumel.export.graph.frontend import PREFIX, standalone
+from cumel.export.graph.frontend import standalone
+from cumel.export.graph.tape import PREFIX
 from cumel.export.graph.metadata import Metadata
 
 from support.exported import LABELS, clips, lively_run, recordings
