@@ -1,0 +1,101 @@
+"""A front end as a model of its own: clips of any lengths in one batch, each as if it were alone.
+
+All sizes are computed in the graph, from the number of samples and the clips' lengths.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+
+from onnxscript import ir
+
+from ...kernels import FeatureConfig
+from .framing import Clips, count, frames, narrowed
+from .levels import Frames, levels
+from .mel import mel_of
+from .tape import Tape, ints
+
+FORMAT = "cumel frontend 1"
+WIDEST_IR = 8  # the version of opset 17 and 18, which every ONNX Runtime since 1.12 reads
+OPSETS = (17, 18)
+WAVEFORMS, WAVEFORMS_LENS, FEATURES, FEATURES_LENS = "waveforms", "waveforms_lens", "features", "features_lens"
+
+
+def frontend(cfg: FeatureConfig, opset: int = OPSETS[-1]) -> ir.Model:
+    """Return a model from ``waveforms`` and ``waveforms_lens`` to ``features`` and ``features_lens``.
+
+    Names and shapes are those of onnx-asr. The file's texts say what goes in and comes out.
+    """
+    tape = Tape(opset)
+    waveforms = _value(WAVEFORMS, ir.DataType.FLOAT, "batch", "samples")
+    lens = _value(WAVEFORMS_LENS, ir.DataType.INT64, "batch")
+    features, features_lens = _nodes(tape, waveforms, lens, cfg)
+    axes = ("frames", cfg.n_mels) if cfg.time_major else (cfg.n_mels, "frames")
+    _typed(features, ir.DataType.FLOAT, "batch", *axes)
+    _typed(features_lens, ir.DataType.INT64, "batch")
+    for value, text in zip((waveforms, lens, features, features_lens), _texts(cfg), strict=True):
+        value.doc_string = text
+    graph = ir.Graph(
+        [waveforms, lens],
+        [features, features_lens],
+        nodes=tape.nodes,
+        initializers=tape.constants,
+        opset_imports={"": opset},
+        name="frontend",
+        doc_string=f"Log-mel features of mono audio at {cfg.sr} Hz, samples in -1..1: {cfg.to_json()}",
+    )
+    made = version("cumel")
+    model = ir.Model(graph, ir_version=WIDEST_IR, producer_name="cumel", producer_version=made)
+    model.metadata_props.update(
+        {"format": FORMAT, "features": cfg.to_json(), "sample_rate": json.dumps(cfg.sr), "cumel": made}
+    )
+    return model
+
+
+def _nodes(tape: Tape, waveforms: ir.Value, lens: ir.Value, cfg: FeatureConfig) -> tuple[ir.Value, ir.Value]:
+    cut = narrowed(cfg)
+    length = tape("Shape", waveforms, start=1, end=2)
+    lengths = tape("Reshape", lens, ints(-1, 1))
+    n_frames = _n_frames(tape, length, cut, 1)  # One frame past the ends, where no clip has one, keeps axes above 0.
+    n_valid = _n_frames(tape, lengths, cut, 0)
+    axis = 1 if cfg.time_major else 2
+    counted = tape("Reshape", count(tape, n_frames), ints(1, -1))
+    valid = tape("Reshape", tape("Less", counted, n_valid), ints(0, -1, 1) if axis == 1 else ints(0, 1, -1))
+    clips = Clips(waveforms, length, lengths)
+    mel = mel_of(tape, frames(tape, clips, cut, n_frames), cut, n_frames)
+    mel = mel if cfg.time_major else tape("Transpose", mel, perm=[0, 2, 1])
+    features = levels(tape, mel, cut, Frames(axis, n_frames, valid, n_valid))
+    features.name = FEATURES
+    return features, tape("Reshape", n_valid, ints(-1), name=FEATURES_LENS)
+
+
+def _n_frames(tape: Tape, length: ir.Value, cfg: FeatureConfig, least: int) -> ir.Value:
+    """Return the frames of a length, `least` where it is too short for one."""
+    rest = sum(cfg.edges) - cfg.n_dropped - cfg.frame_length + cfg.hop_length  # as in `FeatureConfig.frames_of`
+    long = tape("Div", tape("Add", length, ints(rest)), ints(cfg.hop_length))
+    short = tape("Less", length, ints(cfg.least_samples))
+    return tape("Where", short, ints(least), long)
+
+
+def _value(name: str, dtype: ir.DataType, *axes: str | int) -> ir.Value:
+    value = ir.Value(name=name)
+    _typed(value, dtype, *axes)
+    return value
+
+
+def _typed(value: ir.Value, dtype: ir.DataType, *axes: str | int) -> None:
+    value.type, value.shape = ir.TensorType(dtype), ir.Shape(axes)
+
+
+def _texts(cfg: FeatureConfig) -> tuple[str, str, str, str]:
+    """Describe the inputs and outputs, in their order."""
+    past = "0" if cfg.normalize is not None else "as silence"
+    bands, frames = "mel bands from low to high", f"frames every {cfg.hop_length} samples"
+    axes = f"{frames}, {bands}" if cfg.time_major else f"{bands}, {frames}"
+    return (
+        f"Mono clips at {cfg.sr} Hz, samples in -1..1, each filled up at its end to the longest. Resample before.",
+        f"Samples of each clip, {cfg.least_samples} or more for one frame; what lies behind them has no effect.",
+        f"For each clip {axes}. Past a clip's end they read {past}.",
+        "Frames of each clip.",
+    )
