@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .dispatch import unchecked_image as unchecked_image
     from .errors import CumelError as CumelError, InputError as InputError, UnavailableError as UnavailableError
     from .features import (
+        config_of as config_of,
         log_mel as log_mel,
         mel_image as mel_image,
         melspectrogram as melspectrogram,

@@ -19,10 +19,11 @@ from .tape import Tape, ints
 FORMAT = "cumel frontend 1"
 WIDEST_IR = 8  # the version of opset 17 and 18, which every ONNX Runtime since 1.12 reads
 OPSETS = (17, 18)
-WAVEFORMS, WAVEFORMS_LENS, FEATURES, FEATURES_LENS = "waveforms", "waveforms_lens", "features", "features_lens"
+WAVEFORMS, WAVEFORMS_LENS = "waveforms", "waveforms_lens"
+FEATURES, FEATURES_LENS = "features", "features_lens"
 
 
-def frontend(cfg: FeatureConfig, opset: int = OPSETS[-1]) -> ir.Model:
+def front_end(cfg: FeatureConfig, opset: int = OPSETS[-1]) -> ir.Model:
     """Return a model from ``waveforms`` and ``waveforms_lens`` to ``features`` and ``features_lens``.
 
     Names and shapes are those of onnx-asr. The file's texts say what goes in and comes out.
@@ -60,8 +61,8 @@ def _nodes(tape: Tape, waveforms: ir.Value, lens: ir.Value, cfg: FeatureConfig) 
     n_frames = _n_frames(tape, length, cut, 1)  # One frame past the ends, where no clip has one, keeps axes above 0.
     n_valid = _n_frames(tape, lengths, cut, 0)
     axis = 1 if cfg.time_major else 2
-    counted = tape("Reshape", count(tape, n_frames), ints(1, -1))
-    valid = tape("Reshape", tape("Less", counted, n_valid), ints(0, -1, 1) if axis == 1 else ints(0, 1, -1))
+    counted = tape("Reshape", count(tape, n_frames), ints(1, -1, 1) if axis == 1 else ints(1, 1, -1))
+    valid = tape("Less", counted, tape("Reshape", n_valid, ints(-1, 1, 1)))
     clips = Clips(waveforms, length, lengths)
     mel = mel_of(tape, frames(tape, clips, cut, n_frames), cut, n_frames)
     mel = mel if cfg.time_major else tape("Transpose", mel, perm=[0, 2, 1])
