@@ -9,8 +9,8 @@ _NUMBERS = _FLOATS | {"INT64"}
 
 # The operators for which ONNX Runtime's CUDA provider has a kernel, with the element types of their data. A node that
 # is not listed would run on the CPU, between two copies, without a message. The list has what our models export to, at
-# opsets 17 and 18, in ONNX Runtime 1.24 to 1.31, after docs/OperatorKernels.md of microsoft/onnxruntime. On a GPU machine
-# a test compares it with the installed version.
+# opsets 17 and 18, in ONNX Runtime 1.24 to 1.31, after docs/OperatorKernels.md of microsoft/onnxruntime. On a GPU
+# machine a test compares it with the installed version.
 CUDA_KERNELS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("Add", "Clip", "Concat", "Div", "Gather", "Mul", "Reshape", "Slice", "Sub"), _NUMBERS),
     **dict.fromkeys(("Abs", "Cast", "Expand", "Less", "Shape", "Split", "Tile", "Transpose", "Where"), _NUMBERS),

@@ -30,27 +30,30 @@ class Expected(NamedTuple):
 def expected(y: NDArray[np.float32], cfg: FeatureConfig) -> Expected:
     """Compute the features of a clip [n_samples], and what float32 may be off by."""
     mel = reference.melspectrogram(y, cfg)
-    # Samples are rounded before anything is taken from them: the loudest bin counts as it was.
-    loudest = np.abs(reference.stft(y, cfg.replace(preemphasis=0.0, remove_dc=False))).max()
-    error = AMPLITUDE * loudest * mel_matrix(cfg).sum(axis=1, keepdims=True) ** (1 / cfg.power)
+    # What pre-emphasis or the mean takes away has been rounded too: the loudest bin counts as it was before.
+    plain = cfg.replace(preemphasis=0.0, remove_dc=False)
+    share = AMPLITUDE if plain == cfg else 2 * AMPLITUDE
+    loudest = np.abs(reference.stft(y, plain)).max()
+    error = share * loudest * mel_matrix(cfg).sum(axis=1, keepdims=True) ** (1 / cfg.power)
     amplitude = mel ** (1 / cfg.power)
-    low, mid, high = (
-        _levels(value, cfg)
-        for value in (np.maximum(amplitude - error, 0) ** cfg.power, mel, (amplitude + error) ** cfg.power)
-    )
+    ends = np.maximum(amplitude - error, 0) ** cfg.power, mel, (amplitude + error) ** cfg.power
+    low, mid, high = (_levels(end, cfg) for end in ends)
     own = cfg.levels
     steps = DB_STEPS * own.gain / cfg.db_per_decade if own.log else 0.0
     spread = np.maximum(high - mid, mid - low)
     tolerance = spread + steps + SHARE * (np.abs(mid) + abs(own.shift))
     silence = np.full((cfg.n_mels, 1), max(own.silence, mid.max() - own.span))
+    mean, std = (np.broadcast_to(value, cfg.n_mels)[:, None] for value in (cfg.mean, cfg.std))
     if cfg.is_per_band:
-        mean, std = (np.broadcast_to(value, cfg.n_mels)[:, None] for value in (cfg.mean, cfg.std))
         if cfg.normalize is not None:
             tolerance = _normalized(tolerance, spread, mid, cfg.normalize) / std
             silence = np.zeros_like(silence)
         else:
             tolerance, silence = tolerance / std, (silence - mean) / std
-    return Expected(reference.log_mel(y, cfg), tolerance, silence)
+    values = reference.log_mel(y, cfg)
+    if cfg.normalize is not None:  # Even in float64 the mean of equal numbers may be off by a rounding.
+        values = np.where(tolerance == 0, -mean / std, values)
+    return Expected(values, tolerance, silence)
 
 
 def _levels(mel: Float64, cfg: FeatureConfig) -> Float64:

@@ -14,13 +14,12 @@ from ...kernels import FeatureConfig
 from .framing import Clips, count, frames, narrowed
 from .levels import Frames, levels
 from .mel import mel_of
-from .tape import Tape, ints
+from .tape import FEATURES_NAME, Tape, ints
 
 FORMAT = "cumel frontend 1"
 WIDEST_IR = 8  # the version of opset 17 and 18, which every ONNX Runtime since 1.12 reads
 OPSETS = (17, 18)
-WAVEFORMS, WAVEFORMS_LENS = "waveforms", "waveforms_lens"
-FEATURES, FEATURES_LENS = "features", "features_lens"
+WAVEFORMS, WAVEFORMS_LENS, FEATURES_LENS = "waveforms", "waveforms_lens", "features_lens"
 
 
 def front_end(cfg: FeatureConfig, opset: int = OPSETS[-1]) -> ir.Model:
@@ -67,7 +66,7 @@ def _nodes(tape: Tape, waveforms: ir.Value, lens: ir.Value, cfg: FeatureConfig) 
     mel = mel_of(tape, frames(tape, clips, cut, n_frames), cut, n_frames)
     mel = mel if cfg.time_major else tape("Transpose", mel, perm=[0, 2, 1])
     features = levels(tape, mel, cut, Frames(axis, n_frames, valid, n_valid))
-    features.name = FEATURES
+    features.name = FEATURES_NAME
     return features, tape("Reshape", n_valid, ints(-1), name=FEATURES_LENS)
 
 
