@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from onnxscript import ir
 
 from ...kernels import FeatureConfig
@@ -39,41 +39,78 @@ def narrowed(cfg: FeatureConfig) -> FeatureConfig:
     return cfg.replace(align="left", center=True, padding=padding)
 
 
+class _Sources(NamedTuple):
+    """Padded clips [batch, total] that frames are made of."""
+
+    frames: ir.Value
+    first: ir.Value | None  # what the first sample of each frame is taken from, times (1 - a); None: like the others
+    mean: ir.Value | None  # what the mean is taken of; None: it is left in
+
+
 def frames(tape: Tape, clips: Clips, cfg: FeatureConfig, n_frames: Size) -> ir.Value:
     """Cut clips into `n_frames` overlapping frames [batch, n_frames, frame_length]."""
     if cfg.preemphasis and cfg.preemphasis_of != "frame":
         clips = _emphasised_clips(tape, clips, cfg)
     n_slices = -(-cfg.frame_length // cfg.hop_length)  # slices per frame, of one hop each; the last may be shorter
-    n_blocks = tape.size("Add", n_frames, n_slices)
-    raw = _padded(tape, clips, cfg, tape.size("Mul", n_blocks, cfg.hop_length))
-    of_frame = cfg.preemphasis > 0 and cfg.preemphasis_of == "frame"
-    padded = emphasised(tape, raw, cfg.preemphasis) if of_frame else raw
-    first = of_frame and window(cfg)[0] != 0
-    if n_slices > MOST_SLICES:
-        cut = _gathered(tape, padded, cfg, n_frames, cfg.frame_length)
-        if first:
-            rest = tape.slice(cut, 1, cfg.frame_length, 2)
-            alone = _gathered(tape, raw, cfg, n_frames, 1)
-            cut = tape("Concat", tape("Mul", alone, number(1 - cfg.preemphasis)), rest, axis=2)
-        mean = cfg.remove_dc and tape.sum(_gathered(tape, raw, cfg, n_frames, cfg.frame_length), [2])
-    else:
-        shape = tape.shape(0, n_blocks, cfg.hop_length)
-        raw_blocks = tape("Reshape", raw, shape) if not of_frame or first or cfg.remove_dc else None
-        blocks = tape("Reshape", padded, shape) if of_frame else raw_blocks
-        assert blocks is not None
-        parts = [_shifted(tape, blocks, i, n_slices) for i in range(n_slices)]
-        rest = cfg.frame_length - (n_slices - 1) * cfg.hop_length
-        if rest < cfg.hop_length:
-            parts[-1] = tape.slice(parts[-1], 0, rest, 2)
-        if first and raw_blocks is not None:  # where there is no sample before, y[0] = (1 - a) x[0]
-            alone = tape.slice(_shifted(tape, raw_blocks, 0, n_slices), 0, 1, 2)
-            parts[:1] = [tape("Mul", alone, number(1 - cfg.preemphasis)), tape.slice(parts[0], 1, cfg.hop_length, 2)]
-        cut = tape("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
-        mean = cfg.remove_dc and raw_blocks is not None and _sums(tape, raw_blocks, cfg, n_slices)
-    if mean:  # A constant times (1 - a) is what pre-emphasis leaves of it.
-        left_of_it = (1 - cfg.preemphasis if of_frame else 1.0) / cfg.frame_length
-        return tape("Sub", cut, tape("Mul", mean, number(left_of_it)))
-    return cut
+    raw = _padded(tape, clips, cfg, tape.size("Mul", tape.size("Add", n_frames, n_slices), cfg.hop_length))
+    left_of_mean, sources = 1.0, _Sources(raw, None, raw if cfg.remove_dc else None)
+    if cfg.preemphasis and cfg.preemphasis_of == "frame":
+        left_of_mean = 1 - cfg.preemphasis
+        first = raw if window(cfg)[0] != 0 else None  # A frame has no sample before: y[0] = (1 - a) x[0].
+        sources = sources._replace(frames=emphasised(tape, raw, cfg.preemphasis), first=first)
+    cut, sums = (_gathered if n_slices > MOST_SLICES else _sliced)(tape, sources, cfg, n_frames, n_slices)
+    if sums is None:
+        return cut
+    return tape("Sub", cut, tape("Mul", sums, number(left_of_mean / cfg.frame_length)))
+
+
+def _sliced(
+    tape: Tape, sources: _Sources, cfg: FeatureConfig, n_frames: Size, n_slices: int
+) -> tuple[ir.Value, ir.Value | None]:
+    """Put frames together of slices of one hop; return them, and the sum of each one's samples if that is wanted."""
+    shape = tape.shape(0, tape.size("Add", n_frames, n_slices), cfg.hop_length)
+    blocks = {source: tape("Reshape", source, shape) for source in set(sources) - {None}}
+
+    def slices(x: ir.Value, n: int) -> list[ir.Value]:
+        return [tape.slice(x, i, i - n_slices, 1) for i in range(n)]
+
+    whole, rest = divmod(cfg.frame_length, cfg.hop_length)
+    parts = slices(blocks[sources.frames], n_slices)
+    if rest:
+        parts[-1] = tape.slice(parts[-1], 0, rest, 2)
+    if sources.first is not None:
+        alone = tape.slice(slices(blocks[sources.first], 1)[0], 0, 1, 2)
+        parts[:1] = [tape("Mul", alone, number(1 - cfg.preemphasis)), tape.slice(parts[0], 1, cfg.hop_length, 2)]
+    cut = tape("Concat", *parts, axis=2) if len(parts) > 1 else parts[0]
+    if sources.mean is None:
+        return cut, None
+    sums = slices(tape.sum(blocks[sources.mean], [2]), whole) if whole else []
+    if rest:
+        beginnings = tape.sum(tape.slice(blocks[sources.mean], 0, rest, 2), [2])
+        sums.append(tape.slice(beginnings, whole, whole - n_slices, 1))
+    return cut, tape.sum(tape("Concat", *sums, axis=2), [2])
+
+
+def _gathered(
+    tape: Tape,
+    sources: _Sources,
+    cfg: FeatureConfig,
+    n_frames: Size,
+    n_slices: int,  # noqa: ARG001
+) -> tuple[ir.Value, ir.Value | None]:
+    """Do the same as `_sliced` by index, for a hop so short that slices would be many."""
+    counted = (
+        np.arange(n_frames)[:, None]
+        if isinstance(n_frames, int)
+        else tape("Reshape", count(tape, n_frames), ints(-1, 1))
+    )
+    places = tape("Add", tape("Mul", counted, ints(cfg.hop_length)), np.arange(cfg.frame_length)[None])
+    cut = tape("Gather", sources.frames, places, axis=1)
+    if sources.first is not None:
+        alone = tape("Gather", sources.first, tape.slice(places, 0, 1, 1), axis=1)
+        rest = tape.slice(cut, 1, cfg.frame_length, 2)
+        cut = tape("Concat", tape("Mul", alone, number(1 - cfg.preemphasis)), rest, axis=2)
+    return cut, None if sources.mean is None else tape.sum(tape("Gather", sources.mean, places, axis=1), [2])
 
 
 def emphasised(tape: Tape, x: ir.Value, a: float) -> ir.Value:
@@ -90,32 +127,6 @@ def _emphasised_clips(tape: Tape, clips: Clips, cfg: FeatureConfig) -> Clips:
     length = length - 1 if isinstance(length, int) else tape("Sub", length, ints(1))
     lengths = None if lengths is None else tape("Sub", lengths, ints(1))
     return Clips(tape("Slice", samples, ints(1), ints(np.iinfo(np.int64).max), ints(1)), length, lengths)
-
-
-def _shifted(tape: Tape, blocks: ir.Value, i: int, n_slices: int) -> ir.Value:
-    """Return the i-th hop of each frame, of blocks [batch, n_frames + n_slices, hop]."""
-    return tape.slice(blocks, i, i - n_slices, 1)
-
-
-def _sums(tape: Tape, blocks: ir.Value, cfg: FeatureConfig, n_slices: int) -> ir.Value:
-    """Return the sum of each frame's samples [batch, n_frames, 1], of the sums of its hops."""
-    whole, rest = divmod(cfg.frame_length, cfg.hop_length)
-    sums = tape.sum(blocks, [2]) if whole else None
-    parts = [_shifted(tape, sums, i, n_slices) for i in range(whole)] if sums is not None else []
-    if rest:
-        parts.append(_shifted(tape, tape.sum(tape.slice(blocks, 0, rest, 2), [2]), whole, n_slices))
-    return tape.sum(tape("Concat", *parts, axis=2), [2]) if len(parts) > 1 else parts[0]
-
-
-def _gathered(tape: Tape, padded: ir.Value, cfg: FeatureConfig, n_frames: Size, width: int) -> ir.Value:
-    """Return the first `width` samples of each frame, for a hop so short that slices would be many."""
-    counted: NDArray[np.int64] | ir.Value
-    if isinstance(n_frames, int):
-        counted = np.arange(n_frames)[:, None]
-    else:
-        counted = tape("Reshape", count(tape, n_frames), ints(-1, 1))
-    starts = tape("Mul", counted, ints(cfg.hop_length))
-    return tape("Gather", padded, tape("Add", starts, np.arange(width)[None]), axis=1)
 
 
 def count(tape: Tape, n: ir.Value) -> ir.Value:
@@ -148,7 +159,8 @@ def _padded_ragged(tape: Tape, clips: Clips, cfg: FeatureConfig, total: Size) ->
     left, right = cfg.edges[0], max(cfg.edges[1], 0)
     assert isinstance(clips.length, ir.Value)
     assert isinstance(clips.lengths, ir.Value)
-    behind = tape("Sub", total if isinstance(total, ir.Value) else ints(total), tape.size("Add", clips.length, left))
+    assert isinstance(total, ir.Value)
+    behind = tape("Sub", total, tape("Add", clips.length, ints(left)))
     body = tape("Pad", clips.samples, tape.shape(0, left, 0, behind))
     if cfg.pad_mode == "constant":
         if not right:

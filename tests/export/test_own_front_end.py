@@ -1,22 +1,19 @@
-"""A front end's own ONNX file: every preset and any config, ragged batches, and what a wrong file is told."""
+"""A front end as a graph of its own: every preset and any config, clips of any lengths in one batch."""
 
-import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 from hypothesis import given, settings, strategies as st
 from onnxscript import ir
 
-import cumel
-from cumel import PRESETS, CumelError, FeatureConfig, Normalize
-from cumel.export import to_front_end
+from cumel import PRESETS, FeatureConfig, Normalize
 from cumel.export.check.operators import without_cuda_kernel
 from cumel.export.check.oracle import expected
-from cumel.export.check.ragged import check_front_end, clips_of
+from cumel.export.check.ragged import check_front_end
 from cumel.export.graph.framing import narrowed
 from cumel.export.graph.ragged import OPSETS, front_end
 from cumel.kernels import reference
@@ -27,10 +24,9 @@ from support.recordings import TINY
 from support.signals import signal
 
 NAMES = ["features", "features_lens"]
-SPEECH = PRESETS["parakeet"]
 
 # A clip alone and the same clip in a batch: products and sums of other sizes may add up in another order.
-ROUNDING = {"rtol": 2e-6, "atol": 2e-6}
+same_but_rounding = partial(np.testing.assert_allclose, rtol=2e-6, atol=2e-6)
 
 
 def session_of(cfg: FeatureConfig, opset: int = 18) -> onnxruntime.InferenceSession:
@@ -48,7 +44,9 @@ def run(cfg: FeatureConfig, *clips: np.ndarray, longest: int = 0) -> tuple[np.nd
     batch = np.full((len(clips), max(longest, *map(len, clips))), np.nan, np.float32)
     for row, y in zip(batch, clips, strict=True):
         row[: len(y)] = y
-    features, lens = session(cfg).run(NAMES, {"waveforms": batch, "waveforms_lens": np.array([len(y) for y in clips])})
+    inputs = {"waveforms": batch, "waveforms_lens": np.array([len(y) for y in clips])}
+    results: Any = session(cfg).run(NAMES, inputs)
+    features, lens = results
     assert features.dtype == np.float32
     assert lens.dtype == np.int64
     return features.swapaxes(1, 2) if cfg.time_major else features, lens
@@ -85,10 +83,10 @@ def test_both_opsets_compute_the_same(name: str) -> None:
     cfg = PRESETS[name]
     y = np.stack([signal("noise", 9000, cfg.sr), signal("chirp", 9000, cfg.sr)])
     lens = np.array([9000, 7001])
-    made = [session_of(cfg, opset).run(NAMES, {"waveforms": y, "waveforms_lens": lens}) for opset in OPSETS]
+    made: list[Any] = [session_of(cfg, opset).run(NAMES, {"waveforms": y, "waveforms_lens": lens}) for opset in OPSETS]
     assert list(made[0][1]) == [cfg.n_frames(9000), cfg.n_frames(7001)]
     for old, new in zip(*made, strict=True):
-        np.testing.assert_allclose(old, new, **ROUNDING)
+        same_but_rounding(old, new)
 
 
 @pytest.mark.parametrize("name", ["whisper", "kaldi_no_snip", "parakeet", "funasr", "passt", "gemma4", "esc50"])
@@ -120,7 +118,7 @@ def test_a_clip_in_a_batch_is_the_clip_alone() -> None:
         together, lens = run(cfg, *clips)
         for i, y in enumerate(clips):
             alone, _ = run(cfg, y)
-            np.testing.assert_allclose(together[i, :, : lens[i]], alone[0], **ROUNDING)
+            same_but_rounding(together[i, :, : lens[i]], alone[0])
 
 
 def test_what_has_no_frame_has_silence() -> None:
@@ -162,7 +160,7 @@ def test_statistics_are_of_each_clips_own_frames(by: Normalize, time_major: bool
     np.testing.assert_allclose(features[0], wanted.T, rtol=0, atol=1e-4)
 
 
-FIELDS = {
+FIELDS: dict[str, dict[str, Any]] = {
     "scale": {"scale": 32768.0},
     "frame pre-emphasis and mean": {"preemphasis": 0.97, "remove_dc": True, "window": "hamming"},
     "all of it": {"preemphasis": 1.0, "remove_dc": True},
@@ -227,85 +225,4 @@ def test_narrowed_frames_are_the_same_features() -> None:
             y = signal("noise", n, cfg.sr)
             np.testing.assert_allclose(reference.log_mel(y, narrow), reference.log_mel(y, cfg), rtol=1e-9)
     assert narrowed(PRESETS["kaldi"]) == PRESETS["kaldi"]
-    assert narrowed(SPEECH.replace(padding=(0, 0))).frame_length == 512
-
-
-@pytest.mark.parametrize("name", ["parakeet", "whisper"])
-def test_the_file_tells_what_it_is(name: str, tmp_path: Path) -> None:
-    report = cumel.export_frontend(name, tmp_path / "new" / "fe.onnx", opset=17)
-    model = onnx.load(report["model"])
-    cfg = PRESETS[name]
-    assert (model.ir_version, [(o.domain, o.version) for o in model.opset_import]) == (8, [("", 17)])
-    assert model.producer_name == "cumel"
-    props = {prop.key: prop.value for prop in model.metadata_props}
-    assert FeatureConfig.from_json(props["features"]) == cfg
-    assert json.loads(props["sample_rate"]) == cfg.sr
-    assert "16000 Hz" in model.graph.doc_string
-    values = {
-        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
-        for value in (*model.graph.input, *model.graph.output)
-    }
-    assert list(values) == ["waveforms", "waveforms_lens", "features", "features_lens"]
-    assert values["waveforms"] == ["batch", "samples"]
-    assert values["features"] == (["batch", "frames", 80] if cfg.time_major else ["batch", 80, "frames"])
-    assert all(value.doc_string for value in (*model.graph.input, *model.graph.output))
-    assert "Mono" in model.graph.input[0].doc_string
-    assert str(tmp_path) not in str(model)
-    assert report["bytes"] == (tmp_path / "new" / "fe.onnx").stat().st_size < 200_000
-
-
-@pytest.mark.parametrize(
-    ("cfg", "out", "opset", "message"),
-    [
-        ("parakeet", "fe.onx", 18, r"fe\.onx: give the name of a file that ends in \.onnx"),
-        ("parakeet", "", 18, "give the name of a file"),
-        ("parakit", "fe.onnx", 18, "cfg=.*parakit.*: no preset has this name; did you mean parakeet?"),
-        ({"sr": 16000}, "fe.onnx", 18, r"cfg: expected a FeatureConfig, such as FeatureConfig\.from_dict"),
-        ("parakeet", "fe.onnx", 22, "opset=22: must be 17 or 18"),
-        (FeatureConfig(n_fft=65537), "fe.onnx", 18, "n_fft=65537: its transform .* 64 at most"),
-        ("parakeet", "file/fe.onnx", 18, "cannot be written"),
-    ],
-)
-def test_wrong_calls(cfg: object, out: str, opset: int, message: str, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(CumelError, match=message):
-        cumel.export_frontend(cfg, tmp_path / out, opset=opset)  # type: ignore[arg-type]
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_file_that_fails_its_check_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = front_end(SPEECH.replace(preemphasis=0.96))
-    monkeypatch.setattr(to_front_end, "front_end", lambda *_: other)
-    with pytest.raises(CumelError, match=r"fe\.onnx: not written, .* front end: a clip of \d+ samples alone: up to"):
-        cumel.export_frontend("parakeet", tmp_path / "fe.onnx")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"n_mels": 81},
-        {"padding": (256, 95)},
-        {"padding": (257, 95)},
-        {"offset": 2.0**-23},
-        {"preemphasis_of": "frame"},
-        {"periodic": True},
-        {"window": "hamming"},
-        {"normalize": Normalize(ddof=0, eps=1e-5)},
-        {"normalize": Normalize(ddof=1, eps=1e-3)},
-        {"pad_mode": "reflect"},
-        {"mean": 1e-4},
-        {"bin_offset": 1e-6},
-    ],
-    ids=str,
-)
-def test_the_check_sees_another_config(changes: dict, tmp_path: Path) -> None:
-    ir.save(front_end(SPEECH.replace(**changes)), tmp_path / "fe.onnx")
-    with pytest.raises((CumelError, ValueError)):
-        check_front_end(tmp_path / "fe.onnx", SPEECH)
-
-
-def test_the_check_hears_a_drift_and_the_shortest_clip() -> None:
-    clips = clips_of(SPEECH)
-    assert len(clips[0]) == SPEECH.least_samples
-    assert abs(clips[-1].mean()) > 0.1
+    assert narrowed(PRESETS["parakeet"].replace(padding=(0, 0))).frame_length == 512
