@@ -26,6 +26,13 @@ class Expected(NamedTuple):
     tolerance: Float64  # [n_mels, n_frames]
     past: Float64  # [n_mels, 1], past the clip's end
 
+    def compared(self, got: NDArray[np.float32]) -> tuple[float, float]:
+        """Return the largest error of [n_mels, n_frames] where one can be told, and the largest share of tolerance."""
+        error = np.abs(got - self.values)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.where(error == 0, 0.0, error / self.tolerance)
+        return float(error.max(initial=0.0, where=np.isfinite(self.tolerance))), float(share.max())
+
 
 def expected(y: NDArray[np.float32], cfg: FeatureConfig) -> Expected:
     """Compute the features of a clip [n_samples], and what float32 may be off by."""

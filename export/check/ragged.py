@@ -77,16 +77,17 @@ def _compare(
     wanted = expected(y, cfg)
     if n_frames != wanted.values.shape[1]:
         raise CumelError(f"{name} has {n_frames} frames, not {wanted.values.shape[1]}")
-    error = np.abs(got[:, :n_frames] - wanted.values)
-    past = np.abs(got[:, n_frames:] - wanted.past)
-    allowed = wanted.tolerance.max(initial=0.0, where=np.isfinite(wanted.tolerance))
-    behind = past.max(initial=0.0) / max(allowed, np.finfo(np.float32).eps * (1 + np.abs(wanted.past).max()))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = max(float(np.where(error == 0, 0.0, error / wanted.tolerance).max()), float(behind))
+    worst, share = wanted.compared(got[:, :n_frames])
+    rounding = np.finfo(np.float32).eps * (1 + np.abs(wanted.past).max())
+    behind = np.abs(got[:, n_frames:] - wanted.past) / max(_finite_max(wanted.tolerance), rounding)
+    share = max(share, float(behind.max(initial=0.0)))
     if not share <= 1:  # NaN is no pass
-        raise CumelError(f"{name}: up to {error.max():.1e} off, {share:.1f} times what float32 explains")
-    told = np.isfinite(wanted.tolerance)
-    return float(error.max(initial=0.0, where=told)), share
+        raise CumelError(f"{name}: up to {worst:.1e} off, {share:.1f} times what float32 explains")
+    return worst, share
+
+
+def _finite_max(x: NDArray[np.float64]) -> float:
+    return float(x.max(initial=0.0, where=np.isfinite(x)))
 
 
 def _check_graph(path: Path) -> None:

@@ -69,7 +69,7 @@ def _sliced(
 ) -> tuple[ir.Value, ir.Value | None]:
     """Put frames together of slices of one hop; return them, and the sum of each one's samples if that is wanted."""
     shape = tape.shape(0, tape.size("Add", n_frames, n_slices), cfg.hop_length)
-    blocks = {source: tape("Reshape", source, shape) for source in set(sources) - {None}}
+    blocks = {source: tape("Reshape", source, shape) for source in dict.fromkeys(sources) if source is not None}
 
     def slices(x: ir.Value, n: int) -> list[ir.Value]:
         return [tape.slice(x, i, i - n_slices, 1) for i in range(n)]

@@ -41,6 +41,12 @@ def test_the_file_tells_what_it_is(name: str, tmp_path: Path) -> None:
     assert report["bytes"] == (tmp_path / "new" / "fe.onnx").stat().st_size < 200_000
 
 
+def test_the_same_config_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.onnx", "b.onnx"):
+        ir.save(front_end(PRESETS["funasr"]), tmp_path / name)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("cfg", "out", "opset", "message"),
     [
