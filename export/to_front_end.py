@@ -12,8 +12,12 @@ from ..kernels import CumelError, FeatureConfig, config_of
 from .check import check_front_end
 from .graph import OPSETS, front_end
 
+MOST_SECONDS = 3600.0
 
-def export_frontend(cfg: FeatureConfig | str, out: Path | str, *, opset: int = OPSETS[-1]) -> dict[str, Any]:
+
+def export_frontend(
+    cfg: FeatureConfig | str, out: Path | str, *, seconds: float | None = None, opset: int = OPSETS[-1]
+) -> dict[str, Any]:
     """Write the front end of a config or preset as an ONNX file.
 
     The graph takes ``waveforms`` [batch, samples], float32, mono, in -1..1 and at the config's rate, and
@@ -30,6 +34,8 @@ def export_frontend(cfg: FeatureConfig | str, out: Path | str, *, opset: int = O
         The features, or the name of a preset.
     out : path
         The .onnx file; a missing folder is made.
+    seconds : float, optional
+        Cut each clip, or fill it up with zeros, to this length, as Whisper does to 30; all then have as many frames.
     opset : {17, 18}
         Version of ONNX's operators. 17 is for tools that do not know 18.
 
@@ -42,8 +48,8 @@ def export_frontend(cfg: FeatureConfig | str, out: Path | str, *, opset: int = O
     Raises
     ------
     CumelError
-        For an unknown preset or opset, a name that is none of a model, an n_fft whose transform takes too much, a file
-        that fails its check, or a place that cannot be written.
+        For an unknown preset or opset, too few seconds for a frame, a name that is none of a model, an n_fft whose
+        transform takes too much, a file that fails its check, or a place that cannot be written.
 
     Examples
     --------
@@ -57,11 +63,12 @@ def export_frontend(cfg: FeatureConfig | str, out: Path | str, *, opset: int = O
         raise CumelError(f"{out}: give the name of a file that ends in .onnx")
     if opset not in OPSETS:
         raise CumelError(f"opset={opset}: must be {' or '.join(map(str, OPSETS))}")
-    model = front_end(cfg, opset)
+    n_samples = None if seconds is None else _samples(seconds, cfg)
+    model = front_end(cfg, opset, n_samples)
     with replacing(out) as part:
         ir.save(model, part)
         try:
-            checked = check_front_end(part, cfg)
+            checked = check_front_end(part, cfg, n_samples)
         except CumelError as error:
             raise CumelError(f"{out}: not written, as the exported front end fails its check: {error}") from None
     shapes = {value.name: value for value in (*model.graph.inputs, *model.graph.outputs)}
@@ -77,3 +84,13 @@ def export_frontend(cfg: FeatureConfig | str, out: Path | str, *, opset: int = O
         "nodes": len(model.graph),
         **checked,
     }
+
+
+def _samples(seconds: float, cfg: FeatureConfig) -> int:
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not 0 < seconds <= MOST_SECONDS:
+        raise CumelError(f"seconds={seconds}: must be a number above 0, and at most {MOST_SECONDS:g}")
+    n_samples = round(seconds * cfg.sr)
+    if n_samples < cfg.least_samples:
+        raise CumelError(f"seconds={seconds:g}: {n_samples} samples, fewer than the {cfg.least_samples} of one frame")
+    return n_samples

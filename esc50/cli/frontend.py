@@ -17,6 +17,9 @@ UNNAMED = FeatureConfig(sr=1)  # of a rate that no recording has
 @feature_options(None)
 def frontend(
     out: Annotated[Path, typer.Option(help="The .onnx file.")],
+    seconds: Annotated[
+        float | None, typer.Option(help="Cut each clip, or fill it up with zeros, to this length: 30 for Whisper.")
+    ] = None,
     opset: Annotated[int, typer.Option(help="Version of ONNX's operators: 17 or 18.")] = 18,
     as_json: AsJson = False,
     *,
@@ -27,4 +30,4 @@ def frontend(
 
     if cfg(UNNAMED).sr == UNNAMED.sr:
         raise CumelError("no features are named: give --preset, or --sr and what else differs from librosa's defaults")
-    show.facts(export_frontend(cfg(FeatureConfig()), out, opset=opset), as_json)
+    show.facts(export_frontend(cfg(FeatureConfig()), out, seconds=seconds, opset=opset), as_json)

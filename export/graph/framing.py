@@ -129,9 +129,9 @@ def _emphasised_clips(tape: Tape, clips: Clips, cfg: FeatureConfig) -> Clips:
     return Clips(tape("Slice", samples, ints(1), ints(np.iinfo(np.int64).max), ints(1)), length, lengths)
 
 
-def count(tape: Tape, n: ir.Value) -> ir.Value:
+def count(tape: Tape, n: Size) -> ir.Value:
     """Return 0 .. n - 1 [n], int64."""
-    return tape("Range", np.array(0), tape("Reshape", n, ints()), np.array(1))
+    return tape("Range", np.array(0), np.array(n) if isinstance(n, int) else tape("Reshape", n, ints()), np.array(1))
 
 
 def _padded(tape: Tape, clips: Clips, cfg: FeatureConfig, total: Size) -> ir.Value:

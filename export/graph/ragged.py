@@ -1,6 +1,6 @@
 """A front end as a model of its own: clips of any lengths in one batch, each as if it were alone.
 
-All sizes are computed in the graph, from the number of samples and the clips' lengths.
+Without a fixed length all sizes are computed in the graph, from the number of samples and the clips' lengths.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 
+import numpy as np
 from onnxscript import ir
 
 from ...kernels import FeatureConfig
 from .framing import Clips, count, frames, narrowed
 from .levels import Frames, levels
 from .mel import mel_of
-from .tape import FEATURES_NAME, Tape, ints
+from .tape import FEATURES_NAME, Tape, ints, number
 
 FORMAT = "cumel frontend 1"
 WIDEST_IR = 8  # the version of opset 17 and 18, which every ONNX Runtime since 1.12 reads
@@ -22,19 +23,22 @@ OPSETS = (17, 18)
 WAVEFORMS, WAVEFORMS_LENS, FEATURES_LENS = "waveforms", "waveforms_lens", "features_lens"
 
 
-def front_end(cfg: FeatureConfig, opset: int = OPSETS[-1]) -> ir.Model:
+def front_end(cfg: FeatureConfig, opset: int = OPSETS[-1], n_samples: int | None = None) -> ir.Model:
     """Return a model from ``waveforms`` and ``waveforms_lens`` to ``features`` and ``features_lens``.
 
-    Names and shapes are those of onnx-asr. The file's texts say what goes in and comes out.
+    Names and shapes are those of onnx-asr. The file's texts say what goes in and comes out. With `n_samples` each clip
+    is cut or filled up with zeros to that length, and all have the frames of it.
     """
     tape = Tape(opset)
     waveforms = _value(WAVEFORMS, ir.DataType.FLOAT, "batch", "samples")
     lens = _value(WAVEFORMS_LENS, ir.DataType.INT64, "batch")
-    features, features_lens = _nodes(tape, waveforms, lens, cfg)
-    axes = ("frames", cfg.n_mels) if cfg.time_major else (cfg.n_mels, "frames")
+    nodes = _ragged(tape, waveforms, lens, cfg) if n_samples is None else _fixed(tape, waveforms, lens, cfg, n_samples)
+    features, features_lens = nodes
+    n_frames = "frames" if n_samples is None else cfg.n_frames(n_samples)
+    axes = (n_frames, cfg.n_mels) if cfg.time_major else (cfg.n_mels, n_frames)
     _typed(features, ir.DataType.FLOAT, "batch", *axes)
     _typed(features_lens, ir.DataType.INT64, "batch")
-    for value, text in zip((waveforms, lens, features, features_lens), _texts(cfg), strict=True):
+    for value, text in zip((waveforms, lens, features, features_lens), _texts(cfg, n_samples), strict=True):
         value.doc_string = text
     graph = ir.Graph(
         [waveforms, lens],
@@ -47,13 +51,28 @@ def front_end(cfg: FeatureConfig, opset: int = OPSETS[-1]) -> ir.Model:
     )
     made = version("cumel")
     model = ir.Model(graph, ir_version=WIDEST_IR, producer_name="cumel", producer_version=made)
-    model.metadata_props.update(
-        {"format": FORMAT, "features": cfg.to_json(), "sample_rate": json.dumps(cfg.sr), "cumel": made}
-    )
+    told = {"features": cfg.to_json(), "sample_rate": json.dumps(cfg.sr), "samples": json.dumps(n_samples)}
+    model.metadata_props.update({"format": FORMAT, "cumel": made} | told)
     return model
 
 
-def _nodes(tape: Tape, waveforms: ir.Value, lens: ir.Value, cfg: FeatureConfig) -> tuple[ir.Value, ir.Value]:
+def _fixed(
+    tape: Tape, waveforms: ir.Value, lens: ir.Value, cfg: FeatureConfig, n_samples: int
+) -> tuple[ir.Value, ir.Value]:
+    cut, axis = narrowed(cfg), 1 if cfg.time_major else 2
+    n_frames = cut.n_frames(n_samples)
+    missing = tape("Sub", ints(n_samples), tape("Shape", waveforms, start=1, end=2))
+    filled = tape("Pad", waveforms, tape.shape(0, 0, 0, missing))
+    own = tape("Less", count(tape, n_samples), tape("Reshape", lens, ints(-1, 1)))
+    clips = Clips(tape("Where", own, filled, number(0.0)), n_samples, None)
+    mel = mel_of(tape, frames(tape, clips, cut, n_frames), cut, n_frames)
+    mel = mel if cfg.time_major else tape("Transpose", mel, perm=[0, 2, 1])
+    features = levels(tape, mel, cut, Frames(axis, n_frames))
+    features.name = FEATURES_NAME
+    return features, tape("Expand", ints(n_frames), tape("Shape", lens), name=FEATURES_LENS)
+
+
+def _ragged(tape: Tape, waveforms: ir.Value, lens: ir.Value, cfg: FeatureConfig) -> tuple[ir.Value, ir.Value]:
     cut = narrowed(cfg)
     length = tape("Shape", waveforms, start=1, end=2)
     lengths = tape("Reshape", lens, ints(-1, 1))
@@ -88,14 +107,16 @@ def _typed(value: ir.Value, dtype: ir.DataType, *axes: str | int) -> None:
     value.type, value.shape = ir.TensorType(dtype), ir.Shape(axes)
 
 
-def _texts(cfg: FeatureConfig) -> tuple[str, str, str, str]:
+def _texts(cfg: FeatureConfig, n_samples: int | None) -> tuple[str, str, str, str]:
     """Describe the inputs and outputs, in their order."""
     past = "0" if cfg.normalize is not None else "as silence"
     bands, frames = "mel bands from low to high", f"frames every {cfg.hop_length} samples"
     axes = f"{frames}, {bands}" if cfg.time_major else f"{bands}, {frames}"
+    fitted = f"Each is cut, or filled up with zeros, to {n_samples} samples."
+    past = f"Past a clip's end they read {past}." if n_samples is None else fitted
     return (
         f"Mono clips at {cfg.sr} Hz, samples in -1..1, each filled up at its end to the longest. Resample before.",
         f"Samples of each clip, {cfg.least_samples} or more for one frame; what lies behind them has no effect.",
-        f"For each clip {axes}. Past a clip's end they read {past}.",
+        f"For each clip {axes}. {past}",
         "Frames of each clip.",
     )

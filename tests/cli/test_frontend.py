@@ -52,6 +52,8 @@ def test_a_config_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["--preset", "parakeet", "--amin", "0", "--offset", "0"], "amin=0: must be above 0"),
         (["--preset", "parakeet", "--win-length", "513"], "win_length=513: must be between 1 and n_fft=512"),
         (["--preset", "parakeet", "--normalize", "{"], "--normalize {: not JSON"),
+        (["--preset", "whisper", "--seconds", "0"], "seconds=0.0: must be a number above 0, and at most 3600"),
+        (["--preset", "kaldi", "--seconds", "0.02"], "seconds=0.02: 320 samples, fewer than the 400 of one frame"),
         (["--preset", "parakeet", "--opset", "16"], "opset=16: must be 17 or 18"),
         (["--sr", "44100", "--n-fft", "65537"], "n_fft=65537: its transform as matrix products takes "),
     ],

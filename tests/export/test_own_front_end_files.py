@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnxscript import ir
 
@@ -39,6 +41,19 @@ def test_the_file_tells_what_it_is(name: str, tmp_path: Path) -> None:
     assert "Mono" in model.graph.input[0].doc_string
     assert str(tmp_path) not in str(model)
     assert report["bytes"] == (tmp_path / "new" / "fe.onnx").stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("name", ["whisper", "kaldi_no_snip", "parakeet", "esc50"])
+def test_a_fixed_length_cuts_and_fills_up_with_zeros(name: str, tmp_path: Path) -> None:
+    cfg = PRESETS[name]
+    report = cumel.export_frontend(cfg, tmp_path / "fe.onnx", seconds=0.5)
+    n_frames, n_mels = cfg.n_frames(cfg.sr // 2), cfg.n_mels
+    axes = (n_frames, n_mels) if cfg.time_major else (n_mels, n_frames)
+    assert report["outputs"].startswith(f"features [batch,{axes[0]},{axes[1]}] float")
+    session = onnxruntime.InferenceSession(tmp_path / "fe.onnx", providers=["CPUExecutionProvider"])
+    results: Any = session.run(None, {"waveforms": np.zeros((2, 9), np.float32), "waveforms_lens": np.array([9, 4])})
+    assert results[0].shape == (2, *axes)
+    assert list(results[1]) == [n_frames, n_frames]
 
 
 def test_the_same_config_gives_the_same_bytes(tmp_path: Path) -> None:
