@@ -63,7 +63,8 @@ lint: install
 	$(BIN)/ruff format --check
 
 types: install
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	set -e; for system in Linux Darwin Windows; do \
+	  $(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform $$system; done
 
 check: lint types test
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from . import (
         arrays as arrays,
         config as config,
+        cores as cores,
         filterbank as filterbank,
         interchange as interchange,
         kinds as kinds,
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
         native as native,
         precision as precision,
         reference as reference,
+        rules as rules,
         tensors as tensors,
         tolerance as tolerance,
     )

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from ...kernels import CumelError
+from ...kernels.cores import tell_openmp
 from ..system import NO_MEMORY, device_fault
 from . import show
 from .bench import bench
@@ -51,6 +52,7 @@ for command in (frontend, predict, web, plot, bench, doctor):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 some inputs failed, 2 wrong call, 3 something missing."""
+    tell_openmp()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not fit the terminal's encoding

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ...kernels import native
+from ...kernels.cores import limited
 from ..system import CORES
 from . import show
 from .options import AsJson
@@ -50,7 +51,7 @@ def examine() -> dict[str, Any]:
     checks += _sound() if installed["soundfile"] else []
     gpu = _gpu() if installed["torch"] else []
     checks += gpu
-    checks.append(_check("cores", "ok", str(CORES)))
+    checks.append(_check("cores", "ok", f"{CORES}{', by a CPU quota' if limited() else ''}"))
     return {
         "checks": checks,
         "gpu": any(check["name"].startswith("cuda:") and check["state"] == "ok" for check in gpu),

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..system import need
+from ..system import NAME_MAX, need
 from .reader import Store, StoredClip, extracted
 from .shards import INDEX, ROW_SCHEMA
 
@@ -48,7 +48,8 @@ def write_npy(store: Store, clips: Iterator[StoredClip], out: Path) -> int:
     index = extracted(store)
     paths = index["path"].to_pylist()
     common = os.path.commonpath({os.path.dirname(path) for path in paths})  # noqa: PTH120 (as many as recordings)
-    most = os.pathconf(out, "PC_NAME_MAX")
+    pathconf = getattr(os, "pathconf", None)  # Windows has none
+    most = pathconf(out, "PC_NAME_MAX") if pathconf else NAME_MAX
     full_names = [f"{os.path.relpath(path, common)}.npy" for path in paths]
     names = [str(Path(*(_short(part, most) for part in Path(name).parts))) for name in full_names]
     for name, clip in zip(names, clips, strict=True):

@@ -16,6 +16,7 @@ import torch
 
 from ...esc50.system import device_fault
 from ...kernels import CumelError, UnavailableError
+from ...kernels.cores import limited, usable_cores
 from .io_binding import Bound, run_bound
 from .providers import CPU, CUDA, ORDER, PROVIDERS, TENSORRT, lacking, onnxruntime, settings
 
@@ -192,6 +193,8 @@ class Session:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         # Spinning threads take cores from decoding and features; a prediction then takes 1.3 times as long.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if limited():
+            options.intra_op_num_threads = usable_cores()
         if strict:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         for name, size in sizes.items():

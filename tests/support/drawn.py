@@ -12,7 +12,7 @@ def free_fields(n_fft: int, n_mels: int) -> st.SearchStrategy[dict]:
         {
             "hop_length": st.integers(max(1, n_fft // 16), 2 * n_fft),
             "win_length": st.none() | st.integers(1, n_fft),
-            "window": st.sampled_from(sorted(WINDOWS)),
+            "window": st.sampled_from(sorted(set(WINDOWS) - {"povey"})),
             "center": st.booleans(),
             "pad_mode": st.sampled_from(["constant", "reflect"]),
             "norm": st.sampled_from(["slaney", None, 0.5, 1, 2, "inf"]),
