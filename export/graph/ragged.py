@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from importlib.metadata import version
 
-import numpy as np
 from onnxscript import ir
 
 from ...kernels import FeatureConfig
