@@ -17,7 +17,7 @@ from .mel import mel_of
 from .tape import FEATURES_NAME, Tape, ints, number
 
 FORMAT = "cumel frontend 1"
-WIDEST_IR = 8  # the version of opset 17 and 18, which every ONNX Runtime since 1.12 reads
+IR_VERSION = 8  # that of opsets 17 and 18; ONNX Runtime before 1.18 refuses the 10 of torch's exporter
 OPSETS = (17, 18)
 WAVEFORMS, WAVEFORMS_LENS, FEATURES_LENS = "waveforms", "waveforms_lens", "features_lens"
 
@@ -49,7 +49,7 @@ def front_end(cfg: FeatureConfig, opset: int = OPSETS[-1], n_samples: int | None
         doc_string=f"Log-mel features of mono audio at {cfg.sr} Hz, samples in -1..1: {cfg.to_json()}",
     )
     made = version("cumel")
-    model = ir.Model(graph, ir_version=WIDEST_IR, producer_name="cumel", producer_version=made)
+    model = ir.Model(graph, ir_version=IR_VERSION, producer_name="cumel", producer_version=made)
     told = {"features": cfg.to_json(), "sample_rate": json.dumps(cfg.sr), "samples": json.dumps(n_samples)}
     model.metadata_props.update({"format": FORMAT, "cumel": made} | told)
     return model
@@ -58,34 +58,37 @@ def front_end(cfg: FeatureConfig, opset: int = OPSETS[-1], n_samples: int | None
 def _fixed(
     tape: Tape, waveforms: ir.Value, lens: ir.Value, cfg: FeatureConfig, n_samples: int
 ) -> tuple[ir.Value, ir.Value]:
-    cut, axis = narrowed(cfg), 1 if cfg.time_major else 2
-    n_frames = cut.n_frames(n_samples)
     missing = tape("Sub", ints(n_samples), tape("Shape", waveforms, start=1, end=2))
     filled = tape("Pad", waveforms, tape.shape(0, 0, 0, missing))
     own = tape("Less", count(tape, n_samples), tape("Reshape", lens, ints(-1, 1)))
     clips = Clips(tape("Where", own, filled, number(0.0)), n_samples, None)
-    mel = mel_of(tape, frames(tape, clips, cut, n_frames), cut, n_frames)
-    mel = mel if cfg.time_major else tape("Transpose", mel, perm=[0, 2, 1])
-    features = levels(tape, mel, cut, Frames(axis, n_frames))
-    features.name = FEATURES_NAME
+    n_frames = cfg.n_frames(n_samples)
+    features = _features(tape, clips, cfg, Frames(_axis(cfg), n_frames))
     return features, tape("Expand", ints(n_frames), tape("Shape", lens), name=FEATURES_LENS)
 
 
 def _ragged(tape: Tape, waveforms: ir.Value, lens: ir.Value, cfg: FeatureConfig) -> tuple[ir.Value, ir.Value]:
-    cut = narrowed(cfg)
     length = tape("Shape", waveforms, start=1, end=2)
     lengths = tape("Reshape", lens, ints(-1, 1))
-    n_frames = _n_frames(tape, length, cut, 1)  # One frame past the ends, where no clip has one, keeps axes above 0.
-    n_valid = _n_frames(tape, lengths, cut, 0)
-    axis = 1 if cfg.time_major else 2
-    counted = tape("Reshape", count(tape, n_frames), ints(1, -1, 1) if axis == 1 else ints(1, 1, -1))
+    n_frames = _n_frames(tape, length, cfg, 1)  # One frame past the ends, where no clip has one, keeps axes above 0.
+    n_valid = _n_frames(tape, lengths, cfg, 0)
+    counted = tape("Reshape", count(tape, n_frames), ints(1, -1, 1) if cfg.time_major else ints(1, 1, -1))
     valid = tape("Less", counted, tape("Reshape", n_valid, ints(-1, 1, 1)))
-    clips = Clips(waveforms, length, lengths)
-    mel = mel_of(tape, frames(tape, clips, cut, n_frames), cut, n_frames)
-    mel = mel if cfg.time_major else tape("Transpose", mel, perm=[0, 2, 1])
-    features = levels(tape, mel, cut, Frames(axis, n_frames, valid, n_valid))
-    features.name = FEATURES_NAME
+    own = Frames(_axis(cfg), n_frames, valid, n_valid)
+    features = _features(tape, Clips(waveforms, length, lengths), cfg, own)
     return features, tape("Reshape", n_valid, ints(-1), name=FEATURES_LENS)
+
+
+def _axis(cfg: FeatureConfig) -> int:
+    return 1 if cfg.time_major else 2
+
+
+def _features(tape: Tape, clips: Clips, cfg: FeatureConfig, own: Frames) -> ir.Value:
+    narrow = narrowed(cfg)
+    mel = mel_of(tape, frames(tape, clips, narrow, own.n_frames), narrow, own.n_frames)
+    features = levels(tape, mel if cfg.time_major else tape("Transpose", mel, perm=[0, 2, 1]), cfg, own)
+    features.name = FEATURES_NAME
+    return features
 
 
 def _n_frames(tape: Tape, length: ir.Value, cfg: FeatureConfig, least: int) -> ir.Value:
