@@ -53,9 +53,9 @@ class Tape:
         return self("Concat", *(ints(size) if isinstance(size, int) else size for size in sizes), axis=0)
 
     def size(self, op: str, a: Size, b: int) -> Size:
-        """Compute ``a + b``, ``a * b`` or ``a // b`` by the operator Add, Mul or Div; a size is never negative."""
+        """Compute ``a + b`` or ``a * b`` by the operator Add or Mul."""
         if isinstance(a, int):
-            return {"Add": a + b, "Mul": a * b, "Div": a // max(b, 1)}[op]
+            return {"Add": a + b, "Mul": a * b}[op]
         return self(op, a, ints(b))
 
     def _constant(self, x: NDArray) -> ir.Value:
