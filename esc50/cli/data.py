@@ -150,9 +150,6 @@ def verify(
     from ...pretrained import original
     from ..against import verify_against
     from ..extraction import check, holds_store
-    from ..inputs import resolve
-    from ..system import choose
-    from ..verify import verify as run
 
     stores = [name for name in inputs if holds_store(Path(name))]
     if stores:
@@ -163,6 +160,10 @@ def verify(
         report = check(Path(stores[0]), quiet=as_json)
         show.integrity(report, as_json)
         raise typer.Exit(0 if report["passed"] else 1)
+    from ..inputs import resolve
+    from ..system import choose
+    from ..verify import verify as run
+
     listing = resolve(inputs)
     show.left_out(listing)
     if against is None:

@@ -98,7 +98,7 @@ Frames load(const Plan &plan, const Batch &batch, int64_t clip, int64_t first, i
   }
   const double a = plan.frame_emphasis;
   Frames frames = {scratch.samples, where, {}};
-  if (plan.remove_dc) frames.mean = (float)(1 - a) * means(layout, scratch.samples, scratch.sums);
+  if (plan.remove_dc) frames.mean = means(layout, scratch.samples, 1 - a, scratch.sums);
   if (a > 0) emphasize(layout, a, scratch.samples, (float *)scratch.sums);
   if (layout.frame_length < 2 * plan.p * plan.l) *(Unaligned *)(scratch.samples + layout.zeros) = Floats{};
   return frames;

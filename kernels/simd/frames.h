@@ -127,9 +127,9 @@ INLINE Doubles sum_rows(const float *from, long n_columns, int n) {
   return sum;
 }
 
-// The mean of each frame, from sums of columns, which frames share; in float64, since an error of the mean adds up over
-// all samples.
-inline Floats means(Layout of, const float *samples, double *sums) {
+// The mean of each frame times a factor, from sums of columns, which frames share; in float64, since an error of the
+// mean adds up over all samples.
+inline Floats means(Layout of, const float *samples, double factor, double *sums) {
   const int whole = of.frame_length / of.n_rows, rest = of.frame_length % of.n_rows;
   double *all = sums, *part = sums + of.n_columns + LANES;  // of a column's rows, and of its first `rest` rows
   for (int c = 0; c < of.n_columns; c += LANES) {
@@ -141,7 +141,7 @@ inline Floats means(Layout of, const float *samples, double *sums) {
   Doubles sum = {};
   for (int k = 0; k < whole; ++k) sum += *(const UnalignedDoubles *)(all + k);
   if (rest) sum += *(const UnalignedDoubles *)(part + whole);
-  return __builtin_convertvector(sum / (double)of.frame_length, Floats);
+  return __builtin_convertvector(sum * (factor / of.frame_length), Floats);
 }
 
 // Pre-emphasis of the frames, where they lie: from each row the one before it, times a, is subtracted. Before row 0 is

@@ -203,7 +203,7 @@ def test_predict(tmp_path: Path, data: Path, model: Path, capsys: pytest.Capture
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = ask(capsys, "doctor", "--json")
     report = json.loads(out)
-    assert {check["name"] for check in report["checks"]} >= {"python", "torch", "onnx runtime", "cuda", "cores"}
+    assert {check["name"] for check in report["checks"]} >= {"python", "torch", "cumel[predict]", "cuda", "cores"}
     assert code == (0 if report["healthy"] else 3)
     if not report["gpu"]:
         assert ask(capsys, "doctor", "--require-gpu")[0] == 3

@@ -7,8 +7,10 @@ import subprocess
 import numpy as np
 import pytest
 
+from cumel.kernels import PRESETS
 from cumel.kernels.plan import RADICES
 
+from support.front_ends import clip
 from support.launches import small
 from support.native_library import SETUP, SOURCES, STAGES, compute, fused, on
 from support.other_cpu import Program, computing
@@ -60,3 +62,20 @@ def test_neon_finds_the_bits_of_avx(n_fft: int, arm: Program) -> None:
         with computing(arm):
             np.testing.assert_array_equal(compute(feature, samples, cfg, lengths, threads=2), expected)
         assert not np.array_equal(expected[0], expected[1])
+
+
+@pytest.mark.skipif(not FUSED, reason="this machine has no fused multiply-add to compare with")
+@pytest.mark.parametrize("name", ["seamless", "parakeet", "passt", "kaldi_no_snip", "gemma4"])
+def test_front_ends_have_the_same_bits_everywhere(name: str, arm: Program) -> None:
+    """Means and statistics too, which are in float64: nothing is added up in another order for another vector."""
+    cfg = PRESETS[name]
+    y = clip("dc", 2 * 6000, cfg.sr).reshape(2, 6000)
+    lengths = [6000, 3001]
+    results = []
+    for target in FUSED:
+        with on(target):
+            results.append(compute("log_mel", y, cfg, lengths))
+    with computing(arm):
+        results.append(compute("log_mel", y, cfg, lengths, threads=2))
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])

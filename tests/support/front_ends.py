@@ -61,8 +61,8 @@ class Expected:
         """What is left of means in the lowest bins, as no float32 is a frame's mean."""
         if not self.cfg.remove_dc:
             return 0.0
-        means = reference.frames(self.y, self.cfg.replace(remove_dc=False)).mean(axis=1)
-        return 2.0**-24 * np.abs(means).max() * self.cfg.scale * np.abs(window(self.cfg)).sum()
+        sums = reference.frames(self.y, self.cfg.replace(remove_dc=False)).sum(axis=1)
+        return 2.0**-24 * np.abs(sums).max() / self.cfg.frame_length * window(self.cfg).sum()
 
     @cached_property
     def spectrogram(self) -> tuple[np.ndarray, np.ndarray]:
