@@ -17,6 +17,7 @@ from . import show
 from .bench import bench
 from .data import convert, download, extract, plot, synth, verify
 from .doctor import doctor
+from .frontend import frontend
 from .models import export, predict, web
 from .options import ManyValues
 from .training import cross_validate, evaluate, train
@@ -46,7 +47,7 @@ def options(
 for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate):
     app.command()(command)
 app.command(cls=ManyValues)(export)
-for command in (predict, web, plot, bench, doctor):
+for command in (frontend, predict, web, plot, bench, doctor):
     app.command()(command)
 
 

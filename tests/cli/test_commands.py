@@ -58,7 +58,7 @@ def python(*arguments: str) -> str:
 
 def test_the_installed_command() -> None:
     shown = python("-m", "cumel", "--help")
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 15
     assert all(command in shown for command in COMMANDS)
     loaded = python(
         "-c", "import sys, cumel.esc50.cli; print({'torch', 'librosa', 'onnx', 'matplotlib'} & {*sys.modules})"
