@@ -69,10 +69,12 @@ SLIPS = {
     "lane 0": Slip("fused.cu", "j == 0 ? zeroth : mine", "mine", STFT),
     "pitch": Slip("fused.cu", "#define PITCH (P + 2)", "#define PITCH 8", STFT),
     "middle bin": Slip("fused.cu", "-2.f * z[0][L / 2].y", "2.f * z[0][L / 2].y", STFT),
-    "last sample": Slip("fused.cu", "first + N_FFT <= n_samples", "first + N_FFT <= n_samples + 1", TOUCHING),
+    "last sample": Slip(
+        "fused.cu", "first + FRAME_LENGTH <= n_samples", "first + FRAME_LENGTH <= n_samples + 1", TOUCHING
+    ),
     "radix 5": Slip("fft.cuh", "x[3] = sub(f, h);", "x[3] = add(f, h);", LAUNCHES["400-stft"]),
-    "mirror's period": Slip("common.cuh", "2 * (n_samples - 1)", "2 * n_samples - 1", MIRRORED),
-    "mirrored sample": Slip("common.cuh", "n = period - n;", "n = period - n - 1;", MIRRORED),
+    "mirror's period": Slip("common.cuh", "2 * (n_samples - 1 + SYMMETRIC)", "2 * n_samples - 1", MIRRORED),
+    "mirrored sample": Slip("common.cuh", "n = period - n - SYMMETRIC;", "n = period - n - 1;", MIRRORED),
     "NaN in decibels": Slip(
         "epilogue.cuh", "x < levels.least ? levels.least : x", "x > levels.least ? x : levels.least", NAN_FRAMES
     ),

@@ -38,8 +38,10 @@ def kernels(cfg: FeatureConfig, features: Sequence[str] = tuple(FEATURES), *, in
             yield from (generic.cut, generic.features)
         else:
             yield fused.kernel
+        if stage == Stage.DECIBEL and form != Form.IMAGE:
+            yield plan.statistics(cfg, 1, form)[0]
         if stage == Stage.DECIBEL:
-            yield plan.finish(1, 1, form)[0]
+            yield plan.finish(cfg, 1, 1, form)[0]
     if "mfcc" in features:
         yield plan.mfcc(1, 1)[0]
 
