@@ -101,8 +101,10 @@ __device__ __forceinline__ Clip clip_of(Batch batch, unsigned block, int log_fra
     clip.n_samples = known ? given : 0;
     if (batch.starts) clip.start = __ldg(batch.starts + clip.index);
   }
+#if DROPPED
   clip.start += DROPPED;
   clip.n_samples -= DROPPED;
+#endif
   clip.first = batch.first + wide(clip.first_frame, batch.hop_length);
   const bool sounds = clip.first + wide(t, batch.hop_length) <= clip.n_samples - batch.beyond;
   const bool wanted = t < room && clip.first_frame + t < batch.width;

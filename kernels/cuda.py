@@ -144,9 +144,7 @@ def _prepared(cfg: FeatureConfig, stage: Stage, form: Form, int16: bool, device:
     after: tuple[Argument, ...] = ()
     if stage == Stage.DECIBEL and cfg.is_per_band:
         by = cfg.normalize or Normalize()
-        eps = (0.0, by.eps) if by.eps_in == "std" else (by.eps, 0.0)
-        sizes = np.int32(cfg.n_mels), np.int32(by.ddof)
-        after = (resident(plan.bands(cfg), device), *sizes, *map(np.float32, eps))
+        after = (resident(plan.bands(cfg), device), np.int32(cfg.n_mels), np.int32(by.ddof), *plan.eps(by))
     return _Prepared(
         design=design,
         tables=tuple(resident(table, device) for table in design.tables),

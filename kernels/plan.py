@@ -17,6 +17,7 @@ from . import constants, tables
 from .config import INT16_SCALE, FeatureConfig
 from .constants import Form, Stage
 from .filterbank import mel_rows, window
+from .rules import Normalize
 from .tables import Mel
 
 # n_fft = 2 P L: P points in registers of each of the L lanes of a frame, where L divides P and is at most 32.
@@ -243,6 +244,11 @@ def bands(cfg: FeatureConfig) -> NDArray[np.float32]:
     """Return what `statistics` takes last: the mean of each band [n_mels], and one over the deviation of each."""
     mean, std = (np.broadcast_to(np.array(value), cfg.n_mels) for value in (cfg.mean, cfg.std))
     return np.stack([mean, 1.0 / std]).astype(np.float32)
+
+
+def eps(by: Normalize) -> tuple[np.float32, np.float32]:
+    """Return what `statistics` adds to a variance, and to a deviation."""
+    return (np.float32(0.0), np.float32(by.eps)) if by.eps_in == "std" else (np.float32(by.eps), np.float32(0.0))
 
 
 def _constants(**given: float) -> dict[str, str]:
