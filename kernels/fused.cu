@@ -126,10 +126,18 @@ __device__ __forceinline__ void load(const Sample *y, long long first, long long
 __device__ __forceinline__ void windowed_pairs(const float2 *window, int j, float2 (&z)[P]) {
 #pragma unroll
   for (int p = 0; p < P / 2; ++p) {
-    const float2 v = __ldg(window + p * L + j), w = __ldg(window + (p + P / 2) * L + j), b = z[p + P / 2];
-    const float2 a = make_float2(z[p].x * v.x, z[p].y * v.y);
-    z[p] = make_float2(fmaf(b.x, w.x, a.x), fmaf(b.y, w.y, a.y));
-    z[p + P / 2] = make_float2(fmaf(-b.x, w.x, a.x), fmaf(-b.y, w.y, a.y));
+    float2 a = z[p];  // zeros where the frame has no pair p
+    if (HEARD(p)) {
+      const float2 v = __ldg(window + p * L + j);
+      a = make_float2(a.x * v.x, a.y * v.y);
+    }
+    if (HEARD(p + P / 2)) {
+      const float2 w = __ldg(window + (p + P / 2) * L + j), b = z[p + P / 2];
+      z[p] = make_float2(fmaf(b.x, w.x, a.x), fmaf(b.y, w.y, a.y));
+      z[p + P / 2] = make_float2(fmaf(-b.x, w.x, a.x), fmaf(-b.y, w.y, a.y));
+    } else {
+      z[p] = z[p + P / 2] = a;
+    }
   }
 }
 
