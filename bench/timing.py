@@ -19,7 +19,7 @@ import torch
 
 from cumel.kernels import PRESETS, FeatureConfig
 
-# The front ends that are timed, in dB, which librosa can express; `whisper` is that of the model without its last steps.
+# The front ends that are timed, in dB, which librosa can express; `whisper` is without the model's last steps.
 FRONT_ENDS = {name: PRESETS[name] for name in ("esc50", "compact", "librosa", "panns")} | {
     "whisper": FeatureConfig(sr=16000, n_fft=400, hop_length=160, n_mels=80, pad_mode="reflect")
 }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         native as native,
         precision as precision,
         reference as reference,
+        rules as rules,
         tensors as tensors,
         tolerance as tolerance,
     )

@@ -142,7 +142,8 @@ class FeatureConfig:
         """What becomes of mel values; `mean` and `std` are in it unless `is_per_band`."""
         per_decade = {"db": self.db_per_decade, "ln": math.log(10.0), "log10": 1.0, None: 1.0}[self.log]
         mean, std = (0.0, 1.0) if self.is_per_band else (self.mean, self.std)
-        assert isinstance(mean, float) and isinstance(std, float)
+        assert not isinstance(mean, tuple)
+        assert not isinstance(std, tuple)
         gain, shift, quiet = per_decade / std, (self.db_of_ref + mean) / std, max(self.offset, self.least)
         return Levels(
             offset=self.offset,
@@ -156,7 +157,7 @@ class FeatureConfig:
 
     @property
     def decibels(self) -> FeatureConfig:
-        """This config in decibels and [n_mels, n_frames], with nothing after them: what a mel image is made of."""
+        """The same in decibels and [n_mels, n_frames], with nothing after them: what a mel image is made of."""
         plain_db = self.replace(normalize=None, mean=0.0, std=1.0, time_major=False)
         return plain_db if self.log == "db" else plain_db.replace(log="db", amin=self.amin or LEAST_POWER)
 

@@ -79,7 +79,7 @@ def apply(
         if clips.numel():
             there = None
             if cfg.time_major and place.type == "cpu" and not followed(samples):  # It writes frame by frame anyway.
-                n_clips, n_last = len(n_samples) if packed else len(clips), shape[-2:]
+                n_clips, n_last = shape[0] if packed else len(clips), shape[-2:]
                 there = rows_first(clips.new_empty(n_clips, *n_last, dtype=dtype or getattr(torch, feature.dtype)), cfg)
             result = _compute(feature, clips, n_samples, cfg, place, dtype, there)
         else:  # an empty batch: the shape of one clip's features, without the clip

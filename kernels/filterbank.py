@@ -106,8 +106,8 @@ def mel_matrix(cfg: FeatureConfig) -> Float64:
     empty = np.flatnonzero(weights.max(axis=1) == 0.0)
     if empty.size and not _of_preset(cfg):
         warnings.warn(
-            f"n_fft={cfg.n_fft}: {empty.size} of n_mels={cfg.n_mels} filters, the first being number {empty[0]}, have no "
-            f"bin in them and read silence; {_remedy(cfg)}",
+            f"n_fft={cfg.n_fft}: {empty.size} of n_mels={cfg.n_mels} filters have no bin in them, filter {empty[0]} "
+            f"first, and read silence; {_remedy(cfg)}",
             stacklevel=2,
         )
     if cfg.norm == "slaney":  # unit area: divide by half the width in Hz
@@ -134,7 +134,7 @@ def _mel_edges(cfg: FeatureConfig) -> Float64:
 
 
 def _triangles(cfg: FeatureConfig) -> Float64:
-    edges, bins = _mel_edges(cfg), np.fft.rfftfreq(cfg.n_fft, 1.0 / cfg.sr)
+    edges, bins = _mel_edges(cfg), np.fft.rfftfreq(cfg.n_fft, 1.0 / cfg.sr).astype(np.float64)
     if cfg.triangles == "mel":
         bins = hz_to_mel(bins, htk=cfg.htk)
     else:

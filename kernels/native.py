@@ -25,21 +25,28 @@ from .config import FeatureConfig
 from .errors import CumelError, UnavailableError
 from .filterbank import mel_rows
 from .plan import RADICES, Stage, n_rows, scaled_window
+from .rules import Normalize
 from .tables import roots, twiddles
 
 LIBRARY = Path(__file__).parent / "simd" / "native.so"
 LIBRARY_VARIABLE = "CUMEL_CPU_LIBRARY"  # another file in place of LIBRARY
 TARGET_VARIABLE = "CUMEL_CPU"  # an instruction set of TARGETS
 TARGETS = ("avx512", "avx2", "baseline")
-EXPONENT_BITS = 2.0**12  # steps per decibel of a factor that a float32 exponent multiplies exactly
+EXPONENT_BITS = 14  # bits of a factor that a float32 exponent multiplies exactly
+PAD_MODES = ("constant", "reflect", "symmetric")  # in the order of plan.h
+STATISTICS = (None, "band", "clip")
 
 
 class _Plan(ctypes.Structure):
     _fields_ = (
-        *((name, c_int64) for name in ("p", "l", "hop_length", "padding", "reflect", "int16", "stage", "magnitude")),
-        *((name, c_int64) for name in ("n_bins", "n_rows", "n_twist")),
+        *((name, c_int64) for name in ("p", "l", "frame_length", "hop_length", "padding", "pad_mode", "dropped")),
+        *((name, c_int64) for name in ("remove_dc", "int16", "stage", "magnitude", "n_bins", "n_rows", "n_twist")),
+        *((name, c_int64) for name in ("logarithm", "statistics", "variance", "ddof", "eps_in_variance")),
         *((name, c_void_p) for name in ("window", "twist", "roots", "mel_first", "mel_offsets", "mel_weights")),
-        *((name, c_double) for name in ("db_high", "db_low", "db_natural", "least", "silence", "ref", "top_db")),
+        *((name, c_void_p) for name in ("band_scale", "band_shift")),
+        *((name, c_double) for name in ("clip_emphasis", "frame_emphasis", "bin_offset", "offset")),
+        *((name, c_double) for name in ("octave_high", "octave_low", "natural", "least", "silence", "shift")),
+        *((name, c_double) for name in ("span", "eps")),
     )
 
 
@@ -154,6 +161,7 @@ def _plan(cfg: FeatureConfig, stage: Stage, *, int16: bool) -> tuple[_Plan, tupl
     if stage >= Stage.MEL:
         rows = mel_rows(cfg)
         first, offsets, weights, n_bins = rows.first, rows.offsets, rows.weights, rows.last_bin
+    std = np.broadcast_to(cfg.std if cfg.is_per_band else 1.0, cfg.n_mels)
     arrays = tuple(
         np.ascontiguousarray(values, kind)
         for values, kind in (
@@ -163,18 +171,35 @@ def _plan(cfg: FeatureConfig, stage: Stage, *, int16: bool) -> tuple[_Plan, tupl
             (first, np.int32),
             (offsets, np.int32),
             (weights, np.float32),
+            (1.0 / std, np.float64),
+            (np.asarray(cfg.mean if cfg.is_per_band else 0.0) / std, np.float64),
         )
     )
-    octave = cfg.db_per_decade * math.log10(2.0)
-    high = round(octave * EXPONENT_BITS) / EXPONENT_BITS
+    pointers = [array.ctypes.data for array in arrays]
+    by, of_frame = cfg.normalize or Normalize(), cfg.preemphasis_of == "frame"
     plan = _Plan(
-        *(p, lanes, cfg.hop_length, cfg.edges[0], cfg.pad_mode == "reflect", int16, stage, cfg.power == 1),
-        *(n_bins, n_rows(cfg, stage), turns.shape[2]),
-        *(array.ctypes.data for array in arrays),
-        *(high, octave - high, cfg.db_per_decade / math.log(10.0), cfg.least),
-        *(cfg.db_per_decade * math.log10(cfg.least), cfg.db_of_ref, math.inf if cfg.top_db is None else cfg.top_db),
+        *(p, lanes, cfg.frame_length, cfg.hop_length, cfg.edges[0], PAD_MODES.index(cfg.pad_mode), cfg.n_dropped),
+        *(cfg.remove_dc, int16, stage, cfg.power == 1, n_bins, n_rows(cfg, stage), turns.shape[2]),
+        *(cfg.levels.log, STATISTICS.index(cfg.normalize and by.per), by.variance, by.ddof, by.eps_in == "var"),
+        *(pointers if cfg.is_per_band else [*pointers[:-2], None, None]),
+        *((0.0, cfg.preemphasis) if of_frame else (cfg.preemphasis, 0.0)),
+        *(cfg.bin_offset, *_levels(cfg), by.eps),
     )
     return plan, arrays
+
+
+def _levels(cfg: FeatureConfig) -> tuple[float, ...]:
+    """Return what a plan says of levels, from `offset` to `span`."""
+    levels = cfg.levels
+    octave = levels.gain * math.log10(2.0)
+    step = 2.0 ** (math.frexp(octave)[1] - EXPONENT_BITS)
+    high = round(octave / step) * step
+    # A value of `offset` is that of no signal at all, so whatever is above it is told from silence.
+    least = levels.least if levels.offset < levels.least else float(np.nextafter(np.float32(levels.offset), np.inf))
+    return (
+        *(levels.offset, high, octave - high, levels.gain / math.log(10.0) if levels.log else levels.gain),
+        *(least, levels.silence + levels.shift, levels.shift, levels.span),
+    )
 
 
 def default_threads() -> int:

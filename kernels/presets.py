@@ -23,9 +23,9 @@ _WHISPER = FeatureConfig(
     std=4.0,
 )
 _KALDI = FeatureConfig(
-    sr=16000, remove_dc=True, preemphasis=0.97, n_fft=512, hop_length=160, win_length=400, window="povey", periodic=False,
-    align="left", padding=(0, 0), n_mels=80, fmin=20.0, htk=True, norm=None, triangles="mel", amin=EPSILON, log="ln",
-    top_db=None, time_major=True,
+    sr=16000, remove_dc=True, preemphasis=0.97, n_fft=512, hop_length=160, win_length=400, window="povey",
+    periodic=False, align="left", padding=(0, 0), n_mels=80, fmin=20.0, htk=True, norm=None, triangles="mel",
+    amin=EPSILON, log="ln", top_db=None, time_major=True,
 )  # fmt: skip
 _NEMO = FeatureConfig(
     sr=16000, preemphasis=0.97, preemphasis_of="clip", n_fft=512, hop_length=160, win_length=400, periodic=False,
@@ -78,8 +78,9 @@ PRESETS: dict[str, FeatureConfig] = {
     ),
     "lasr": _TENSORFLOW.replace(power=2.0, periodic=False, n_mels=128, offset=0.0, amin=1e-5),
     "gemma3n": FeatureConfig(
-        sr=16000, preemphasis=0.97, n_fft=1024, hop_length=160, win_length=512, align="left", padding=(0, -1), power=1.0,
-        n_mels=128, fmin=125.0, fmax=7600.0, htk=True, norm=None, amin=1e-10, log="ln", top_db=None, time_major=True,
+        sr=16000, preemphasis=0.97, n_fft=1024, hop_length=160, win_length=512, align="left", padding=(0, -1),
+        power=1.0, n_mels=128, fmin=125.0, fmax=7600.0, htk=True, norm=None, amin=1e-5**2, log="ln", top_db=None,
+        time_major=True,
     ),
     "gemma4": FeatureConfig(
         sr=16000, n_fft=512, hop_length=160, win_length=320, align="left", padding=(160, -1), power=1.0, n_mels=128,
@@ -98,11 +99,11 @@ PRESETS: dict[str, FeatureConfig] = {
     # Targets of speech synthesis, and vocoders.
     "speecht5": FeatureConfig(
         sr=16000, n_fft=1024, hop_length=256, pad_mode="reflect", power=1.0, n_mels=80, fmin=80.0, fmax=7600.0,
-        amin=1e-20, log="log10", top_db=None, time_major=True,
+        amin=1e-10**2, log="log10", top_db=None, time_major=True,
     ),
     "univnet": FeatureConfig(
         sr=24000, n_fft=1024, hop_length=256, padding=(384, 384), pad_mode="reflect", power=1.0, bin_offset=1e-9,
-        n_mels=100, amin=1e-10, log="ln", top_db=None, time_major=True,
+        n_mels=100, amin=1e-5**2, log="ln", top_db=None, time_major=True,
     ),
     "clvp": FeatureConfig(
         sr=22050, n_fft=1024, hop_length=256, pad_mode="reflect", n_mels=80, fmax=8000.0, htk=True, amin=1e-5, log="ln",

@@ -78,7 +78,8 @@ def log_mel(y: ArrayLike, cfg: FeatureConfig) -> NDArray[np.float64]:
 def normalized(x: NDArray[np.float64], by: Normalize) -> NDArray[np.float64]:
     """Take the mean from a clip's features [n_mels, n_frames], and divide by their deviation."""
     axis = 1 if by.per == "band" else None
-    centred = x - x.mean(axis, keepdims=True)
+    centred = x - (x[:, :1] if by.per == "band" else x[0, 0])  # exactly 0 in a band that never changes
+    centred = centred - centred.mean(axis, keepdims=True)
     if not by.variance:
         return centred
     n = x.shape[1] if by.per == "band" else x.size

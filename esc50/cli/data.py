@@ -130,15 +130,25 @@ def verify(
     inputs: Annotated[list[str], typer.Argument(help=f"A store, alone. Or: {INPUTS_HELP}", show_default=False)],
     device: Device = "auto",
     workers: Workers = CORES,
+    against: Annotated[
+        str | None,
+        typer.Option(help="A preprocessor_config.json, which transformers computes; or kaldi: torchaudio does."),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="With --against: where to draw the largest difference; .png, .svg or .pdf.")
+    ] = None,
     as_json: AsJson = False,
     *,
     cfg: FeatureConfig,
 ) -> None:
-    """Read a store again and name what is damaged in it; or compare our features of recordings with librosa's.
+    """Read a store again and name what is damaged in it; or compare our features of recordings with others'.
 
     A STORE is a folder that `cumel extract` wrote: everything in it is compared with its checksums. Of recordings, our
-    log-mel spectrogram is compared with librosa's in float64.
+    log-mel spectrogram is compared with librosa's in float64; or with --against every value that a pretrained model's
+    own front end gives, as `cumel verify --against preprocessor_config.json FOLDER`.
     """
+    from ...pretrained import original
+    from ..against import verify_against
     from ..extraction import check, holds_store
     from ..inputs import resolve
     from ..system import choose
@@ -155,8 +165,17 @@ def verify(
         raise typer.Exit(0 if report["passed"] else 1)
     listing = resolve(inputs)
     show.left_out(listing)
-    report = run(listing, cfg, choose(device), workers)
-    show.verification(report, as_json)
+    if against is None:
+        if picture:
+            raise CumelError("--picture: draws what --against compares; give both")
+        report = run(listing, cfg, choose(device), workers)
+        show.verification(report, as_json)
+    else:
+        named = None if cfg == PRESETS["esc50"] else cfg
+        if named and against != "kaldi":
+            raise CumelError(f"--against {against}: describes its own features; leave their options away")
+        report = verify_against(listing, original(against, named), workers, picture)
+        show.differences(report, as_json)
     raise typer.Exit(0 if report["passed"] else 1)
 
 

@@ -124,6 +124,32 @@ def verification(report: dict[str, Any], json_only: bool) -> None:
     return None
 
 
+def differences(report: dict[str, Any], json_only: bool) -> None:
+    """Print what `verify --against` found."""
+    if json_only:
+        return as_json(report)
+    table = _table("file", "seconds", "shape", "max", "median", "worst at", numbers=("seconds", "max", "median"))
+    read = [row for row in report["rows"] if "error" not in row]
+    for row in sorted(read, key=lambda row: (row["ok"], -row["max"]))[:MOST_ROWS]:
+        numbers = (f"{row['max']:.1e}", f"{row['median']:.1e}")
+        where = "; ".join([row["worst_at"], *(f"{name} differs" for name in row["unequal"])])
+        shape = " x ".join(map(str, row["shape"]))
+        table.add_row(escape(printable(row["file"])), f"{row['seconds']:.2f}", shape, *numbers, where)
+    _console().print(table)
+    if len(read) > MOST_ROWS:
+        print(f"... and {len(read) - MOST_ROWS} better ones; --json lists them all")
+    _failures([row for row in report["rows"] if "error" in row])
+    if read:
+        verdict, limit = "within" if all(row["ok"] for row in read) else "BEYOND", report["tolerance"]
+        print(
+            f"{len(read)} files against {report['reference']}: max {report['max']:.1e}, median {report['median']:.1e}, "
+            f"{verdict} {limit['max']:g} and {limit['median']:g}"
+        )
+    if report["picture"]:
+        print(f"the largest difference: {report['picture']}")
+    return None
+
+
 def integrity(report: dict[str, Any], json_only: bool) -> None:
     """Print what `verify` found of a store."""
     if json_only:

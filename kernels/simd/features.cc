@@ -5,6 +5,7 @@
 #include "frames.h"
 #include "plan.h"
 #include "rows.h"
+#include "statistics.h"
 #include "transforms.h"
 #include "vectors.h"
 
@@ -14,7 +15,7 @@ constexpr size_t LINE = 64;           // bytes that all arrays are aligned to
 constexpr int64_t LONGEST_HOP = 1024;  // samples; the next block of a longer one is not fetched in advance
 
 struct Scratch {
-  float *copied, *samples;
+  float *copied, *samples, *sums;
   Complex *exchange;
   void *bins;
   Floats *rows;
@@ -32,7 +33,8 @@ Scratch scratch_of(const Plan &plan, char *base) {
   };
   Scratch scratch;
   scratch.copied = (float *)take(sizeof(float) * copied_floats(layout));
-  scratch.samples = (float *)take(sizeof(float) * transposed_floats(layout));
+  scratch.samples = (float *)take(sizeof(float) * layout.size);
+  scratch.sums = (float *)take(sizeof(float) * summed_floats(layout));
   scratch.exchange = (Complex *)take(sizeof(Complex) * plan.l * pitch_of(plan.p));
   scratch.bins = take((plan.stage == SPECTRUM ? sizeof(Complex) : sizeof(Floats)) * plan.n_bins);
   scratch.rows = (Floats *)take(sizeof(Floats) * (plan.stage >= MEL ? plan.n_rows : 0));
@@ -50,23 +52,30 @@ void prepare(const Plan &plan, void *shared) {
   int *where = (int *)shared;
   for (int j = 0; j < plan.l; ++j)
     for (int p = 0; p < plan.p; ++p)
-      for (int i = 0; i < 2; ++i) {
-        const int n = 2 * (p * (int)plan.l + j) + i;
-        *where++ = n % layout.n_rows * layout.n_columns + n / layout.n_rows;
-      }
+      for (int i = 0; i < 2; ++i) *where++ = place_of(plan, layout, 2 * (p * (int)plan.l + j) + i);
 }
 
-// Mel bands of a block, or their decibels; and the extremes of those of its frames.
+// |X| or |X|^2 out of the squares.
+void strengths(const Plan &plan, Floats *bins) {
+  const float offset = (float)plan.bin_offset;
+  if (offset > 0)
+    for (int64_t k = 0; k < plan.n_bins; ++k) bins[k] = bins[k] + offset;
+  if (plan.magnitude)
+    for (int64_t k = 0; k < plan.n_bins; ++k) bins[k] = square_root(bins[k]);
+}
+
+// Mel bands of a block, or their levels; and the extremes of those of its frames, `offset` included.
 void mel_rows(const Plan &plan, const Floats *bins, int n_frames, Floats *rows, Extremes &extremes) {
   const Levels levels = levels_of(plan);
+  const float offset = plan.stage == DECIBEL ? (float)plan.offset : 0.f;
   Ints least = INFINITE - Ints{}, most = {};
   for (int64_t row = 0; row < plan.n_rows; ++row) {
-    const int begin = plan.mel_offsets[row];
-    const Floats x = mel_band(bins + plan.mel_first[row], plan.mel_weights + begin, plan.mel_offsets[row + 1] - begin);
+    const int begin = plan.mel_offsets[row], n = plan.mel_offsets[row + 1] - begin;
+    const Floats x = mel_band(bins + plan.mel_first[row], plan.mel_weights + begin, n) + offset;
     const Ints bits = (Ints)x & 0x7fffffff;
     least = smaller(least, bits);
     most = larger(most, bits);
-    rows[row] = plan.stage == DECIBEL ? decibels(levels, x) : x;
+    rows[row] = plan.stage == DECIBEL ? level(levels, x) : x;
   }
   for (int t = 0; t < n_frames; ++t) {
     extremes.least = least[t] < extremes.least ? least[t] : extremes.least;
@@ -74,20 +83,29 @@ void mel_rows(const Plan &plan, const Floats *bins, int n_frames, Floats *rows, 
   }
 }
 
-void load(const Plan &plan, const Batch &batch, int64_t clip, int64_t first, int n_frames, Scratch scratch) {
+// The frames of a block: transposed, pre-emphasised, and their means.
+Frames load(const Plan &plan, const Batch &batch, int64_t clip, int64_t first, int n_frames, const int *where,
+            Scratch scratch) {
   const Layout layout = layout_of(plan);
   const int64_t start = batch.starts[clip], n_samples = batch.lengths[clip];
-  if (plan.int16)
-    load_frames(plan, layout, (const int16_t *)batch.samples + start, first, n_samples, n_frames, scratch.copied,
-                scratch.samples);
-  else
-    load_frames(plan, layout, (const float *)batch.samples + start, first, n_samples, n_frames, scratch.copied,
-                scratch.samples);
+  if (plan.int16) {
+    const Clip<int16_t> of(plan, (const int16_t *)batch.samples + start, n_samples);
+    load_frames(plan, layout, of, first, n_frames, scratch.copied, scratch.samples);
+  } else {
+    const Clip<float> of(plan, (const float *)batch.samples + start, n_samples);
+    load_frames(plan, layout, of, first, n_frames, scratch.copied, scratch.samples);
+  }
+  const double a = plan.frame_emphasis;
+  Frames frames = {scratch.samples, where, {}};
+  if (plan.remove_dc) frames.mean = (float)(1 - a) * means(layout, scratch.samples, scratch.sums);
+  if (a > 0) emphasize(layout, a, scratch.samples, scratch.sums);
+  if (layout.frame_length < 2 * plan.p * plan.l) *(Unaligned *)(scratch.samples + layout.zeros) = Floats{};
+  return frames;
 }
 
 // Samples of the block from `frame` on that the one before it does not read, as far as the clip has them.
 Upcoming upcoming_at(const Plan &plan, const Batch &batch, int64_t clip, int64_t frame) {
-  const int64_t overlap = 2 * plan.p * plan.l - plan.hop_length, n_samples = batch.lengths[clip];
+  const int64_t overlap = plan.frame_length - plan.hop_length, n_samples = batch.lengths[clip];
   const int64_t first = frame * plan.hop_length - plan.padding + (overlap > 0 ? overlap : 0);
   int64_t n = n_samples - first;
   if (first < 0 || n <= 0 || plan.hop_length > LONGEST_HOP) return {nullptr, 0};
@@ -106,17 +124,17 @@ Extremes compute(const Plan &plan, const Batch &batch, int64_t clip, int64_t fir
     float *out = batch.out + (plan.stage == SPECTRUM ? 2 : 1) *
                                  (clip * batch.clip_stride + frame * batch.frame_stride);
     const Upcoming upcoming = upcoming_at(plan, batch, clip, frame + LANES);
-    load(plan, batch, clip, frame * plan.hop_length - plan.padding, n_frames, scratch);
+    const int64_t first = frame * plan.hop_length - plan.padding;
+    const Frames frames = load(plan, batch, clip, first, n_frames, where, scratch);
     if (plan.stage == SPECTRUM) {
       Complex *bins = (Complex *)scratch.bins;
-      transform(plan, scratch.samples, where, upcoming, scratch.exchange, bins);
+      transform(plan, frames, upcoming, scratch.exchange, bins);
       write(bins, plan.n_rows, n_frames, out, batch.row_stride, batch.frame_stride);
       continue;
     }
     Floats *bins = (Floats *)scratch.bins;
-    transform(plan, scratch.samples, where, upcoming, scratch.exchange, bins);
-    if (plan.magnitude)
-      for (int64_t k = 0; k < plan.n_bins; ++k) bins[k] = square_root(bins[k]);
+    transform(plan, frames, upcoming, scratch.exchange, bins);
+    strengths(plan, bins);
     if (plan.stage >= MEL) mel_rows(plan, bins, n_frames, scratch.rows, extremes);
     write(plan.stage >= MEL ? scratch.rows : bins, plan.n_rows, n_frames, out, batch.row_stride, batch.frame_stride);
   }
@@ -142,22 +160,10 @@ void fill(const Plan &plan, const Batch &batch, int64_t clip, int64_t first_row,
             silence;
 }
 
-void finish(const Plan &plan, const Batch &batch, int64_t clip, Extremes extremes, int64_t first_row,
-            int64_t last_row) {
-  if (plan.stage < DECIBEL) return fill(plan, batch, clip, first_row, last_row, 0.f);
-  const Levels levels = levels_of(plan);
-  const float top = decibels(levels, extremes.most), low = decibels(levels, extremes.least);
-  const float silence = levels.silence - levels.ref;
-  float floor = top - (float)plan.top_db > silence ? top - (float)plan.top_db : silence, scale = 0.f;
-  fill(plan, batch, clip, first_row, last_row, floor);
-  if (extremes.most >= INFINITE) return;  // NaN or infinity: the caller refuses the clip
+// Lifts a clip's rows to `floor`, and makes their image.
+void lift_rows(const Plan &plan, const Batch &batch, int64_t clip, int64_t first_row, int64_t last_row, float floor,
+               float scale) {
   const int64_t n_frames = batch.n_frames[clip];
-  if (batch.image) {
-    floor = low > floor ? low : floor;
-    scale = top - floor < FLAT_DB ? 0.f : 255.f / (top - floor) * 1.0000002f;  // up, so that the maximum reaches 255
-  } else if (floor <= low) {
-    return;
-  }
   float *out = batch.out + clip * batch.clip_stride;
   if (batch.row_stride == 1 && !batch.image)
     for (int64_t frame = 0; frame < n_frames; ++frame)
@@ -167,6 +173,23 @@ void finish(const Plan &plan, const Batch &batch, int64_t clip, Extremes extreme
       uint8_t *image = batch.image ? batch.image + (clip * plan.n_rows + row) * batch.width : nullptr;
       lift(out + row * batch.row_stride, n_frames, batch.frame_stride, floor, scale, image);
     }
+}
+
+void finish(const Plan &plan, const Batch &batch, int64_t clip, Extremes extremes, int64_t first_row,
+            int64_t last_row) {
+  if (plan.stage < DECIBEL) return fill(plan, batch, clip, first_row, last_row, 0.f);
+  const Levels levels = levels_of(plan);
+  const float top = level(levels, extremes.most), low = level(levels, extremes.least);
+  const float silence = levels.silence - levels.shift;
+  float floor = top - (float)plan.span > silence ? top - (float)plan.span : silence, scale = 0.f;
+  fill(plan, batch, clip, first_row, last_row, plan.statistics ? 0.f : floor);
+  if (extremes.most >= INFINITE) return;  // NaN or infinity: the caller refuses the clip
+  if (batch.image) {
+    floor = low > floor ? low : floor;
+    scale = top - floor < FLAT_DB ? 0.f : 255.f / (top - floor) * 1.0000002f;  // up, so that the maximum reaches 255
+  }
+  if (batch.image || floor > low) lift_rows(plan, batch, clip, first_row, last_row, floor, scale);
+  if (plan.statistics || plan.band_scale) normalize(plan, batch, clip, first_row, last_row);
 }
 
 }  // namespace

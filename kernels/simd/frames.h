@@ -11,48 +11,73 @@
 namespace {
 
 struct Layout {
-  int n_fft;
+  int frame_length;
   int n_rows;     // samples of a column that frames read
-  int n_columns;      // a multiple of four
-  int pitch;          // samples from column to column in the copy that is transposed
+  int n_columns;  // a multiple of four
+  int pitch;      // samples from column to column in the copy that is transposed
+  int firsts;     // where LANES first samples lie, which pre-emphasis treats in their own way
+  int zeros;      // where LANES zeros lie
+  int size;       // floats of the transposed samples, those two included
 };
 
 inline Layout layout_of(const Plan &plan) {
   Layout of;
-  of.n_fft = 2 * plan.p * plan.l;
-  of.n_rows = plan.hop_length < of.n_fft ? plan.hop_length : of.n_fft;
-  of.n_columns = (LANES + (of.n_fft - 1) / (plan.hop_length < of.n_fft ? (int)plan.hop_length : of.n_fft) + 3) / 4 * 4;
+  of.frame_length = plan.frame_length;
+  of.n_rows = plan.hop_length < of.frame_length ? plan.hop_length : of.frame_length;
+  of.n_columns = (LANES + (of.frame_length - 1) / of.n_rows + 3) / 4 * 4;
   of.pitch = of.n_rows + 3;  // rows are read by fours
+  of.firsts = (of.n_rows + 3) * of.n_columns + LANES;
+  of.zeros = of.firsts + LANES;
+  of.size = of.zeros + LANES;
   return of;
 }
 
 inline size_t copied_floats(Layout of) { return (size_t)of.n_columns * of.pitch + 4; }
-inline size_t transposed_floats(Layout of) { return (size_t)(of.n_rows + 3) * of.n_columns + LANES; }
+inline size_t summed_floats(Layout of) { return 2 * ((size_t)of.n_columns + LANES); }
 
-// Sample n of a clip, with what lies beyond its ends: zeros, or the clip mirrored as often as it takes.
-template <class Sample> float sample_at(const Sample *y, int64_t n, int64_t n_samples, bool reflect) {
-  if (n < 0 || n >= n_samples) {
-    if (!reflect) return 0.f;
-    if (n_samples == 1) return (float)y[0];
-    if (n < 0) n = -n;
-    if (n >= n_samples) {
-      const int64_t period = 2 * (n_samples - 1);
-      n %= period;
-      if (n >= n_samples) n = period - n;
-    }
+// Where sample n of the frames lies.
+inline int place_of(const Plan &plan, Layout of, int n) {
+  if (n >= of.frame_length) return of.zeros;
+  return n == 0 && plan.frame_emphasis > 0 ? of.firsts : n % of.n_rows * of.n_columns + n / of.n_rows;
+}
+
+// A clip with its pre-emphasis, and with what lies beyond its ends: zeros, or the clip mirrored as often as it takes.
+template <class Sample> struct Clip {
+  const Sample *y;
+  int64_t n_samples;
+  int64_t pad_mode;
+  double emphasis;
+  int64_t follows;  // first sample that follows another one
+
+  Clip(const Plan &plan, const Sample *samples, int64_t n)
+      : y(samples + plan.dropped), n_samples(n - plan.dropped), pad_mode(plan.pad_mode),
+        emphasis(plan.clip_emphasis), follows(plan.clip_emphasis > 0 && !plan.dropped) {}
+
+  float sample(int64_t n) const {
+    return emphasis > 0 && n >= follows ? emphasized((float)y[n], (float)y[n - 1], emphasis) : (float)y[n];
   }
-  return (float)y[n];
-}
 
-// Samples first .. first + n of a clip as floats.
-template <class Sample>
-void copy(const Sample *y, int64_t first, int64_t n, int64_t n_samples, bool reflect, float *to) {
-  int64_t i = 0;
-  for (; i < n && first + i < 0; ++i) to[i] = sample_at(y, first + i, n_samples, reflect);
-  const int64_t inside = n_samples - first < n ? n_samples - first : n;
-  for (; i < inside; ++i) to[i] = (float)y[first + i];
-  for (; i < n; ++i) to[i] = sample_at(y, first + i, n_samples, reflect);
-}
+  float any_sample(int64_t n) const {
+    if (n >= 0 && n < n_samples) return sample(n);
+    if (pad_mode == CONSTANT) return 0.f;
+    const int64_t edge = pad_mode == SYMMETRIC, period = 2 * (n_samples - 1 + edge);
+    if (period == 0) return sample(0);
+    n = (n % period + period) % period;
+    return sample(n < n_samples ? n : period - edge - n);
+  }
+
+  // Samples first .. first + n.
+  void copy(int64_t first, int64_t n, float *to) const {
+    int64_t i = 0;
+    for (; i < n && first + i < follows; ++i) to[i] = any_sample(first + i);
+    const int64_t inside = n_samples - first < n ? n_samples - first : n;
+    if (emphasis > 0)
+      for (; i < inside; ++i) to[i] = emphasized((float)y[first + i], (float)y[first + i - 1], emphasis);
+    else
+      for (; i < inside; ++i) to[i] = (float)y[first + i];
+    for (; i < n; ++i) to[i] = any_sample(first + i);
+  }
+};
 
 // Rows i .. i + 3 of N columns.
 template <int N> INLINE void transpose_rows(const float *from, long stride, float *to, int n_columns) {
@@ -77,19 +102,66 @@ inline void transpose(const float *from, long stride, Layout of, float *to) {
 // Transposes the samples of n_frames frames, the first of which begins at sample `first`. Lanes past them may hold
 // anything.
 template <class Sample>
-void load_frames(const Plan &plan, Layout of, const Sample *y, int64_t first, int64_t n_samples, int n_frames,
-                 float *copied, float *to) {
+void load_frames(const Plan &plan, Layout of, Clip<Sample> clip, int64_t first, int n_frames, float *copied,
+                 float *to) {
   const int64_t hop = plan.hop_length;
   if constexpr (sizeof(Sample) == sizeof(float))
-    if (first >= 0 && of.n_rows == hop && first + of.n_columns * hop + 3 <= n_samples)
-      return transpose(y + first, hop, of, to);
-  const int used = n_frames - 1 + (of.n_fft - 1) / of.n_rows + 1;
+    if (first >= 0 && of.n_rows == hop && clip.emphasis == 0 && first + of.n_columns * hop + 3 <= clip.n_samples)
+      return transpose(clip.y + first, hop, of, to);
+  const int used = n_frames - 1 + (of.frame_length - 1) / of.n_rows + 1;
   for (int c = 0; c < of.n_columns; ++c)
     if (c < used)
-      copy(y, first + c * hop, of.n_rows, n_samples, plan.reflect, copied + (long)c * of.pitch);
+      clip.copy(first + c * hop, of.n_rows, copied + (long)c * of.pitch);
     else
       memset(copied + (long)c * of.pitch, 0, sizeof(float) * of.n_rows);
   transpose(copied, of.pitch, of, to);
+}
+
+// The sum of n rows of LANES columns, less n times `ref`.
+INLINE Floats sum_rows(const float *from, long n_columns, int n, Floats ref) {
+  Floats sums[4] = {};
+  int i = 0;
+  for (; i + 4 <= n; i += 4) {
+    UNROLL
+    for (int k = 0; k < 4; ++k) sums[k] += *(const Unaligned *)(from + (i + k) * n_columns) - ref;
+  }
+  for (; i < n; ++i) sums[0] += *(const Unaligned *)(from + i * n_columns) - ref;
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+// The mean of each frame, from sums of columns, which frames share. What is added up are differences from a column's
+// first sample: so a large mean costs no digits.
+inline Floats means(Layout of, const float *samples, float *sums) {
+  const int whole = of.frame_length / of.n_rows, rest = of.frame_length % of.n_rows;
+  float *all = sums, *part = sums + of.n_columns + LANES;  // of a column's rows, and of its first `rest` rows
+  for (int c = 0; c < of.n_columns; c += LANES) {
+    const Floats ref = *(const Unaligned *)(samples + c), head = sum_rows(samples + c, of.n_columns, rest, ref);
+    const float *tail = samples + (long)rest * of.n_columns + c;
+    *(Unaligned *)(part + c) = head;
+    *(Unaligned *)(all + c) = head + sum_rows(tail, of.n_columns, of.n_rows - rest, ref);
+  }
+  const Floats ref = *(const Unaligned *)samples;
+  Floats sum = {};
+  for (int k = 0; k < whole; ++k)
+    sum += *(const Unaligned *)(all + k) + (float)of.n_rows * (*(const Unaligned *)(samples + k) - ref);
+  if (rest) sum += *(const Unaligned *)(part + whole) + (float)rest * (*(const Unaligned *)(samples + whole) - ref);
+  return ref + sum / (float)of.frame_length;
+}
+
+// Pre-emphasis of the frames, where they lie: from each row the one before it, times a, is subtracted. Before row 0 is
+// the last row of the column before, but for the frames' first samples.
+inline void emphasize(Layout of, double a, float *samples, float *last) {
+  const long n = of.n_columns;
+  last[0] = 0.f;  // before column 0, whose row 0 is a first sample only
+  memcpy(last + 1, samples + (of.n_rows - 1) * n, sizeof(float) * (n - 1));
+  *(Unaligned *)(samples + of.firsts) = (float)(1 - a) * *(const Unaligned *)samples;
+  long j = of.n_rows * n;
+  for (; j - LANES >= n; j -= LANES) {
+    float *row = samples + j - LANES;
+    *(Unaligned *)row = emphasized(*(const Unaligned *)row, *(const Unaligned *)(row - n), a);
+  }
+  while (--j >= n) samples[j] = emphasized(samples[j], samples[j - n], a);
+  for (int c = 0; c < n; ++c) samples[c] = emphasized(samples[c], last[c], a);
 }
 
 }  // namespace

@@ -124,12 +124,16 @@ class Work {
     }
   }
 
-  // Large clips are finished afterwards, some rows at a time.
-  bool is_large() const { return batch.width * plan.n_rows > SHARED_VALUES; }
+  // Large clips are finished afterwards, some rows at a time, unless all rows have their statistics in common.
+  bool is_large() const { return batch.width * plan.n_rows > SHARED_VALUES && plan.statistics != PER_CLIP; }
   void run_rows() {
     const FlushedDenormals flushed;
-    for (int64_t i; (i = next_row++) < batch.n_clips * plan.n_rows;)
-      finish(i / plan.n_rows, i % plan.n_rows, i % plan.n_rows + 1);
+    const int64_t at_once = batch.row_stride == 1 ? LINE / sizeof(float) : 1;  // rows whose values share cache lines
+    const int64_t n_parts = (plan.n_rows + at_once - 1) / at_once;
+    for (int64_t i; (i = next_part++) < batch.n_clips * n_parts;) {
+      const int64_t first = i % n_parts * at_once, last = first + at_once;
+      finish(i / n_parts, first, last < plan.n_rows ? last : plan.n_rows);
+    }
   }
 
  private:
@@ -150,7 +154,7 @@ class Work {
   std::unique_ptr<std::atomic<int64_t>[]> left;  // [n_clips] chunks that are not done
   std::unique_ptr<char[]> shared;
   std::vector<Extremes> extremes;             // [n_chunks]
-  std::atomic<int64_t> next_chunk{0}, next_row{0};
+  std::atomic<int64_t> next_chunk{0}, next_part{0};
   std::atomic<bool> no_memory{false};
 };
 

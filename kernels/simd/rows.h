@@ -1,4 +1,4 @@
-// Rows of LANES frames: mel bands, decibels, and the way to the output.
+// Rows of LANES frames: mel bands, their levels, and the way to the output.
 #pragma once
 #include <cfloat>
 #include <cstring>
@@ -15,15 +15,16 @@ constexpr float LOGARITHM[] = {7.0376836292e-2f,  -1.1514610310e-1f, 1.167699874
 constexpr int INFINITE = 0x7f800000;  // bits
 constexpr float FLAT_DB = 1e-3f;      // a clip that spans less is constant, as in reference.py
 
-// The numbers of `Plan` that decibels need.
+// The numbers of `Plan` that levels need.
 struct Levels {
-  float high, low, natural, least, silence, ref;
+  float high, low, natural, least, silence, shift;
+  bool logarithm;
 };
 
 inline Levels levels_of(const Plan &plan) {
   const float least = (float)plan.least;
-  return {(float)plan.db_high,    (float)plan.db_low, (float)plan.db_natural, least > FLT_MIN ? least : FLT_MIN,
-          (float)plan.silence, (float)plan.ref};
+  return {(float)plan.octave_high, (float)plan.octave_low, (float)plan.natural, least > FLT_MIN ? least : FLT_MIN,
+          (float)plan.silence,     (float)plan.shift,      plan.logarithm != 0};
 }
 
 template <class V> INLINE V larger(V a, V b) { return a > b ? a : b; }
@@ -36,21 +37,26 @@ INLINE Floats mel_band(const Floats *bins, const float *weights, int n) {
   return sum;
 }
 
-// Decibels of x, to which numbers below `least` are silence. Of NaN or infinity it makes some number.
-INLINE Floats decibels(Levels levels, Floats x) {
+// The logarithm of x in the levels' unit. Of NaN or infinity it makes some number.
+INLINE Floats logarithm(const Levels &levels, Floats x) {
   const Ints exponent = ((Ints)x - 0x3f3504f3) >> 23;
   const Floats e = converted(exponent), f = (Floats)((Ints)x - (exponent << 23)) - 1.f, square = f * f;
   Floats sum = all(LOGARITHM[0]);
   UNROLL
   for (int i = 1; i < 9; ++i) sum = fmaf(sum, f, all(LOGARITHM[i]));
   const Floats natural = f + square * fmaf(sum, f, all(-0.5f));
-  const Floats db = fmaf(levels.high, e, fmaf(levels.natural, natural, levels.low * e));
-  return (x < levels.least ? all(levels.silence) : db) - levels.ref;
+  return fmaf(levels.high, e, fmaf(levels.natural, natural, levels.low * e));
 }
 
-inline float decibels(Levels levels, int32_t bits) {
-  const Floats db = decibels(levels, (Floats)(bits - Ints{}));
-  return db[0];
+// What becomes of mel values with their offset: numbers below `least` are silence.
+INLINE Floats level(const Levels &levels, Floats x) {
+  const Floats loud = levels.logarithm ? logarithm(levels, x) : levels.natural * x;
+  return (x < levels.least ? all(levels.silence) : loud) - levels.shift;
+}
+
+inline float level(const Levels &levels, int32_t bits) {
+  const Floats of_all = level(levels, (Floats)(bits - Ints{}));
+  return of_all[0];
 }
 
 // Writes the first n_frames lanes of rows to out[row * row_stride + frame * frame_stride].

@@ -84,11 +84,18 @@ template <int N, class Roots, class Load> INLINE void dft_in_cache(Roots roots, 
     merge_all<N, D, 0>(roots, parts[0], x);
 }
 
-// Yields z[p] = samples 2 n and 2 n + 1 of the frames, n = p L + j, with the window and the innermost butterflies.
-struct Windowed {
+// Yields z[p] = samples 2 n and 2 n + 1 of the frames, n = p L + j, less the frames' `mean` where they are CENTRED,
+// with the window and the innermost butterflies.
+template <bool CENTRED> struct Windowed {
   const float *samples;
   const int *where;     // [P, 2]
   const float *window;  // [P, 2]
+  Floats mean;
+
+  INLINE Floats sample(int place) const {
+    if constexpr (CENTRED) return at(samples + place) - mean;
+    return at(samples + place);
+  }
 
   template <int PART, int D> INLINE void part(int first, Complex *z) const {
     UNROLL
@@ -96,8 +103,8 @@ struct Windowed {
       const int p = 2 * (D * i + first);
       const float *v = window + p, *w = v + PART * D;
       const int *m = where + p, *n = m + PART * D;
-      const Complex b = {at(samples + n[0]), at(samples + n[1])};
-      const Complex a = {v[0] * at(samples + m[0]), v[1] * at(samples + m[1])};
+      const Complex b = {sample(n[0]), sample(n[1])};
+      const Complex a = {v[0] * sample(m[0]), v[1] * sample(m[1])};
       z[i] = Complex{fmaf(w[0], b.x, a.x), fmaf(w[1], b.y, a.y)};
       z[i + PART / 2] = Complex{fmaf(Negative{w[0]}, b.x, a.x), fmaf(Negative{w[1]}, b.y, a.y)};
     }
@@ -126,13 +133,21 @@ struct Upcoming {
   }
 };
 
+// LANES frames: where their samples lie, and what is subtracted from all of a frame's.
+struct Frames {
+  const float *samples;
+  const int *where;
+  Floats mean;
+};
+
 // P-point transforms for every j, to exchange[j * pitch + q].
-template <int P>
-__attribute__((noinline)) void first_pass(int l, const float *samples, const int *where, const float *window,
-                                          Upcoming upcoming, Complex *exchange) {
+template <int P, bool CENTRED>
+__attribute__((noinline)) void first_pass(int l, const Frames &of, const float *window, Upcoming upcoming,
+                                          Complex *exchange) {
   for (int j = 0; j < l; ++j) {
     upcoming.fetch(j, l);
-    dft_in_cache<P>(Plain(), Windowed{samples, where + 2 * P * j, window + 2 * P * j}, exchange + j * pitch_of(P));
+    const Windowed<CENTRED> load = {of.samples, of.where + 2 * P * j, window + 2 * P * j, of.mean};
+    dft_in_cache<P>(Plain(), load, exchange + j * pitch_of(P));
   }
 }
 
@@ -180,22 +195,27 @@ __attribute__((noinline)) void second_pass(const Plan &plan, const Complex *exch
     split(a[r], a[L - 1 - r], roots[k], k, m, n_bins, bins);
 }
 
-// Bins of type Floats: power; of type Complex: the spectrum.
-template <class Bin>
-void transform(const Plan &plan, const float *samples, const int *where, Upcoming upcoming, Complex *exchange,
-               Bin *bins) {
+template <bool CENTRED>
+void first_passes(const Plan &plan, const Frames &of, Upcoming upcoming, Complex *exchange) {
   const int l = plan.l;
   switch (plan.p) {
-    case 16: first_pass<16>(l, samples, where, plan.window, upcoming, exchange); break;
-    case 20: first_pass<20>(l, samples, where, plan.window, upcoming, exchange); break;
-    case 32: first_pass<32>(l, samples, where, plan.window, upcoming, exchange); break;
-    case 64: first_pass<64>(l, samples, where, plan.window, upcoming, exchange); break;
+    case 16: return first_pass<16, CENTRED>(l, of, plan.window, upcoming, exchange);
+    case 20: return first_pass<20, CENTRED>(l, of, plan.window, upcoming, exchange);
+    case 32: return first_pass<32, CENTRED>(l, of, plan.window, upcoming, exchange);
+    case 64: return first_pass<64, CENTRED>(l, of, plan.window, upcoming, exchange);
   }
-  switch (l) {
-    case 8: second_pass<8>(plan, exchange, bins); break;
-    case 10: second_pass<10>(plan, exchange, bins); break;
-    case 16: second_pass<16>(plan, exchange, bins); break;
-    case 32: second_pass<32>(plan, exchange, bins); break;
+}
+
+// Bins of type Floats: power; of type Complex: the spectrum.
+template <class Bin>
+void transform(const Plan &plan, const Frames &of, Upcoming upcoming, Complex *exchange, Bin *bins) {
+  plan.remove_dc ? first_passes<true>(plan, of, upcoming, exchange)
+                 : first_passes<false>(plan, of, upcoming, exchange);
+  switch (plan.l) {
+    case 8: return second_pass<8>(plan, exchange, bins);
+    case 10: return second_pass<10>(plan, exchange, bins);
+    case 16: return second_pass<16>(plan, exchange, bins);
+    case 32: return second_pass<32>(plan, exchange, bins);
   }
 }
 

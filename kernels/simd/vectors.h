@@ -101,6 +101,26 @@ INLINE Floats square_root(Floats x) {
 
 INLINE Floats converted(Ints x) { return __builtin_convertvector(x, Floats); }
 
+// x - a before, whose digits all count: of a signal with a large mean, little else is left of them. No float32 is
+// 0.97, so `a` has two parts.
+#if LANES >= 8 || defined(__ARM_NEON)
+INLINE float emphasized(float x, float before, double a) {
+  const float high = (float)a, low = (float)(a - high);
+  return __builtin_fmaf(-low, before, __builtin_fmaf(-high, before, x));
+}
+INLINE Floats emphasized(Floats x, Floats before, double a) {
+  const float high = (float)a, low = (float)(a - high);
+  return fnmaf(all(low), before, fnmaf(all(high), before, x));
+}
+#else
+INLINE float emphasized(float x, float before, double a) { return (float)((double)x - a * (double)before); }
+INLINE Floats emphasized(Floats x, Floats before, double a) {
+  typedef double Doubles __attribute__((vector_size(8 * LANES)));
+  const Doubles product = a * __builtin_convertvector(before, Doubles);
+  return __builtin_convertvector(__builtin_convertvector(x, Doubles) - product, Floats);
+}
+#endif
+
 // Four floats from each of N / 4 places.
 template <int N> INLINE typename Vector<N>::Floats quads(const float *from, [[maybe_unused]] long stride) {
   typedef Vector<4>::Unaligned Quad;
