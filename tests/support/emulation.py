@@ -38,7 +38,7 @@ def kernels(cfg: FeatureConfig, features: Sequence[str] = tuple(FEATURES), *, in
             yield from (generic.cut, generic.features)
         else:
             yield fused.kernel
-        if stage == Stage.DECIBEL and form != Form.IMAGE:
+        if stage == Stage.DECIBEL and cfg.is_per_band and form != Form.IMAGE:
             yield plan.statistics(cfg, 1, form)[0]
         if stage == Stage.DECIBEL:
             yield plan.finish(cfg, 1, 1, form)[0]
