@@ -94,7 +94,7 @@ class Frontend:
 
     def unchecked_image(self, clips: Clips, cfg: FeatureConfig) -> tuple[Tensor, Tensor]:
         """Compute `mel_image` and each clip's largest mel value [n_clips], not finite where `mel_image` refuses."""
-        out, loudest = compute(self.launcher, clips, cfg, Stage.DECIBEL, torch.uint8)
+        out, loudest = compute(self.launcher, clips, _decibels(cfg), Stage.DECIBEL, torch.uint8)
         assert loudest is not None
         return out, loudest
 
@@ -113,6 +113,12 @@ class Frontend:
         self.launcher.keep(dct)
         self.launcher.launch(*plan.mfcc(n_clips, n_frames), (log_mel.contiguous(), dct, *sizes, out))
         return out
+
+
+@cache
+def _decibels(cfg: FeatureConfig) -> FeatureConfig:
+    """Return the config of an image's decibels; that takes longer than a launch."""
+    return cfg.decibels
 
 
 class _Prepared(NamedTuple):

@@ -30,6 +30,8 @@ def stream(frontend: Frontend, device: torch.device, feature: Feature, clips: Cl
     Tensor [n_clips, n_rows, n_frames]
         In host memory.
     """
+    if feature is FEATURES["mel_image"]:
+        cfg = cfg.decibels
     most_frames = max(1, FEATURE_BYTES // (plan.n_rows(cfg, feature.stage) * plan.value_bytes(feature.stage)))
     lengths = np.full(clips.n_clips, clips.n_samples) if clips.lengths is None else np.asarray(clips.lengths)
     starts = np.arange(clips.n_clips) * clips.stride if clips.starts is None else clips.starts
@@ -92,7 +94,7 @@ def _long(
 
 
 def _normalize(levels: NDArray[np.float32], n_frames: int, cfg: FeatureConfig) -> None:
-    """Do what statistics.cu does to a clip's levels [n_mels, width], in place: by its formulas, with sums in float64."""
+    """Do to a clip's levels [n_mels, width] what statistics.cu does, by its formulas; the sums are of float64."""
     by, own = cfg.normalize, levels[:, :n_frames]
     if by is not None:
         for rows in own[:, None] if by.per == "band" else own[None]:  # each group of rows with statistics of its own
