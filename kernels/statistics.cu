@@ -48,12 +48,12 @@ statistics(const long long *starts, const long long *lengths, long long start, u
   float pivot = 0.f, mean = 0.f, deviation = 1.f;
 #if NORMALIZE != PER_NOTHING
   if (n_frames > 0) {
-    const float n = (float)((long long)n_frames * group_rows);
+    const long long n = (long long)n_frames * group_rows;
     pivot = values[group.from];  // Beside it, the sums and differences keep their digits.
-    mean = sum_of<false>(values, group, pivot, 0.f, board) / n;
+    mean = sum_of<false>(values, group, pivot, 0.f, board) / (float)n;
 #if VARIANCE
     const float squares = sum_of<true>(values, group, pivot, mean, board + WARPS);
-    deviation = sqrtf(squares / fmaxf(n - ddof, 1.f) + in_variance) + in_deviation;
+    deviation = sqrtf(squares / (float)max(n - ddof, 1ll) + in_variance) + in_deviation;
 #endif
   }
 #endif
