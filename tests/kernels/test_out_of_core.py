@@ -100,7 +100,8 @@ def check(
 
 def samples_of(cfg: FeatureConfig, n_frames: int) -> int:
     """Samples of a clip of so many frames, and half a hop more."""
-    return cfg.least_samples + (n_frames - 1) * cfg.hop_length + cfg.hop_length // 2
+    first = cfg.frame_length - sum(cfg.edges) + cfg.n_dropped
+    return first + (n_frames - 1) * cfg.hop_length + cfg.hop_length // 2
 
 
 @every_feature_of_some
