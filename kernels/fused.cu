@@ -21,12 +21,12 @@
 #define HEARD(p) (2 * L * (p) < FRAME_LENGTH)      // whether some lane's pair p is in the frame
 #define WHOLE(p) (2 * L * ((p) + 1) <= FRAME_LENGTH)  // whether every lane's pair p is
 #define N_HEARD ((FRAME_LENGTH + 2 * L - 1) / (2 * L))  // pairs of a lane, some of which may lie past the frame
-#define FROM (PREEMPHASIS_OF == OF_CLIP && !DROPPED)  // Pre-emphasis of the clip reads the sample before a frame.
+#define INNER (PREEMPHASIS_OF == OF_CLIP && !DROPPED)  // first sample of a clip at which an inner frame may begin
 
 __device__ __forceinline__ float2 pair_of(SamplePair s) { return make_float2((float)s.x, (float)s.y); }
 
-// What goes into the window for the samples x of a frame, which `before` stands in front of. Adds to `sum` what is left of
-// them without the pivot.
+// What goes into the window for the samples x of a frame, which `before` stands in front of. What is left of them
+// without the pivot is added to `sum`.
 __device__ __forceinline__ float2 framed(float before, float2 x, float pivot, float &sum) {
 #if REMOVE_DC
   before -= pivot, x.x -= pivot, x.y -= pivot;
@@ -84,7 +84,7 @@ __device__ __forceinline__ float sum_of_frame(float x, int lane, int j) {
 // rare path short.
 __device__ __forceinline__ void load(const Sample *y, long long first, long long n_samples, int reflect, bool on,
                                      int lane, int j, float2 *scratch, float2 (&z)[P]) {
-  const bool inside = on && first >= FROM && first + FRAME_LENGTH <= n_samples;
+  const bool inside = on && first >= INNER && first + FRAME_LENGTH <= n_samples;
   const Sample *from = y + first + 2 * j;
   const float pivot = REMOVE_DC && on ? pivot_of(y, first, n_samples, reflect) : 0.f;
   float sum = 0.f;

@@ -1,5 +1,5 @@
-// What follows a clip's levels: its own statistics, then a mean and a deviation of each band. A block has a row of a clip,
-// or a whole clip where that has statistics of its own.
+// What follows a clip's levels: its own statistics, then a mean and a deviation of each band. A block has a row of a
+// clip, or a whole clip where that has statistics of its own.
 //
 // NORMALIZE  whose statistics are subtracted and divided by, one of the three below
 // VARIANCE   0: only the mean is subtracted
@@ -30,8 +30,8 @@ __device__ __forceinline__ float sum_of(const float *values, Group group, float 
   return total(sum, board);
 }
 
-// `bands` holds the mean of each band, and then one over the deviation of each. Variances divide by the number of values
-// less `ddof`; `in_variance` is added to them, `in_deviation` to their roots. `final` may be where `values` are.
+// `bands` holds the mean of each band, and then one over the deviation of each. Variances divide by the number of
+// values less `ddof`; `in_variance` is added to them, `in_deviation` to their roots. `final` may be where `values` are.
 extern "C" __global__ void __launch_bounds__(THREADS)
 statistics(const long long *starts, const long long *lengths, long long start, unsigned stride, long long n_samples,
            long long first, unsigned hop_length, long long beyond, long long least_samples, int width, int n_blocks,

@@ -13,8 +13,8 @@ __device__ __forceinline__ Sum plus(Sum a, Sum b) {
   return {sum.high, sum.low + b.low};
 }
 
-// The sum of what all threads of a block have, the same bits for each. `board` in shared memory has room for WARPS sums,
-// and no other sum of the block is written there.
+// The sum of what all threads of a block have, the same bits for each. `board` in shared memory has room for WARPS
+// sums, and no other sum of the block is written there.
 __device__ __forceinline__ float total(Sum sum, Sum *board) {
 #pragma unroll
   for (int d = WARP / 2; d; d >>= 1) {
