@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +56,7 @@ class Dataset:
     split_by: str = "the folds of its table"
     license: str | None = None  # the data's own, where it states one
     table: Path | None = None  # the file that lists the clips
+    said: tuple[str, ...] = ()  # what was noticed when it was read
 
     @classmethod
     def read(
@@ -169,22 +169,30 @@ class Dataset:
         return (teach, valid) if teach else (valid, [])
 
     def check(self, fold: Fold) -> None:
-        """Refuse a held-out `fold` with a label that no other clip can teach."""
+        """Refuse a held-out `fold` with a label that no other clip can teach, and data of one label."""
         train, test = self.split(fold)
         taught = {target for i in train for target in self.clips[i].targets}
-        unknown = Counter(
-            target for i in test for target in self.clips[i].targets if target not in taught
-        )  # clips of each label that is in the test set alone
-        if unknown:
-            names = [f"{self.labels[target]} ({n} clip{'s' * (n > 1)})" for target, n in sorted(unknown.items())]
+        if len(taught) < 2 and not self.multi_label:
             raise CumelError(
-                f"{self.source}: only {held(fold)} has {some(names)}, which nothing else can teach; "
-                "move clips of it to training, leave them out, or hold another fold out"
+                f"{self.source}: every clip to train on is {some([self.labels[i] for i in taught])}; "
+                "a classifier needs two labels or more: add clips of something else"
+            )
+        for target in sorted({target for i in test for target in self.clips[i].targets} - taught):
+            clips = [clip for clip in self.clips if target in clip.targets]
+            label, n = self.labels[target], len(clips)
+            if n == 1:
+                why = f"{label} has one clip ({clips[0].where}), which cannot be both learned and tested"
+            elif len(set(groups_of(clips))) == 1:
+                why = f"all {n} clips of {label} are of one group ({groups_of(clips)[0]}), which is held out as a whole"
+            else:
+                why = f"only {held(fold)} has {label} ({n} clips), so nothing can teach it"
+            raise CumelError(
+                f"{self.source}: {why}; add clips of it to learn from, leave it out, or hold nothing out (--fold none)"
             )
 
     def notes(self, folds: Iterable[Fold]) -> list[str]:
         """Say what keeps a network from learning some classes when each of `folds` is held out, a line each."""
-        notes = []
+        notes = list(self.said)
         present = {target for clip in self.clips for target in clip.targets}
         empty = [target for target in range(len(self.labels)) if target not in present]
         if empty:
