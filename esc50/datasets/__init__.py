@@ -12,5 +12,6 @@ if TYPE_CHECKING:
     from .kept import keep
     from .lengths import AUTO, Lengths, Measured, chosen
     from .synth.dataset import synthesize
+    from .waveforms import waveforms
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

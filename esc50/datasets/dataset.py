@@ -42,7 +42,9 @@ class Clip:
     def where(self) -> str:
         """The recording, and which part of it."""
         part = self.start or self.end is not None
-        return f"{self.path}{f' from {self.start:g} s' if part else ''}{'' if self.end is None else f' to {self.end:g} s'}"
+        return (
+            f"{self.path}{f' from {self.start:g} s' if part else ''}{'' if self.end is None else f' to {self.end:g} s'}"
+        )
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from .lengths import Lengths, Measured
 
 DESCRIPTION = "data.json"
 ESC50_LICENSE = (
-    "ESC-50's recordings (K. J. Piczak, 2015, doi:10.1145/2733373.2806390) are CC BY-NC 3.0: if these are they, use the "
-    "model for non-commercial purposes, and name its source"
+    "ESC-50's recordings (K. J. Piczak, 2015, doi:10.1145/2733373.2806390) are CC BY-NC 3.0: if these are they, use "
+    "the model for non-commercial purposes, and name its source"
 )
 MOST_LICENSES = 5
 
@@ -87,8 +87,9 @@ class Description:
 
 
 def license_of(data: Dataset) -> str | None:
-    """Return the licence that a dataset states: in a column, in a file beside its recordings, or as its layout's own."""
-    stated = Counter(str(clip.extra[name]) for clip in data.clips for name in ("license", "licence") if clip.extra.get(name))
+    """Return the licence that a dataset states: in a column, in a file, or by its layout."""
+    columns = [clip.extra.get(name) for clip in data.clips for name in ("license", "licence")]
+    stated = Counter(str(value) for value in columns if value)
     if stated:
         more = f" and {len(stated) - MOST_LICENSES} more" if len(stated) > MOST_LICENSES else ""
         return ", ".join(f"{name} ({n} clips)" for name, n in stated.most_common(MOST_LICENSES)) + more

@@ -1,4 +1,4 @@
-"""The clips of a run, kept in its folder with their folds: a table that `--data` reads, and that a later test follows."""
+"""The clips of a run, kept in its folder with their folds: a table that `--data` reads, and a later test follows."""
 
 from __future__ import annotations
 

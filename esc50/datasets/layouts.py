@@ -15,7 +15,9 @@ from .kept import as_kept
 from .listed import Layout, Listed
 from .tables import SPLIT_WORDS, label_column, rows_of
 
-CONTAINERS = re.compile(r"audio|wavs?|flac|clips?|sounds?|recordings?|data|meta(data)?|docs?|fold_?\d+", re.IGNORECASE)  # never a class
+CONTAINERS = re.compile(
+    r"audio|wavs?|flac|clips?|sounds?|recordings?|data|meta(data)?|docs?|fold_?\d+", re.IGNORECASE
+)  # never a class
 EXAMPLES = (
     "a folder per class (sounds/dog/1.wav), a table (.csv, .tsv, .jsonl, .parquet) with columns path and label, ESC-50 "
     "(audio/ and meta/esc50.csv), UrbanSound8K, FSD50K, or an audiofolder of Hugging Face (metadata.csv)"
@@ -32,7 +34,9 @@ class Known(NamedTuple):
 def read(data: Path, root: Path | None, group: str | None, seed: int, kept: Path | None) -> Dataset:
     """Read a dataset; see `Dataset.read`."""
     if not data.exists():
-        raise CumelError(f"{data}: no such folder or table; check the spelling, or `cumel download` or `cumel synth` one")
+        raise CumelError(
+            f"{data}: no such folder or table; check the spelling, or `cumel download` or `cumel synth` one"
+        )
     if root is not None and not root.is_dir():
         raise CumelError(f"--root {root}: no such folder; name the one that has the recordings")
     if data.is_file() and data.suffix.lower() not in TABLES:
@@ -40,7 +44,8 @@ def read(data: Path, root: Path | None, group: str | None, seed: int, kept: Path
     for known in LAYOUTS:
         layout = known.read(data, root)
         if layout is not None:
-            return as_kept(layout.dataset(group, seed), kept)
+            dataset = layout.dataset(group, seed)
+            return as_kept(dataset, kept) if layout.without_folds else dataset
     raise CumelError(f"{data}: not a dataset of a known layout; --data takes {EXAMPLES}")
 
 
@@ -154,10 +159,8 @@ def _class_folders(data: Path, root: Path | None) -> Layout | None:
         except CumelError:
             raise CumelError(f"{folder}: a class folder without recordings; put some into it, or remove it") from None
         odd += listing.left_out
-        for entry in listing.entries():
-            rows.append(
-                Listed(str(entry.path.relative_to(data)), f"folder {folder.name}", (folder.name,), fold, path=entry.path)
-            )
+        labels, where = (folder.name,), f"folder {folder.name}"
+        rows += [Listed(str(path.relative_to(data)), where, labels, fold, path=path) for path in listing]
     said = (f"{data}: left out: {shown(odd)}",) if odd else ()
     return Layout("class folders", data, rows, said=said)
 

@@ -1,4 +1,4 @@
-"""What a layout lists: rows of a table, or recordings in folders of classes; found on the disk, and made a `Dataset`."""
+"""What a layout lists, rows of a table or recordings in folders: found on the disk, and made a `Dataset`."""
 
 from __future__ import annotations
 
@@ -50,6 +50,11 @@ class Layout:
     def source(self) -> Path:
         """What messages name."""
         return self.table or self.root
+
+    @property
+    def without_folds(self) -> bool:
+        """Whether the rows have no folds of their own."""
+        return all(row.fold is None for row in self.rows)
 
     def dataset(self, group: str | None, seed: int) -> Dataset:
         """Find every recording, check the labels, and give each clip its fold."""
@@ -170,7 +175,7 @@ class Layout:
             return clips, f"the {'splits' if named else 'folds'} of the dataset"
         if any(given):
             row = self.rows[given.index(False)]
-            raise CumelError(f"{self.source}, {row.where}: has no fold, and others have; fill it in, or drop the column")
+            raise CumelError(f"{self.source}, {row.where}: has no fold, others have; fill it in, or drop the column")
         keys = groups_of(clips)
         folds = dealt([clip.targets for clip in clips], keys, FOLDS, seed)
         whole = f", {group} kept whole" if group else ", recordings kept whole" if len(set(keys)) < len(keys) else ""
@@ -186,7 +191,7 @@ def _check_groups(source: Path, column: str, clips: list[Clip]) -> None:
     torn = [str(group) for group, numbers in folds.items() if group is not None and len(numbers) > 1]
     if torn:
         raise CumelError(
-            f"{source}: --group {column}: its folds separate {some(torn)}; drop the column of folds, and it is dealt anew"
+            f"{source}: --group {column}: its folds separate {some(torn)}; drop the column of folds, to deal them anew"
         )
 
 
