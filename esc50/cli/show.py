@@ -41,6 +41,11 @@ def facts(report: dict[str, Any], json_only: bool) -> None:
     return None
 
 
+def trained(report: dict[str, Any], json_only: bool) -> None:
+    """Print what `train` did; what its data is was said before it began."""
+    return facts(report if json_only else {name: value for name, value in report.items() if name != "data"}, json_only)
+
+
 def _failures(failures: list[dict[str, Any]], n: int | None = None) -> None:
     """Print the first of `n` failures, or of all that are given."""
     n = len(failures) if n is None else n

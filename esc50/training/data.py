@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...kernels import CumelError, InputError
-from ..audio import fit_length, load_all
-from ..datasets import FEATURES, Esc50
+from ..audio import fit_length
+from ..datasets import FEATURES, Dataset, waveforms
 from ..store import Store
 from ..system import defaults, track
 from .augment import spectrogram, waveform
@@ -27,7 +27,7 @@ FULL_SCALE = 32768  # full scale of int16
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The features, and maybe the samples, of every clip, in the order of `Esc50.clips`."""
+    """The features, and maybe the samples, of every clip, in the order of `Dataset.clips`."""
 
     features: NDArray  # [n_clips, 1, n_mels, n_frames]; uint8 for the image, float32 dB for logmel
     samples: NDArray[np.int16] | None = None  # [n_clips, n_samples]; None unless the recipe changes samples
@@ -39,7 +39,7 @@ class TrainingData:
 
 @defaults()
 def prepare(
-    data: Esc50, recipe: Recipe, workers: int, device: torch.device | None = None, world: World = SOLO
+    data: Dataset, recipe: Recipe, workers: int, device: torch.device | None = None, world: World = SOLO
 ) -> TrainingData:
     """Decode every clip, fit it to the recipe's length, and compute its features on `device`.
 
@@ -53,21 +53,19 @@ def prepare(
     cfg, part = recipe.features, data.clips[world.rank :: world.size]
     features = np.empty((len(part), *recipe.input_shape), np.uint8 if recipe.kind == "image" else np.float32)
     samples = np.empty((len(part), recipe.n_samples), np.int16) if recipe.augment == "wave" else None
-    batch: list[NDArray[np.float32]] = []
-    clips = load_all([clip.path for clip in part], cfg.sr, workers)
+    batch: dict[int, NDArray[np.float32]] = {}  # position in `part` -> samples
     failures: list[str] = []
-    for i, loaded in enumerate(track(clips, "features", len(part), "clips", quiet=not world.is_main)):
-        if isinstance(loaded, InputError):
-            failures.append(str(loaded))
-            y = np.zeros(recipe.n_samples, np.float32)
+    clips = waveforms(part, cfg.sr, workers)
+    for n, (i, y) in enumerate(track(clips, "features", len(part), "clips", quiet=not world.is_main), start=1):
+        if isinstance(y, InputError):
+            failures.append(str(y))
+            batch[i] = np.zeros(recipe.n_samples, np.float32)
         else:
-            y = fit_length(loaded[0], recipe.n_samples)
-        batch.append(y)
+            batch[i] = fit_length(y, recipe.n_samples)
         if samples is not None:
-            samples[i] = np.clip(np.rint(y * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
-        if len(batch) == BATCH or i + 1 == len(part):
-            first = i + 1 - len(batch)
-            features[first : i + 1, 0] = FEATURES[recipe.kind](np.stack(batch), cfg, device=device)
+            samples[i] = np.clip(np.rint(batch[i] * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
+        if len(batch) == BATCH or n == len(part):
+            features[list(batch), 0] = FEATURES[recipe.kind](np.stack(list(batch.values())), cfg, device=device)
             batch.clear()
     if failures:
         first = "; ".join(failures[:3])
@@ -78,7 +76,7 @@ def prepare(
     )
 
 
-def from_store(folder: Path, data: Esc50, recipe: Recipe) -> TrainingData:
+def from_store(folder: Path, data: Dataset, recipe: Recipe) -> TrainingData:
     """Take the features of every clip from an extracted store, whose config must be the recipe's.
 
     Raises
@@ -98,6 +96,8 @@ def from_store(folder: Path, data: Esc50, recipe: Recipe) -> TrainingData:
     dtype = np.uint8 if recipe.kind == "image" else np.float32
     out = np.empty((len(data.clips), *recipe.input_shape), dtype)
     for i, clip in enumerate(data.clips):
+        if clip.start or clip.end is not None:
+            raise CumelError(f"--features {folder}: {clip.where} is a part of a recording; leave --features away")
         row, status = store.row(clip.path), clip.path.stat()
         if (row["size"], row["mtime_ns"]) != (status.st_size, status.st_mtime_ns):
             raise CumelError(f"{clip.path}: changed since {folder} was extracted; extract it again")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cumel.esc50.datasets.esc50 import Esc50
+from cumel.esc50.datasets import Dataset
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.data import Batches, prepare
 from cumel.esc50.training.distributed import World, process_group
@@ -89,6 +89,6 @@ def test_both_engines_end_with_the_same_weights(tmp_path: Path, root: Path) -> N
 def test_what_is_refused(root: Path) -> None:
     with pytest.raises(CumelError, match="--parallel mpi: must be one of ddp, ring"), process_group("mpi"):
         pass
-    recipe, data = tiny_recipe(batch_size=3), Esc50.read(root)
+    recipe, data = tiny_recipe(batch_size=3), Dataset.read(root)
     with pytest.raises(CumelError, match="batches of 3 clips do not do for 4 processes"):
         Batches(prepare(data, recipe, 1), [0] * 36, 3, recipe, torch.device("cpu"), World(0, 4))
