@@ -6,7 +6,7 @@ from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from .archive import ESC50_URL, LICENSE_NOTICE, download
-    from .dataset import Clip, Dataset, Esc50, Fold
+    from .dataset import SPLITS, VALID, Clip, Dataset, Esc50, Fold
     from .description import Description
     from .inputs import FEATURES
     from .kept import keep

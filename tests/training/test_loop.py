@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-import cumel.esc50.training.loop as training
 from cumel.esc50.datasets import Dataset
+from cumel.esc50.training import keeping
 from cumel.esc50.training.checkpoint import NAME, Checkpoint
 from cumel.esc50.training.cross_validation import cross_validate, parse_numbers
 from cumel.esc50.training.data import TrainingData, prepare
-from cumel.esc50.training.evaluation import accuracy, confusion_matrix, evaluate, per_class
+from cumel.esc50.training.evaluation import evaluate
 from cumel.esc50.training.log import LOG, PICTURE, TENSORBOARD
 from cumel.esc50.training.loop import SCORES, train
+from cumel.esc50.training.metrics import accuracy, confusion_matrix, per_class
 from cumel.esc50.training.recipes import RECIPES, Recipe
 from cumel.kernels import PRESETS, CumelError
 
@@ -53,7 +54,7 @@ def test_a_resumed_run_ends_with_the_same_bits(
     tmp_path: Path, data: Dataset, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tiny_recipe(name, epochs=4)
-    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "SAVE_SECONDS", 0.0)
     train(data, tmp_path / "whole", recipe, 1, CPU, seed=7)
     saves = Checkpoint.save
 
