@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels import CumelError
+from ..datasets import SPLITS
 from ..system import replacing
 from .recipes import Recipe
 
@@ -25,9 +26,9 @@ class Checkpoint:
 
     recipe: Recipe
     labels: tuple[str, ...]
-    fold: int  # fold held out for testing
+    fold: int | str | None  # fold or split held out for testing; None for none
     seed: int
-    data: str = ""  # `Esc50.fingerprint` of the data
+    data: str = ""  # `Dataset.fingerprint` of the data
     processes: int = 1  # processes that train together, each on a part of every batch
     epoch: int
     model: dict[str, Any]  # the network's state_dict
@@ -44,7 +45,9 @@ class Checkpoint:
             raise CumelError(f"labels: must be texts, 1 to {MOST_LABELS}")
         if not isinstance(self.data, str):
             raise CumelError("data: must be a text")
-        for name, least in (("fold", -LARGEST), ("seed", 0), ("processes", 1), ("epoch", 0)):
+        if self.fold is not None and self.fold not in SPLITS and not _is_whole(self.fold):
+            raise CumelError(f"fold: must be a whole number, {', '.join(SPLITS)}, or none")
+        for name, least in (("seed", 0), ("processes", 1), ("epoch", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST:
                 raise CumelError(f"{name}: must be a whole number from {least} to {LARGEST}")
@@ -194,6 +197,10 @@ def _check_scheduler(fresh: dict[str, Any], state: dict[str, Any]) -> None:
 def _numbers(value: Any) -> Any:
     """Return the part of an option that may not change: a tuple's number types, or the value itself."""
     return [type(number) for number in value] if isinstance(value, tuple) and all(map(_is_number, value)) else value
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value)
 
 
 def _is_number(value: Any) -> bool:

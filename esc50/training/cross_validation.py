@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...kernels import CumelError
-from ..datasets import Esc50
+from ..datasets import Dataset
 from ..system import defaults, describe
 from .checkpoint import NAME, Checkpoint
 from .data import TrainingData, prepare
@@ -25,10 +25,10 @@ from .recipes import Recipe
 
 @defaults()
 def cross_validate(
-    data: Esc50,
+    data: Dataset,
     out: Path,
     recipe: Recipe,
-    folds: list[int],
+    folds: list[Any],
     seeds: list[int],
     device: torch.device,
     *,
@@ -66,9 +66,9 @@ def cross_validate(
 
 
 def _report(
-    data: Esc50,
+    data: Dataset,
     recipe: Recipe,
-    folds: list[int],
+    folds: list[Any],
     seeds: list[int],
     rows: list[dict[str, Any]],
     scores: dict[tuple[int, int], NDArray[np.float64]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...kernels import CumelError
-from ..datasets import Esc50
+from ..datasets import Dataset, Fold
 from ..system import autocast, defaults, describe, to_device
 from .augment.spectrogram import rolled_views
 from .checkpoint import Checkpoint
@@ -63,10 +64,10 @@ def confusion_matrix(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> N
 @defaults()
 def evaluate(
     checkpoint: Checkpoint,
-    data: Esc50,
+    data: Dataset,
     device: torch.device,
     *,
-    fold: int | None = None,
+    fold: Fold = None,
     workers: int = 2,
     training_data: TrainingData | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.int64]]:
@@ -81,8 +82,10 @@ def evaluate(
     Raises
     ------
     CumelError
-        When `fold` was trained on, is absent, or the dataset's classes are not the checkpoint's.
+        When `fold` was trained on, no fold was held out, or the dataset's classes are not the checkpoint's.
     """
+    if checkpoint.fold is None:
+        raise CumelError(f"{checkpoint.source}: was trained on all of its clips, so none is left to test it on")
     fold = checkpoint.fold if fold is None else fold
     if fold != checkpoint.fold:
         raise CumelError(f"the run was trained on fold {fold}; only fold {checkpoint.fold} was held out")
@@ -90,7 +93,7 @@ def evaluate(
         raise CumelError(f"{data.root}: its classes are not those that the run was trained on")
     recipe = checkpoint.recipe
     _, test_set = data.split(fold)
-    held_out = Esc50(data.root, tuple(data.clips[i] for i in test_set), data.labels)
+    held_out = replace(data, clips=tuple(data.clips[i] for i in test_set))
     net = to_device(checkpoint.network(), device)
     if training_data is None:
         features = prepare(held_out, recipe.replace(augment="none"), workers, device).features

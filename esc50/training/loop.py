@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...kernels import CumelError
-from ..datasets import Esc50
+from ..datasets import Dataset, Fold
 from ..system import autocast, bar, defaults, describe, fast_bf16, replacing, say, to_device, why_eager
 from .checkpoint import NAME, Checkpoint, to_continue
 from .data import Batches, TrainingData, prepare
@@ -31,10 +31,10 @@ SAVE_SECONDS = 20.0  # least time between two checkpoints; the last epoch's is a
 
 @defaults()
 def train(
-    data: Esc50,
+    data: Dataset,
     out: Path,
     recipe: Recipe,
-    fold: int,
+    fold: Fold,
     device: torch.device,
     *,
     seed: int = 0,
@@ -51,12 +51,12 @@ def train(
 
     Parameters
     ----------
-    data : Esc50
+    data : Dataset
     out : Path
         The run's folder; made if missing.
     recipe : Recipe
-    fold : int
-        The fold held out for testing.
+    fold : int, str or None
+        The fold held out for testing; None for none, and then no accuracy is measured.
     device : torch.device
     seed : int
     resume : bool
@@ -146,7 +146,7 @@ def train(
             if log is None:
                 continue
             right = None
-            if last or (epoch + 1) % recipe.test_every == 0:
+            if test_set and (last or (epoch + 1) % recipe.test_every == 0):
                 judged, views = net if average is None else average, recipe.views if last else 1
                 scores = probabilities(judged, tested, recipe.batch_size, recipe.precision, views)
                 right = accuracy(scores, targets[test_set])
