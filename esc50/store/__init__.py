@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
-    from . import arrays, formats, integrity, places, rows, seals, shards, takeover
+    from . import arrays, formats, integrity, places, rows, seals, shards, takeover, writer
     from .config import CONFIG, RAY_CONFIG, StoreConfig, is_store
     from .conversion import convert
     from .reader import Store, StoredClip
