@@ -94,8 +94,6 @@ def evaluate(
     from ..training import Checkpoint, evaluate as test
 
     checkpoint, folder = Checkpoint.load(run), run if run.is_dir() else run.parent
-    if checkpoint.fold is None:
-        raise CumelError(f"{run}: was trained on all of its clips (--fold none), so none is left to test it on")
     dataset = Dataset.read(data, root=root, group=group, seed=checkpoint.seed, kept=folder)
     show.notes(dataset.notes([checkpoint.fold]))
     known = None if features is None else _stored(features, dataset, checkpoint.recipe.replace(augment="none"))

@@ -6,12 +6,12 @@ from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from .archive import ESC50_URL, LICENSE_NOTICE, download
-    from .dataset import SPLITS, VALID, Clip, Dataset, Esc50, Fold
+    from .dataset import SPLITS, VALID, Clip, Dataset, Fold
+    from .decoding import waveforms
     from .description import Description
     from .inputs import FEATURES
     from .kept import keep
     from .lengths import AUTO, Lengths, Measured, chosen
     from .synth.dataset import synthesize
-    from .waveforms import waveforms
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

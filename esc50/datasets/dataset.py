@@ -211,9 +211,6 @@ class Dataset:
         return notes
 
 
-Esc50 = Dataset  # the name from when ESC-50's layout was the only one
-
-
 def groups_of(clips: Sequence[Clip]) -> list[str]:
     """Return what keeps each clip together with others: its group, or else its recording."""
     return [str(clip.path) if clip.group is None else f"group {clip.group}" for clip in clips]

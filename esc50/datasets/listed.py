@@ -137,9 +137,9 @@ class Layout:
             return {name: target for target, name in enumerate(names)}
         names_of, targets, most = {}, {}, max(1000, len(self.rows))
         for row in self.rows:
-            if row.target is None or len(row.labels) > 1:
+            (name, *others), target = row.labels, row.target
+            if target is None or others:
                 raise CumelError(f"{self.source}, {row.where}: a target belongs to one label; leave the column out")
-            name, target = row.labels[0], row.target
             if target >= most:
                 raise CumelError(
                     f"{self.source}: target {target} is too high for {len(self.rows)} clips; targets count from 0"

@@ -166,7 +166,7 @@ def train(
         start.data,
         out,
         start.recipe,
-        held_out,  # pyright: ignore[reportArgumentType]
+        held_out,
         where,
         seed=seed,
         resume=resume,
@@ -175,9 +175,7 @@ def train(
         world=world,
         **options,
     )
-    return (
-        report | {"seconds_per_clip": start.recipe.seconds, "data": start.description.to_dict()} if report else report
-    )
+    return report | {"data": start.description.to_dict()} if report else report
 
 
 def named(recipe: Recipe | str) -> Recipe:

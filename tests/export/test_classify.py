@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cumel.esc50.audio import fit_length
-from cumel.esc50.datasets.esc50 import FEATURES
+from cumel.esc50.datasets import FEATURES
 from cumel.esc50.training.recipes import Recipe
 from cumel.export.prediction.classifier import BATCH_SIZES, Model, load_model, predict
 from cumel.export.runtime.providers import CUDA
