@@ -57,7 +57,7 @@ class Keeper:
         if self.kept is None:
             return f"{self.out} keeps nothing yet; the same call begins again"
         epoch, batch = self.kept
-        more = f", and {batch} batches of the next" if batch else ""
+        more = f", and {batch} batch{'es' * (batch > 1)} of the next" if batch else ""
         return f"{self.out} keeps {epoch} of {self.epochs} epochs{more}; the same call with --resume goes on"
 
     def is_due(self, batch: int = 0) -> bool:
