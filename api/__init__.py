@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .export import (
         Session as Session,
         export_onnx as export_onnx,
-        load_model as load,
+        load as load,
         predict as predict,
         write_site as write_site,
     )

@@ -211,7 +211,8 @@ class Predictions:
             return
         if row["file"] != self._file or not self.windowed:
             self._file = row["file"]
-            print(printable(row["file"]), flush=self.windowed)
+            part = "" if self.windowed or row["seconds"] is None else _heard(row["end"], row["seconds"])
+            print(f"{printable(row['file'])}{part and f'  ({part})'}", flush=self.windowed)
         if not self.windowed:
             if row["silent"]:
                 print("  silence")
@@ -220,6 +221,11 @@ class Predictions:
             return
         best = "   ".join(f"{guess['label']} {guess['probability']:.1%}" for guess in row["top"])
         print(f"  {clock(row['start'])} - {clock(row['end'])}   {best or 'silence'}", flush=True)
+
+
+def _heard(heard: float, seconds: float) -> str:
+    """Say how much of a recording was heard; nothing for all of it."""
+    return f"heard {clock(heard)} of {clock(seconds)}" if clock(heard) != clock(seconds) else ""
 
 
 def clock(seconds: float) -> str:
@@ -242,14 +248,17 @@ def predicted(report: dict[str, Any], failures: list[dict[str, Any]], file: Text
     failed = f", {report['failed']} failed" if report["failed"] else ""
     silent = f", {report['silent']} of them silent" if report["silent"] else ""
     files, windows = _count(report["files"], "file"), _count(report["windows"], "window")
-    print(f"{files}{failed}; {windows}{silent}, {clock(report['heard_seconds'])} heard", file=file)
+    part = _heard(report["heard_seconds"], report["seconds"])
+    heard = f"{part}; --hop-seconds hears all" if part else f"heard {clock(report['heard_seconds'])}"
+    print(f"{files}{failed}; {windows}{silent}, {heard}", file=file)
     print(
         f"ran on {used['actual']} (asked for {used['requested']}; {used['reason']}), features by the "
         f"{used['route']} route ({used['route_reason']})",
         file=file,
     )
-    if report["plot"]:
-        print(f"picture: {report['plot']}", file=file)
+    for name, what in (("plot", "picture"), ("events", "events")):
+        if report.get(name):
+            print(f"{what}: {report[name]}", file=file)
 
 
 def _count(n: int, what: str) -> str:

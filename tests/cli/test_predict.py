@@ -92,7 +92,7 @@ def test_predict_raw_samples(
     lines = out.splitlines()
     assert code == 0
     assert [line[:17] for line in lines[:4]] == ["stdin", "  0:00.0 - 0:01.0", "  0:01.0 - 0:02.0", "  0:01.5 - 0:02.5"]
-    assert lines[4].startswith("1 file; 3 windows, 0:03.0 heard")
+    assert lines[4].startswith("1 file; 3 windows, heard 0:02.5")
 
 
 def test_a_recording_on_stdin_is_no_list(
