@@ -26,6 +26,32 @@ Group = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Of the training, and of the split of data without folds.")]
 Precision = Annotated[str | None, typer.Option(help="fp32 or bf16, instead of the recipe's.")]
+LEARNING = "Learning"
+Balance = Annotated[
+    str | None,
+    typer.Option(help="For classes of unequal size: weights in the loss, or sampling.", rich_help_panel=LEARNING),
+]
+Loss = Annotated[
+    str | None,
+    typer.Option(
+        help="cross-entropy, or bce for any number of labels per clip, which such data gets by itself.",
+        rich_help_panel=LEARNING,
+    ),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        help="Stop after so many epochs without a lower loss on training clips set aside, and keep the best epoch.",
+        rich_help_panel=LEARNING,
+    ),
+]
+Validation = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of the training clips set aside for --patience, where the data has no split valid; 0.1 if absent.",
+        rich_help_panel=LEARNING,
+    ),
+]
 
 
 def train(
@@ -42,6 +68,17 @@ def train(
     root: Root = None,
     group: Group = None,
     seed: Seed = 0,
+    balance: Balance = None,
+    loss: Loss = None,
+    patience: Patience = None,
+    validation: Validation = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="A run to start from; its classes may be others.", rich_help_panel=LEARNING),
+    ] = None,
+    freeze: Annotated[
+        bool, typer.Option("--freeze", help="Train the last layer alone, from --init.", rich_help_panel=LEARNING)
+    ] = False,
     features: Annotated[Path | None, typer.Option(help="A store of extracted features; computed when absent.")] = None,
     device: Device = "auto",
     parallel: Annotated[str, typer.Option(help="All-reduce under torchrun: ddp, or ring for our own.")] = "ddp",
@@ -56,7 +93,9 @@ def train(
         raise CumelError(f"--{'data' if data is None else 'out'} is missing: --data names the dataset, --out the run")
     from ..training import process_group, train as run
 
-    chosen = _recipe(recipe, model=model, epochs=epochs, batch_size=batch_size, lr=lr, precision=precision)
+    changes = {"model": model, "epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision}
+    changes |= {"balance": balance, "loss": loss, "patience": patience, "validation": validation, "freeze": freeze}
+    chosen = _recipe(recipe, **changes)
     with process_group(parallel) as world:
         report = run(
             data,
@@ -72,6 +111,7 @@ def train(
             resume=resume,
             workers=workers,
             world=world,
+            init=init,
         )
     return show.trained(report, as_json) if world.is_main else None
 
@@ -122,6 +162,10 @@ def cross_validate(
     seconds: Seconds = "auto",
     root: Root = None,
     group: Group = None,
+    balance: Balance = None,
+    loss: Loss = None,
+    patience: Patience = None,
+    validation: Validation = None,
     features: Annotated[Path | None, typer.Option(help="A store of extracted features; computed when absent.")] = None,
     device: Device = "auto",
     workers: Workers = CORES,
@@ -132,7 +176,8 @@ def cross_validate(
     from ..reports import plot_confusion, plot_learning, write_cross_validation
     from ..training import Start, cross_validate as run, fitting, parse_numbers
 
-    chosen = _recipe(recipe, model=model, epochs=epochs, precision=precision)
+    learning = {"balance": balance, "loss": loss, "patience": patience, "validation": validation}
+    chosen = _recipe(recipe, model=model, epochs=epochs, precision=precision, **learning)
     where = fitting(chosen, device)
     start = Start.of(
         data, chosen, root=root, group=group, seconds=seconds, kept=out if resume else None, workers=workers
