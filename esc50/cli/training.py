@@ -55,6 +55,7 @@ Validation = Annotated[
 
 
 def train(
+    ctx: typer.Context,
     data: Annotated[Path | None, typer.Option(help=DATA_HELP)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     recipe: Annotated[str, typer.Option(help="baseline, quick or best.")] = "quick",
@@ -91,6 +92,7 @@ def train(
         return show.models(_models(), as_json)
     if data is None or out is None:
         raise CumelError(f"--{'data' if data is None else 'out'} is missing: --data names the dataset, --out the run")
+    from ..system import keep_made, made_now
     from ..training import process_group, train as run
 
     changes = {"model": model, "epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision}
@@ -113,10 +115,13 @@ def train(
             world=world,
             init=init,
         )
+        if world.is_main:
+            keep_made(out, made_now(ctx.obj))
     return show.trained(report, as_json) if world.is_main else None
 
 
 def evaluate(
+    ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     data: Data,
     fold: Annotated[str | None, typer.Option(help="The fold that the run held out; another is refused.")] = None,
@@ -129,7 +134,7 @@ def evaluate(
 ) -> None:
     """Test a run: accuracy, a table per class, the confusion matrix and an HTML report."""
     from ..datasets import Dataset
-    from ..reports import plot_confusion, plot_learning, write_report
+    from ..reports import heard, plot_confusion, plot_learning, write_report
     from ..system import choose
     from ..training import Checkpoint, evaluate as test
 
@@ -142,15 +147,24 @@ def evaluate(
     )
     pictures = {
         "Learning": plot_learning({"": checkpoint.history}, folder / "learning.png"),
-        "Confusion matrix": plot_confusion(confusion, dataset.labels, folder / "confusion.png"),
     }
-    page = write_report(report, checkpoint.recipe.to_dict(), pictures, folder / "report.html")
-    show.evaluation(
-        {"run": str(run)} | report | {"report": str(page), "confusion": str(folder / "confusion.png")}, as_json
+    if confusion is not None:
+        pictures["Confusion matrix"] = plot_confusion(confusion, dataset.labels, folder / "confusion.png")
+    recipe = checkpoint.recipe
+    page = write_report(
+        report,
+        recipe.to_dict(),
+        pictures,
+        folder / "report.html",
+        facts=_facts(folder, ctx.obj),
+        misheard=heard(report["misheard"], recipe.features, recipe.n_samples, workers),
     )
+    drawn = None if confusion is None else str(folder / "confusion.png")
+    show.evaluation({"run": str(run)} | report | {"report": str(page), "confusion": drawn}, as_json)
 
 
 def cross_validate(
+    ctx: typer.Context,
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the runs, one per seed and fold.")],
     folds: Annotated[str | None, typer.Option(help="Folds, as in 1,2,3; all of the data's when absent.")] = None,
@@ -201,10 +215,23 @@ def cross_validate(
     histories = {f"fold {row['fold']}, seed {row['seed']}": row["history"] for row in report["runs"]}
     pictures = {
         "Learning": plot_learning(histories, out / "learning.png"),
-        "Confusion matrix": plot_confusion(confusion, dataset.labels, out / "confusion.png"),
     }
-    page = write_cross_validation(report, chosen.to_dict(), pictures, out / "report.html")
+    if confusion is not None:
+        pictures["Confusion matrix"] = plot_confusion(confusion, dataset.labels, out / "confusion.png")
+    page = write_cross_validation(report, chosen.to_dict(), pictures, out / "report.html", facts=_facts(out, ctx.obj))
     show.cross_validation(report | {"report": str(page)}, as_json)
+
+
+def _facts(run: Path, arguments: list[str] | None) -> list[tuple[str, str]]:
+    """Return what a page says of a run's data, of its training, and of itself."""
+    from ..datasets import Description
+    from ..system import made, made_now, said
+
+    description, trained = Description.load(run), made(run)
+    lines = ["not described: an earlier version's run"] if description is None else description.lines()
+    facts = [("data", line) for line in lines]
+    facts += [] if trained is None else [("trained", said(trained))]
+    return [*facts, ("this page", said(made_now(arguments)))]
 
 
 def _recipe(name: str, **changes: Any) -> Recipe:
