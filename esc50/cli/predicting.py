@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...kernels import FeatureConfig
 from ..reports import MAX_CLIPS, MOST_TRACKS, Track, draw_results, plot_timelines
 from ..system import bar
-from . import show
+from . import show, show_predictions
 
 if TYPE_CHECKING:
     from ...export.prediction import Prediction, Source, Target
@@ -53,7 +53,7 @@ def run(model: Model, source: Source, target: Target, top: int | None, cfg: Feat
         elif target.as_json:
             takers.append(rows.append)
         else:
-            takers.append(show.Predictions(source.windowed and target.aggregate is None))
+            takers.append(show_predictions.Predictions(source.windowed and target.aggregate is None))
         quiet = recordings is None or (n_files <= FEW_FILES and not source.windowed)
         quiet = quiet or (target.on_screen and sys.stdout.isatty())
         advance = files.enter_context(bar("classify", n_files, "files", quiet=quiet))
@@ -70,13 +70,13 @@ def run(model: Model, source: Source, target: Target, top: int | None, cfg: Feat
                 take(row)
             if row["error"] is not None and len(failures) <= show.MOST_ROWS:
                 failures.append(row)
-            advance(prediction.segment.first, show.position(row) if source.windowed else None)
+            advance(prediction.segment.first, show_predictions.position(row) if source.windowed else None)
     report = counts.report(model) | {"plot": pictures.draw(model)}
     report |= {} if target.events is None else {"events": str(target.events)}
     if target.as_json:
         show.as_json(report | ({"results": rows} if target.out is None else {"out": target.out}))
     else:
-        show.predicted(report, failures, sys.stderr if target.out == STDOUT else sys.stdout)
+        show_predictions.predicted(report, failures, sys.stderr if target.out == STDOUT else sys.stdout)
     return 1 if counts.failed else 0
 
 

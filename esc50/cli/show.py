@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -46,7 +46,7 @@ def trained(report: dict[str, Any], json_only: bool) -> None:
     return facts(report if json_only else {name: value for name, value in report.items() if name != "data"}, json_only)
 
 
-def _failures(failures: list[dict[str, Any]], n: int | None = None) -> None:
+def failed(failures: list[dict[str, Any]], n: int | None = None) -> None:
     """Print the first of `n` failures, or of all that are given."""
     n = len(failures) if n is None else n
     for failure in failures[:MOST_ROWS]:
@@ -75,7 +75,7 @@ def extraction(report: dict[str, Any], json_only: bool, quiet: bool = False) -> 
         _say_extracted(report)
         for path in report["silent"][:MOST_ROWS]:
             print(f"{printable(path)}: mixed to one channel, every sample is zero: silence", file=sys.stderr)
-    return _failures(report["failures"], report["failed"] + report["failed_before"])
+    return failed(report["failures"], report["failed"] + report["failed_before"])
 
 
 def _say_extracted(report: dict[str, Any]) -> None:
@@ -95,7 +95,7 @@ def _say_extracted(report: dict[str, Any]) -> None:
     else:
         print(f"nothing to do: {report['store']} holds all {kept} files{before}")
     if report["dropped"]:
-        print(f"dropped: {_count(report['dropped'], 'row')} of failures")
+        print(f"dropped: {count(report['dropped'], 'row')} of failures")
 
 
 def left_out(listing: Listing) -> None:
@@ -118,7 +118,7 @@ def verification(report: dict[str, Any], json_only: bool) -> None:
     _console().print(table)
     if len(read) > MOST_ROWS:
         print(f"... and {len(read) - MOST_ROWS} better ones; --json lists them all")
-    _failures([row for row in report["rows"] if "error" in row])
+    failed([row for row in report["rows"] if "error" in row])
     if read:
         verdict = "within" if all(row["ok"] for row in read) else "BEYOND"
         limit = report["tolerance"]
@@ -133,18 +133,18 @@ def integrity(report: dict[str, Any], json_only: bool) -> None:
     """Print what `verify` found of a store."""
     if json_only:
         return as_json(report)
-    _failures([*report["files"], *report["rows"]])
+    failed([*report["files"], *report["rows"]])
     store = printable(report["store"])
     if not report["finished"]:
         print(f"{store}: is not finished; the same `cumel extract` goes on")
     if report["unchecked"]:
         print(
-            f"{_count(report['unchecked'], 'recording')} came from an earlier version, without a checksum: whether the "
+            f"{count(report['unchecked'], 'recording')} came from an earlier version, without a checksum: whether the "
             "features are right cannot be verified, only that they are there"
         )
-    verdict = f"{_count(len(report['files']), 'file')} and {_count(report['damaged'], 'recording')} DAMAGED"
+    verdict = f"{count(len(report['files']), 'file')} and {count(report['damaged'], 'recording')} DAMAGED"
     print(
-        f"{store}: {_count(report['recordings'], 'recording')}, features of {report['checked']} compared with their "
+        f"{store}: {count(report['recordings'], 'recording')}, features of {report['checked']} compared with their "
         f"checksums; {'nothing is damaged' if report['passed'] else verdict}"
     )
     return None
@@ -203,69 +203,8 @@ def models(rows: list[dict[str, Any]], json_only: bool) -> None:
     return _console().print(table)
 
 
-class Predictions:
-    """Prints results of `predict` as they come: a block per recording, or with windows a line for each."""
-
-    def __init__(self, windowed: bool) -> None:
-        self.windowed, self._file = windowed, None
-
-    def __call__(self, row: dict[str, Any]) -> None:
-        """Print a result; errors come at the end."""
-        if row["error"] is not None:
-            return
-        if row["file"] != self._file or not self.windowed:
-            self._file = row["file"]
-            part = "" if self.windowed or row["seconds"] is None else _heard(row["end"], row["seconds"])
-            print(f"{printable(row['file'])}{part and f'  ({part})'}", flush=self.windowed)
-        if not self.windowed:
-            if row["silent"]:
-                print("  silence")
-            for guess in row["top"]:
-                print(f"  {guess['probability']:6.1%}  {guess['label']}")
-            return
-        best = "   ".join(f"{guess['label']} {guess['probability']:.1%}" for guess in row["top"])
-        print(f"  {clock(row['start'])} - {clock(row['end'])}   {best or 'silence'}", flush=True)
-
-
-def _heard(heard: float, seconds: float) -> str:
-    """Say how much of a recording was heard; nothing for all of it."""
-    return f"heard {clock(heard)} of {clock(seconds)}" if clock(heard) != clock(seconds) else ""
-
-
-def clock(seconds: float) -> str:
-    """Return a time in a recording, as 1:02:03.4."""
-    minutes, rest = divmod(round(seconds, 1), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
-
-
-def position(row: dict[str, Any]) -> str:
-    """Say how far a recording has been heard."""
-    whole = "" if row["seconds"] is None else f" of {clock(row['seconds'])}"
-    return f"{clock(row['end'])}{whole} in {printable(row['file'])}"
-
-
-def predicted(report: dict[str, Any], failures: list[dict[str, Any]], file: TextIO) -> None:
-    """Print what `predict` did in all."""
-    _failures(failures, report["failed"])
-    used = report["provider"]
-    failed = f", {report['failed']} failed" if report["failed"] else ""
-    silent = f", {report['silent']} of them silent" if report["silent"] else ""
-    files, windows = _count(report["files"], "file"), _count(report["windows"], "window")
-    part = _heard(report["heard_seconds"], report["seconds"])
-    heard = f"{part}; --hop-seconds hears all" if part else f"heard {clock(report['heard_seconds'])}"
-    print(f"{files}{failed}; {windows}{silent}, {heard}", file=file)
-    print(
-        f"ran on {used['actual']} (asked for {used['requested']}; {used['reason']}), features by the "
-        f"{used['route']} route ({used['route_reason']})",
-        file=file,
-    )
-    for name, what in (("plot", "picture"), ("events", "events")):
-        if report.get(name):
-            print(f"{what}: {report[name]}", file=file)
-
-
-def _count(n: int, what: str) -> str:
+def count(n: int, what: str) -> str:
+    """Return a number of things in words."""
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
@@ -273,7 +212,7 @@ def plotted(report: dict[str, Any], json_only: bool) -> None:
     """Print what `plot` drew."""
     if json_only:
         return as_json(report)
-    _failures(report["failures"])
+    failed(report["failures"])
     if report["plot"]:
         more = f", the first {report['clips']} of {report['clips'] + report['left_out']}" if report["left_out"] else ""
         print(f"picture: {report['plot']} ({report['clips']} clips{more})")

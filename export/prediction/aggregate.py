@@ -100,8 +100,8 @@ def events_of(windows: Iterable[Prediction], threshold: float = THRESHOLD) -> li
     for prediction in windows:
         segment, scores = prediction.segment, prediction.probabilities
         heard = {} if scores is None else {int(i): float(scores[i]) for i in np.flatnonzero(scores >= threshold)}
-        for i in [i for i, event in open_.items() if i not in heard or segment.start > event.end + ADJACENT]:
-            done.append(open_.pop(i))
+        ended = [i for i, event in open_.items() if i not in heard or segment.start > event.end + ADJACENT]
+        done += [open_.pop(i) for i in ended]
         for i, score in heard.items():
             event = open_.get(i, Event(segment.file, segment.start, segment.end, prediction.labels[i], 0.0, 0))
             highest = max(event.probability, score)
