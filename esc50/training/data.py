@@ -19,6 +19,7 @@ from ..system import defaults, track
 from .augment import spectrogram, waveform
 from .distributed import SOLO, World
 from .recipes import Recipe
+from .stored import check_same
 
 BATCH = 32  # clips whose features are computed in one call
 FULL_SCALE = 32768  # full scale of int16
@@ -97,9 +98,8 @@ def from_store(folder: Path, data: Dataset, recipe: Recipe) -> TrainingData:
     for i, clip in enumerate(data.clips):
         if clip.start or clip.end is not None:
             raise CumelError(f"--features {folder}: {clip.where} is a part of a recording; leave --features away")
-        row, status = store.row(clip.path), clip.path.stat()
-        if (row["size"], row["mtime_ns"]) != (status.st_size, status.st_mtime_ns):
-            raise CumelError(f"{clip.path}: changed since {folder} was extracted; extract it again")
+        row = store.row(clip.path)
+        check_same(row, clip.path, folder)
         if row["status"] != "error" and row["n_samples"] != recipe.n_samples:
             raise CumelError(
                 f"{clip.path}: has {row['n_samples']} samples, recipe {recipe.name} needs {recipe.n_samples}; "
