@@ -116,7 +116,16 @@ def described(recipe: Recipe, **changes: object) -> str:
 @pytest.mark.parametrize("name", ["quick", "baseline"])
 def test_the_card_says_what_a_user_needs(name: str, precision: str) -> None:
     text = described(tiny_recipe(name), input="waveform", precision=precision, accuracy=0.8125)
-    for part in ("# dogs\n", "its run has no data.json", "81.2 %", "97.0 % of 64", "1.4e-05 dB", "at 8000 Hz", "naïve 猫", "n_fft"):
+    for part in (
+        "# dogs\n",
+        "its run has no data.json",
+        "81.2 %",
+        "97.0 % of 64",
+        "1.4e-05 dB",
+        "at 8000 Hz",
+        "naïve 猫",
+        "n_fft",
+    ):
         assert part in text
     assert ("`use_tf32=0`" in text) == (precision != "int8")
     assert all(len(line) <= 500 for line in text.splitlines())
