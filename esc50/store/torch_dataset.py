@@ -57,7 +57,7 @@ class LabelledBatch(NamedTuple):
     """Clips of different length, padded with silence, and their labels."""
 
     features: Tensor  # [n_clips, n_rows, most_frames]
-    labels: Tensor  # [n_clips, ...]; int64 for numbers of classes
+    labels: Tensor | list[str]  # [n_clips, ...], int64 for numbers of classes; or texts
     n_frames: Tensor  # [n_clips]
     paths: list[str]
 
@@ -181,11 +181,14 @@ def pad(batch: Sequence[tuple[Tensor, Any]]) -> Batch | LabelledBatch:
                 silence(clip, item.kind, item.cfg) if isinstance(item, FeatureItem) else _least(clip)
             )
     seconds = [second for _, second in batch]
-    if all(isinstance(second, str) for second in seconds):
+    paths = [
+        item.path if isinstance(item, FeatureItem) else second for item, second in zip(batch, seconds, strict=True)
+    ]
+    if seconds == paths:
         return Batch(features, n_frames, seconds)
-    paths = [item.path if isinstance(item, FeatureItem) else "" for item in batch]
-    labels = torch.stack(seconds) if isinstance(seconds[0], Tensor) else torch.as_tensor(np.asarray(seconds))
-    return LabelledBatch(features, labels, n_frames, paths)
+    if not isinstance(seconds[0], str):
+        seconds = torch.stack(seconds) if isinstance(seconds[0], Tensor) else torch.as_tensor(np.asarray(seconds))
+    return LabelledBatch(features, seconds, n_frames, paths)
 
 
 def silence(features: Tensor, kind: str, cfg: FeatureConfig) -> Tensor:
