@@ -101,7 +101,7 @@ def export_onnx(
     with replacing(out) as model_part:
         _write(net, metadata, measured, model_part)
         try:
-            checked = check(model_part, metadata, Classifier(net).eval(), clips)
+            checked = check(model_part, metadata, Classifier(net, metadata.recipe.loss).eval(), clips)
         except CumelError as error:
             raise CumelError(f"{out}: not written, as the exported model fails its check: {error}") from None
         with replacing(labels) as labels_part, replacing(out.with_suffix(CARD_SUFFIX)) as card_part:
@@ -161,7 +161,8 @@ def _check_bytes(net: nn.Module, run: Path | str) -> None:
 def _write(net: nn.Module, metadata: Metadata, measured: NDArray[np.float32] | None, path: Path) -> None:
     """Write the network as ONNX, after a front end if the model takes waveforms."""
     recipe = metadata.recipe
-    classifier = Classifier(halved(copy.deepcopy(net)) if metadata.precision == "fp16" else net).eval()
+    net = halved(copy.deepcopy(net)) if metadata.precision == "fp16" else net
+    classifier = Classifier(net, metadata.recipe.loss).eval()
     model = to_onnx(classifier, recipe.input_shape)
     if measured is not None:
         model = quantized(model, features_of(measured, recipe))

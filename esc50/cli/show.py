@@ -160,11 +160,15 @@ def evaluation(report: dict[str, Any], json_only: bool) -> None:
         label, mistaken_for = (escape(printable(row[name] or "")) for name in ("label", "mistaken_for"))
         table.add_row(label, str(row["clips"]), f"{row['recall']:.2f}", precision, mistaken_for)
     _console().print(table)
+    low, high = report["interval"]
+    average = report.get("mean_average_precision")
+    more = "" if average is None else f"mean average precision {average:.3f}, "
     print(
-        f"accuracy {report['accuracy']:.3f} on {report['clips']} clips of fold {report['fold']} "
+        f"accuracy {report['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}), {more}"
+        f"macro F1 {report['macro_f1']:.3f} on {report['clips']} clips of fold {report['fold']} "
         f"(chance {report['chance']:.3f}), recipe {report['recipe']}, on {report['device']}"
     )
-    print(f"confusion matrix: {report['confusion']}\nreport: {report['report']}")
+    print(f"confusion matrix: {report['confusion']}\n" * bool(report["confusion"]) + f"report: {report['report']}")
     return None
 
 

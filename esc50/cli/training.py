@@ -25,9 +25,36 @@ Group = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Of the training, and of the split of data without folds.")]
 Precision = Annotated[str | None, typer.Option(help="fp32 or bf16, instead of the recipe's.")]
+LEARNING = "Learning"
+Balance = Annotated[
+    str | None,
+    typer.Option(help="For classes of unequal size: weights in the loss, or sampling.", rich_help_panel=LEARNING),
+]
+Loss = Annotated[
+    str | None,
+    typer.Option(
+        help="cross-entropy, or bce for any number of labels per clip, which such data gets by itself.",
+        rich_help_panel=LEARNING,
+    ),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        help="Stop after so many epochs without a lower loss on training clips set aside, and keep the best epoch.",
+        rich_help_panel=LEARNING,
+    ),
+]
+Validation = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of the training clips set aside for --patience, where the data has no split valid; 0.1 if absent.",
+        rich_help_panel=LEARNING,
+    ),
+]
 
 
 def train(
+    ctx: typer.Context,
     data: Annotated[Path | None, typer.Option(help=DATA_HELP)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.")] = None,
     recipe: Annotated[str, typer.Option(help="baseline, quick or best.")] = "quick",
@@ -41,6 +68,17 @@ def train(
     root: Root = None,
     group: Group = None,
     seed: Seed = 0,
+    balance: Balance = None,
+    loss: Loss = None,
+    patience: Patience = None,
+    validation: Validation = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="A run to start from; its classes may be others.", rich_help_panel=LEARNING),
+    ] = None,
+    freeze: Annotated[
+        bool, typer.Option("--freeze", help="Train the last layer alone, from --init.", rich_help_panel=LEARNING)
+    ] = False,
     features: Annotated[Path | None, typer.Option(help="A store of extracted features; computed when absent.")] = None,
     device: Device = "auto",
     parallel: Annotated[str, typer.Option(help="All-reduce under torchrun: ddp, or ring for our own.")] = "ddp",
@@ -53,9 +91,12 @@ def train(
         return show.models(_models(), as_json)
     if data is None or out is None:
         raise CumelError(f"--{'data' if data is None else 'out'} is missing: --data names the dataset, --out the run")
+    from ..system import keep_made, made_now
     from ..training import process_group, train as run
 
-    chosen = _recipe(recipe, model=model, epochs=epochs, batch_size=batch_size, lr=lr, precision=precision)
+    changes = {"model": model, "epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision}
+    changes |= {"balance": balance, "loss": loss, "patience": patience, "validation": validation, "freeze": freeze}
+    chosen = _recipe(recipe, **changes)
     with process_group(parallel) as world:
         report = run(
             data,
@@ -71,11 +112,15 @@ def train(
             resume=resume,
             workers=workers,
             world=world,
+            init=init,
         )
+        if world.is_main:
+            keep_made(out, made_now(ctx.obj))
     return show.trained(report, as_json) if world.is_main else None
 
 
 def evaluate(
+    ctx: typer.Context,
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     data: Data,
     fold: Annotated[str | None, typer.Option(help="The fold that the run held out; another is refused.")] = None,
@@ -88,7 +133,7 @@ def evaluate(
 ) -> None:
     """Test a run: accuracy, a table per class, the confusion matrix and an HTML report."""
     from ..datasets import Dataset
-    from ..reports import plot_confusion, plot_learning, write_report
+    from ..reports import heard, plot_confusion, plot_learning, write_report
     from ..system import choose
     from ..training import Checkpoint, evaluate as test
 
@@ -101,15 +146,24 @@ def evaluate(
     )
     pictures = {
         "Learning": plot_learning({"": checkpoint.history}, folder / "learning.png"),
-        "Confusion matrix": plot_confusion(confusion, dataset.labels, folder / "confusion.png"),
     }
-    page = write_report(report, checkpoint.recipe.to_dict(), pictures, folder / "report.html")
-    show.evaluation(
-        {"run": str(run)} | report | {"report": str(page), "confusion": str(folder / "confusion.png")}, as_json
+    if confusion is not None:
+        pictures["Confusion matrix"] = plot_confusion(confusion, dataset.labels, folder / "confusion.png")
+    recipe = checkpoint.recipe
+    page = write_report(
+        report,
+        recipe.to_dict(),
+        pictures,
+        folder / "report.html",
+        facts=_facts(folder, ctx.obj),
+        misheard=heard(report["misheard"], recipe.features, recipe.n_samples, workers),
     )
+    drawn = None if confusion is None else str(folder / "confusion.png")
+    show.evaluation({"run": str(run)} | report | {"report": str(page), "confusion": drawn}, as_json)
 
 
 def cross_validate(
+    ctx: typer.Context,
     data: Data,
     out: Annotated[Path, typer.Option(help="Folder of the runs, one per seed and fold.")],
     folds: Annotated[str | None, typer.Option(help="Folds, as in 1,2,3; all of the data's when absent.")] = None,
@@ -121,6 +175,10 @@ def cross_validate(
     seconds: Seconds = "auto",
     root: Root = None,
     group: Group = None,
+    balance: Balance = None,
+    loss: Loss = None,
+    patience: Patience = None,
+    validation: Validation = None,
     features: Annotated[Path | None, typer.Option(help="A store of extracted features; computed when absent.")] = None,
     device: Device = "auto",
     workers: Workers = CORES,
@@ -131,7 +189,8 @@ def cross_validate(
     from ..reports import plot_confusion, plot_learning, write_cross_validation
     from ..training import Start, cross_validate as run, fitting, parse_numbers
 
-    chosen = _recipe(recipe, model=model, epochs=epochs, precision=precision)
+    learning = {"balance": balance, "loss": loss, "patience": patience, "validation": validation}
+    chosen = _recipe(recipe, model=model, epochs=epochs, precision=precision, **learning)
     where = fitting(chosen, device)
     start = Start.of(
         data, chosen, root=root, group=group, seconds=seconds, kept=out if resume else None, workers=workers
@@ -155,10 +214,23 @@ def cross_validate(
     histories = {f"fold {row['fold']}, seed {row['seed']}": row["history"] for row in report["runs"]}
     pictures = {
         "Learning": plot_learning(histories, out / "learning.png"),
-        "Confusion matrix": plot_confusion(confusion, dataset.labels, out / "confusion.png"),
     }
-    page = write_cross_validation(report, chosen.to_dict(), pictures, out / "report.html")
+    if confusion is not None:
+        pictures["Confusion matrix"] = plot_confusion(confusion, dataset.labels, out / "confusion.png")
+    page = write_cross_validation(report, chosen.to_dict(), pictures, out / "report.html", facts=_facts(out, ctx.obj))
     show.cross_validation(report | {"report": str(page)}, as_json)
+
+
+def _facts(run: Path, arguments: list[str] | None) -> list[tuple[str, str]]:
+    """Return what a page says of a run's data, of its training, and of itself."""
+    from ..datasets import Description
+    from ..system import made, made_now, said
+
+    description, trained = Description.load(run), made(run)
+    lines = ["not described: an earlier version's run"] if description is None else description.lines()
+    facts = [("data", line) for line in lines]
+    facts += [] if trained is None else [("trained", said(trained))]
+    return [*facts, ("this page", said(made_now(arguments)))]
 
 
 def _recipe(name: str, **changes: Any) -> Recipe:

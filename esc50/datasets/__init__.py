@@ -6,7 +6,7 @@ from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from .archive import ESC50_URL, LICENSE_NOTICE, download
-    from .dataset import SPLITS, Clip, Dataset, Fold, held
+    from .dataset import SPLITS, VALID, Clip, Dataset, Fold, held
     from .decoding import waveforms
     from .description import Description
     from .inputs import FEATURES

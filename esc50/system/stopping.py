@@ -24,10 +24,10 @@ class StoppedError(CumelError):
 class Stop:
     """Whether the user asked to stop; `where` is the place that the first wish waits for."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, *, anywhere: bool = False) -> None:
         self.where = where
         self.asked = self.at_once = False
-        self._waits = False  # whether the program is at a place that the second wish may interrupt
+        self._waits = anywhere  # whether the program is at a place that the second wish may interrupt
 
     def ask(self, _number: int = 0, _frame: FrameType | None = None) -> None:
         """Ask; the second time, interrupt, here or in `each` when it asks for its next item."""
@@ -55,9 +55,12 @@ class Stop:
 
 
 @contextmanager
-def stoppable(where: str) -> Iterator[Stop]:
-    """Let SIGINT and SIGTERM ask to stop, where this is the thread that may decide so."""
-    stop = Stop(where)
+def stoppable(where: str, *, anywhere: bool = False) -> Iterator[Stop]:
+    """Let SIGINT and SIGTERM ask to stop, where this is the thread that may decide so.
+
+    The second one interrupts `Stop.each` alone, or `anywhere`.
+    """
+    stop = Stop(where, anywhere=anywhere)
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...kernels import CumelError, InputError
 from ..audio import fit_length
-from ..datasets import FEATURES, Dataset, waveforms
+from ..datasets import FEATURES, VALID, Dataset, Fold, waveforms
 from ..store import Store
 from ..system import defaults, track
 from .augment import spectrogram, waveform
 from .distributed import SOLO, World
 from .recipes import Recipe
+from .stored import check_same
 
 BATCH = 32  # clips whose features are computed in one call
 FULL_SCALE = 32768  # full scale of int16
@@ -98,9 +98,8 @@ def from_store(folder: Path, data: Dataset, recipe: Recipe) -> TrainingData:
     for i, clip in enumerate(data.clips):
         if clip.start or clip.end is not None:
             raise CumelError(f"--features {folder}: {clip.where} is a part of a recording; leave --features away")
-        row, status = store.row(clip.path), clip.path.stat()
-        if (row["size"], row["mtime_ns"]) != (status.st_size, status.st_mtime_ns):
-            raise CumelError(f"{clip.path}: changed since {folder} was extracted; extract it again")
+        row = store.row(clip.path)
+        check_same(row, clip.path, folder)
         if row["status"] != "error" and row["n_samples"] != recipe.n_samples:
             raise CumelError(
                 f"{clip.path}: has {row['n_samples']} samples, recipe {recipe.name} needs {recipe.n_samples}; "
@@ -110,6 +109,29 @@ def from_store(folder: Path, data: Dataset, recipe: Recipe) -> TrainingData:
     return TrainingData(out)
 
 
+def set_aside(
+    data: Dataset, train_set: list[int], fold: Fold, recipe: Recipe, seed: int
+) -> tuple[list[int], list[int]]:
+    """Return the clips to learn from, and those on which patience watches the loss: none where there is no patience.
+
+    Raises
+    ------
+    CumelError
+        When there are too few clips.
+    """
+    if not recipe.patience:
+        return train_set, []
+    valid = [] if fold == VALID else data.valid
+    taught = sorted({*train_set} - {*valid})
+    if not valid:
+        taught, valid = data.inner(train_set, seed, recipe.validation)
+    if not valid or not taught:
+        raise CumelError(
+            f"{data.source}: {len(train_set)} clips are too few to set some aside for --patience; leave it away"
+        )
+    return taught, valid
+
+
 class Batches:
     """Makes the batches of each epoch; all clips stay on the device, samples as int16.
 
@@ -117,9 +139,8 @@ class Batches:
     ----------
     training_data : TrainingData
         The training clips.
-    targets : list of int
-        The clips' classes.
-    n_classes : int
+    hot : ndarray [n_clips, n_classes], float32
+        1 where a clip has a label, else 0.
     recipe : Recipe
     device : torch.device
     world : World
@@ -129,8 +150,7 @@ class Batches:
     def __init__(
         self,
         training_data: TrainingData,
-        targets: list[int],
-        n_classes: int,
+        hot: NDArray[np.float32],
         recipe: Recipe,
         device: torch.device,
         world: World,
@@ -140,31 +160,45 @@ class Batches:
             raise CumelError(f"recipe {recipe.name} changes samples; features alone will not do")
         self.recipe, self.device, self.world = recipe, device, world
         self.clips = torch.from_numpy(clips).to(device)
-        self.labels = F.one_hot(torch.tensor(targets), n_classes).float().to(device)
-        self.n_batches = -(-len(targets) // recipe.batch_size)
-        if len(targets) // self.n_batches < world.size:
+        self.labels = torch.from_numpy(hot).to(device)
+        self.weights = class_weights(hot)
+        self.n_batches = -(-len(hot) // recipe.batch_size)
+        if len(hot) // self.n_batches < world.size:
             raise CumelError(
-                f"batch_size={recipe.batch_size}: batches of {len(targets) // self.n_batches} clips do not do for "
+                f"batch_size={recipe.batch_size}: batches of {len(hot) // self.n_batches} clips do not do for "
                 f"{world.size} processes; use larger ones, or fewer processes"
             )
 
-    def epoch(self, order: torch.Generator, mixing: bool) -> Iterator[tuple[Tensor, Tensor, float]]:
-        """Yield batches in a random order: features, soft labels, and the weight of this process's loss.
+    def epoch(self, order: torch.Generator, mixing: bool, first: int = 0) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """Yield batches in a random order, from number `first` on: features, soft labels, this process's loss's weight.
 
         The clips are dealt into batches of nearly equal size: none is left out, and no last batch is tiny. The weight
         is the number of this process's clips / (clips of the batch / processes): 1.0 where all parts are equal.
         """
-        shuffled = torch.randperm(len(self.clips), generator=order).to(self.device)
-        for batch in shuffled.tensor_split(self.n_batches):
+        for batch in self._drawn(order).to(self.device).tensor_split(self.n_batches)[first:]:
             part = self.world.part(batch)
             x, labels = self._changed(self.clips[part], self.labels[part], mixing)
             yield x, labels, len(part) * self.world.size / len(batch)
+
+    def _drawn(self, order: torch.Generator) -> Tensor:
+        """Return the clips of an epoch: each once, or as many, of which the classes are equally likely."""
+        if self.recipe.balance != "sampling":
+            return torch.randperm(len(self.clips), generator=order)
+        labels = self.labels.cpu()
+        chances = (labels @ self.weights) / labels.sum(dim=1)
+        return torch.multinomial(chances, len(chances), replacement=True, generator=order)
 
     def _changed(self, clips: Tensor, labels: Tensor, mixing: bool) -> tuple[Tensor, Tensor]:
         if self.recipe.augment == "none":
             return clips.float(), labels
         change = changed_samples if self.recipe.augment == "wave" else changed_features
         return change(clips, labels, self.recipe, mixing)
+
+
+def class_weights(hot: NDArray[np.float32]) -> Tensor:
+    """Return a weight per class [n_classes], in inverse ratio to its clips, 1 on average over these; 0 without any."""
+    counts = torch.from_numpy(hot).sum(dim=0)
+    return torch.where(counts > 0, counts.sum() / ((counts > 0).sum() * counts.clamp(min=1)), 0.0)
 
 
 def changed_features(x: Tensor, labels: Tensor, recipe: Recipe, mixing: bool) -> tuple[Tensor, Tensor]:

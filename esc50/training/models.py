@@ -192,6 +192,7 @@ class Model:
     recipe: str  # recipe that it is made for
     build: Callable[[tuple[int, int, int], int, float, float], nn.Module]  # input shape, classes, mean, std
     any_length: bool = True  # whether it takes clips of another length than the input shape's
+    head: str = "head"  # name of the last layer, which gives the classes' scores
 
 
 MODELS: dict[str, Model] = {
@@ -200,11 +201,13 @@ MODELS: dict[str, Model] = {
         "baseline",
         lambda shape, n_classes, _mean, _std: ESC50Model(shape, num_cats=n_classes),
         any_length=False,
+        head="dense2",
     ),
     "esc50-pool": Model(
         "the baseline's, with global pooling",
         "baseline",
         lambda shape, n_classes, _mean, _std: ESC50Model(shape, num_cats=n_classes, pool=True),
+        head="dense2",
     ),
     "compact": Model(
         "plain, for a CPU", "quick", lambda _shape, n_classes, mean, std: CompactCNN(mean, std, n_classes)

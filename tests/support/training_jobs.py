@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cumel.esc50.cli import main
-from cumel.esc50.training import loop, recipes
+from cumel.esc50.training import keeping, loop, recipes
 from cumel.esc50.training.distributed import process_group
 from cumel.esc50.training.models import ResidualCNN
 from cumel.esc50.training.ring import Ring
@@ -70,7 +70,7 @@ def command(
 ) -> tuple[int, str]:
     """Train by the command line, saving each epoch; process 1 dies at a step. Returns the exit code and last line."""
     recipes.RECIPES["quick"] = tiny_recipe(epochs=epochs, precision="fp32")
-    loop.SAVE_SECONDS = 0.0
+    keeping.SAVE_SECONDS = 0.0
     update_ema = loop.update_ema
 
     def fatal(*given: Any) -> None:

@@ -1,5 +1,6 @@
 """Training sees the features of whole recordings, stored or computed, and stops at a bad one."""
 
+import shutil
 from pathlib import Path
 
 import librosa
@@ -52,8 +53,27 @@ def test_stored_features_are_the_computed_ones(tmp_path: Path) -> None:
     with pytest.raises(CumelError, match="computes fresh features each step; leave it away"):
         from_store(store, data, recipe.replace(augment="wave"))
     write(data.clips[3].path, np.zeros(8000))
-    with pytest.raises(CumelError, match="changed since"):
+    with pytest.raises(CumelError, match=r"changed since .* the same `cumel extract` as for .* takes it again"):
         from_store(store, data, recipe)
+
+
+def test_features_found_by_the_end_of_a_path_count_where_the_content_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative --data, at another place than the one that was extracted; what the error advises then helps."""
+    data, recipe, store = Dataset.read(write_dataset(tmp_path / "a" / "data")), tiny_recipe(), tmp_path / "store"
+    extract([clip.path for clip in data.clips], store, TINY, device=choose("cpu"))
+    shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)  # with times of its own
+    monkeypatch.chdir(tmp_path / "b")
+    copy = Dataset.read("data")
+    np.testing.assert_array_equal(from_store(store, copy, recipe).features, from_store(store, data, recipe).features)
+    write(copy.clips[5].path, np.zeros(8000))
+    with pytest.raises(
+        CumelError, match=r"no features of it, only of another recording of that name, .*/a/.* adds them"
+    ):
+        from_store(store, copy, recipe)
+    extract([clip.path for clip in copy.clips], store, TINY, device=choose("cpu"))
+    np.testing.assert_array_equal(from_store(store, copy, recipe).features, prepare(copy, recipe, workers=1).features)
 
 
 def test_samples_are_kept_as_int16(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-import cumel.esc50.training.loop as training
 from cumel.esc50.datasets import Dataset
 from cumel.esc50.training.checkpoint import NAME, Checkpoint
 from cumel.esc50.training.cross_validation import cross_validate, parse_numbers
 from cumel.esc50.training.data import TrainingData, prepare
-from cumel.esc50.training.evaluation import accuracy, confusion_matrix, evaluate, per_class
+from cumel.esc50.training.evaluation import evaluate
 from cumel.esc50.training.log import LOG, PICTURE, TENSORBOARD
 from cumel.esc50.training.loop import SCORES, train
+from cumel.esc50.training.metrics import accuracy, confusion_matrix, per_class
 from cumel.esc50.training.recipes import RECIPES, Recipe
 from cumel.kernels import PRESETS, CumelError
 
@@ -44,37 +44,6 @@ def test_a_run_learns_logs_and_evaluates(tmp_path: Path, data: Dataset, name: st
     tested, confusion = evaluate(Checkpoint.load(tmp_path), data, CPU)
     assert tested["accuracy"] == pytest.approx(report["accuracy"])
     assert confusion.sum() == tested["clips"] == report["test_clips"] == 12
-
-
-@pytest.mark.parametrize(
-    "name", ["quick", *(pytest.param(n, marks=pytest.mark.exhaustive) for n in ("baseline", "best"))]
-)
-def test_a_resumed_run_ends_with_the_same_bits(
-    tmp_path: Path, data: Dataset, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = tiny_recipe(name, epochs=4)
-    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
-    train(data, tmp_path / "whole", recipe, 1, CPU, seed=7)
-    saves = Checkpoint.save
-
-    def killed(self: Checkpoint, folder: Path) -> Path:
-        path = saves(self, folder)
-        if self.epoch == 2:
-            raise KeyboardInterrupt
-        return path
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoint, "save", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train(data, tmp_path / "cut", recipe, 1, CPU, seed=7)
-    torch.manual_seed(999)  # whatever happened in between
-    train(data, tmp_path / "cut", recipe, 1, CPU, seed=7, resume=True)
-    whole, cut = Checkpoint.load(tmp_path / "whole"), Checkpoint.load(tmp_path / "cut")
-    for mine, other in ((whole.model, cut.model), (whole.ema or {}, cut.ema or {})):
-        assert mine.keys() == other.keys()
-        for key in mine:
-            assert torch.equal(mine[key], other[key]), key
-    assert [row["accuracy"] for row in whole.history] == [row["accuracy"] for row in cut.history]
 
 
 def test_what_a_run_refuses(tmp_path: Path, data: Dataset) -> None:
