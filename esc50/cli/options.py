@@ -19,6 +19,7 @@ from ...kernels.config import PRESETS, WHOLE, WINDOWS, FeatureConfig
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N. auto is the first CUDA device, or the CPU.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode.")]
+Root = Annotated[Path | None, typer.Option(help="Folder of the recordings, where their table lies elsewhere.")]
 DATA_HELP = (
     "A folder per class; a table (.csv, .tsv, .jsonl, .parquet) of path and label; ESC-50, UrbanSound8K, FSD50K or an "
     "audiofolder."

@@ -10,7 +10,7 @@ import typer
 from ...kernels import CumelError
 from ..system import CORES
 from . import show
-from .options import DATA_HELP, AsJson, Data, Device, Workers
+from .options import DATA_HELP, AsJson, Data, Device, Root, Workers
 
 if TYPE_CHECKING:
     from ..training import Recipe
@@ -20,7 +20,6 @@ HeldOut = Annotated[
     str, typer.Option(help="The fold held out for testing; auto: the last, or the split test; none: train on all.")
 ]
 Seconds = Annotated[str, typer.Option(help="Length that clips are cut or mirrored to; auto chooses it from the data.")]
-Root = Annotated[Path | None, typer.Option(help="Folder of the recordings, where --data is a table elsewhere.")]
 Group = Annotated[
     str | None, typer.Option(help="Column that keeps clips together in the split, such as a speaker; or folder.")
 ]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .inputs import FEATURES
     from .kept import keep
     from .lengths import AUTO, Lengths, Measured, chosen
+    from .stored import extract
     from .synth.dataset import synthesize
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...kernels import CumelError
-from ..inputs import TABLES, header_of, left_out, resolve, shown
+from ..inputs import CONTAINERS, TABLES, header_of, left_out, resolve, shown
 from .dataset import TEST, Dataset
 from .kept import as_kept
 from .listed import Layout, Listed
 from .tables import SPLIT_WORDS, label_column, rows_of
 
-CONTAINERS = re.compile(
-    r"audio|wavs?|flac|clips?|sounds?|recordings?|data|meta(data)?|docs?|fold_?\d+", re.IGNORECASE
-)  # never a class
 EXAMPLES = (
     "a folder per class (sounds/dog/1.wav), a table (.csv, .tsv, .jsonl, .parquet) with columns path and label, ESC-50 "
     "(audio/ and meta/esc50.csv), UrbanSound8K, FSD50K, or an audiofolder of Hugging Face (metadata.csv)"
@@ -47,6 +44,15 @@ def read(data: Path, root: Path | None, group: str | None, seed: int, kept: Path
             dataset = layout.dataset(group, seed)
             return as_kept(dataset, kept) if layout.without_folds else dataset
     raise CumelError(f"{data}: not a dataset of a known layout; --data takes {EXAMPLES}")
+
+
+def with_table(data: Path, root: Path | None) -> Layout | None:
+    """Return the layout of a folder that has a table of its recordings; None for another folder."""
+    for known in LAYOUTS:
+        layout = known.read(data, root) if known.read is not _class_folders else None
+        if layout is not None:
+            return layout
+    return None
 
 
 def _table(data: Path, root: Path | None) -> Layout | None:

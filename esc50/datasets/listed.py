@@ -60,8 +60,7 @@ class Layout:
         """Find every recording, check the labels, and give each clip its fold."""
         if not self.rows:
             raise CumelError(f"{self.source}: lists no clips; a row each is needed, with a path and a label")
-        if self.places:
-            self._find()
+        self.find()
         self._check_twice()
         targets = self._targets()
         groups = self._groups(group)
@@ -85,15 +84,17 @@ class Layout:
         clips, split_by = self._folds(clips, group, seed)
         return Dataset(self.root, tuple(clips), tuple(names), self.name, split_by, self.license, self.table, self.said)
 
-    def _find(self) -> None:
-        """Give each row the path at which its recording is."""
+    def find(self, must: bool = True) -> None:
+        """Give each row the path at which its recording is; a `CumelError` where it `must` be there, and is not."""
+        if not self.places:
+            return
         absent, known = [], {}
         for row in self.rows:
             if row.name not in known:
                 known[row.name] = next(filter(Path.is_file, self._candidates(row)), None)
                 absent += [] if known[row.name] else [row.name]
             row.path = known[row.name] or Path()
-        if not absent:
+        if not absent or not must:
             return
         looked = some([str(place) for place in self.places])
         if len(absent) == len(known):

@@ -53,6 +53,7 @@ def take(result: Result, hold: Hold, job: Job, helpers: Helpers) -> Result:
     result = result._replace(fingerprint=fingerprint(result.path))
     try:
         with Recording(result.path) as recording:
+            result = result._replace(source_sr=recording.header.sr)
             cost, dtype = job.cost(recording.header), recording.header.dtype(job.cfg.sr)
             hold(cost if cost <= WHOLE_BYTES else STREAM_BYTES)
             if cost > WHOLE_BYTES:

@@ -30,6 +30,7 @@ ROW_SCHEMA = pa.schema(
         ("size", pa.int64()),  # bytes of the file
         ("mtime_ns", pa.int64()),
         ("fingerprint", pa.int64()),  # 64-bit hash of parts of the file; null if it could not be read
+        ("source_sr", pa.int32()),  # rate of the recording, Hz; null if it could not be read
         ("sr", pa.int32()),  # rate of the features, Hz
         ("n_samples", pa.int64()),  # length at sr
         ("shard", pa.int32()),
