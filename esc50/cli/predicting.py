@@ -36,7 +36,7 @@ def run(model: Model, source: Source, target: Target, top: int | None, cfg: Feat
         with_events,
     )
 
-    top = (3 if source.windowed else 5) if top is None else top
+    top = (3 if source.windowed and target.aggregate is None else 5) if top is None else top
     check_call(model, top=top, cfg=cfg, hop_seconds=source.hop_seconds)
     recordings = source.recordings()
     if recordings is not None:

@@ -169,3 +169,12 @@ def test_parts_are_cut_out_of_their_recording(tmp_path: Path) -> None:
     late = Dataset.read(table(tmp_path / "late.jsonl", [*rows, rows[1] | {"start": 5}]))
     with pytest.raises(CumelError, match=r"a\.wav from 5 s: begins behind its end, at 2 s; mend its start"):
         Measured.of(late, 1)
+
+
+def test_the_split_does_not_depend_on_the_order_of_the_rows(tmp_path: Path) -> None:
+    touch(tmp_path, *(row["path"] for row in ROWS))
+    folds = [
+        {clip.path: clip.fold for clip in Dataset.read(table(tmp_path / f"{i}.csv", rows)).clips}
+        for i, rows in enumerate((ROWS, ROWS[::-1]))
+    ]
+    assert folds[0] == folds[1]
