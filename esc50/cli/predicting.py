@@ -38,7 +38,7 @@ def run(
         with_events,
     )
 
-    top = (3 if source.windowed else 5) if top is None else top
+    top = (3 if source.windowed and target.aggregate is None else 5) if top is None else top
     check_call(model, top=top, cfg=cfg, hop_seconds=source.hop_seconds, threshold=threshold)
     recordings = source.recordings()
     if recordings is not None:

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from ...kernels import CumelError
 from ..inputs import CONTAINERS, TABLES, header_of, left_out, resolve, shown
@@ -21,13 +20,6 @@ EXAMPLES = (
 )
 
 
-class Known(NamedTuple):
-    """A layout: what it is called, and how to read it."""
-
-    name: str
-    read: Callable[[Path, Path | None], Layout | None]  # takes data and --root; None where it is another layout
-
-
 def read(data: Path, root: Path | None, group: str | None, seed: int, kept: Path | None) -> Dataset:
     """Read a dataset; see `Dataset.read`."""
     if not data.exists():
@@ -38,8 +30,8 @@ def read(data: Path, root: Path | None, group: str | None, seed: int, kept: Path
         raise CumelError(f"--root {root}: no such folder; name the one that has the recordings")
     if data.is_file() and data.suffix.lower() not in TABLES:
         raise CumelError(f"{data}: neither a folder nor a table; --data takes {EXAMPLES}")
-    for known in LAYOUTS:
-        layout = known.read(data, root)
+    for layout_of in LAYOUTS:
+        layout = layout_of(data, root)
         if layout is not None:
             dataset = layout.dataset(group, seed)
             return as_kept(dataset, kept) if layout.without_folds else dataset
@@ -48,8 +40,8 @@ def read(data: Path, root: Path | None, group: str | None, seed: int, kept: Path
 
 def with_table(data: Path, root: Path | None) -> Layout | None:
     """Return the layout of a folder that has a table of its recordings; None for another folder."""
-    for known in LAYOUTS:
-        layout = known.read(data, root) if known.read is not _class_folders else None
+    for layout_of in LAYOUTS:
+        layout = layout_of(data, root) if layout_of is not _class_folders else None
         if layout is not None:
             return layout
     return None
@@ -119,7 +111,7 @@ def _audiofolder(data: Path, root: Path | None) -> Layout | None:
     rows: list[Listed] = []
     for table, fold in tables:
         for row in rows_of(table, fold=fold, folders=True):
-            row.name = str((table.parent / row.name).relative_to(data))
+            row.name = str(table.parent.relative_to(data) / row.name)
             row.fold = row.fold or _split_of(Path(row.name))
             rows.append(row)
     return Layout("audiofolder", data, rows, tables[0][0], None, (root or data,))
@@ -197,12 +189,13 @@ def _split_of(name: Path) -> str | None:
     return SPLIT_WORDS.get(name.parts[0].lower()) if len(name.parts) > 1 else None
 
 
-LAYOUTS = (
-    Known("a table", _table),
-    Known("ESC-50", _esc50),
-    Known("UrbanSound8K", _urban_sound),
-    Known("FSD50K", _fsd50k),
-    Known("audiofolder", _audiofolder),
-    Known("a folder with one table", _folder_with_table),
-    Known("class folders", _class_folders),
+# Each takes the data and --root, and returns None where it is another layout.
+LAYOUTS: tuple[Callable[[Path, Path | None], Layout | None], ...] = (
+    _table,
+    _esc50,
+    _urban_sound,
+    _fsd50k,
+    _audiofolder,
+    _folder_with_table,
+    _class_folders,
 )

@@ -178,10 +178,12 @@ class Layout:
             row = self.rows[given.index(False)]
             raise CumelError(f"{self.source}, {row.where}: has no fold, others have; fill it in, or drop the column")
         keys = groups_of(clips)
-        folds = dealt([clip.targets for clip in clips], keys, FOLDS, seed)
+        order = sorted(range(len(clips)), key=lambda i: (self.rows[i].name, self.rows[i].start))  # not the table's
+        of_sorted = dealt([clips[i].targets for i in order], [keys[i] for i in order], FOLDS, seed)
+        folds = dict(zip(order, of_sorted, strict=True))
         whole = f", {group} kept whole" if group else ", recordings kept whole" if len(set(keys)) < len(keys) else ""
         by = f"dealt into {FOLDS} folds, stratified by label{whole}, seed {seed}"
-        return [replace(clip, fold=fold) for clip, fold in zip(clips, folds, strict=True)], by
+        return [replace(clip, fold=folds[i]) for i, clip in enumerate(clips)], by
 
 
 def _check_groups(source: Path, column: str, clips: list[Clip]) -> None:

@@ -11,7 +11,7 @@ from ...kernels import PRESETS, CumelError, FeatureConfig
 from ..extraction import extract as extract_paths, extract_on_ray, my_share
 from ..inputs import TABLES, Keys, check, named, resolve
 from ..store import Known, save_labels
-from ..system import CORES, choose
+from ..system import CORES, choose, say
 from .layouts import with_table
 from .tables import label_column
 
@@ -99,7 +99,13 @@ def _with_labels(given: Path | str, root: Path | str | None, known: list[Known])
         yield from _of_manifest(path, places, known)
         return
     yield given
-    layout = with_table(path, places) if path.is_dir() else None
+    if not path.is_dir():
+        return
+    try:
+        layout = with_table(path, places)
+    except CumelError as error:  # features need no labels
+        say(f"note: no labels are taken of the tables in {path}: {error}")
+        return
     if layout is not None:
         layout.find(must=False)
         key_of = Keys()

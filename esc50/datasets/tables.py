@@ -65,7 +65,7 @@ def rows_of(
             Listed(
                 name,
                 where,
-                _labels(at, label, values) if label else (Path(name).parent.name,),
+                _labels(at, label, values) if label else (_folder_of(name),),
                 fold or _fold(at, values),
                 _target(at, values.get(target)),
                 start,
@@ -76,6 +76,12 @@ def rows_of(
         if not rows[-1].labels[0]:
             raise CumelError(f"{at}: {name} lies in no folder that could be its label; add a column label")
     return rows
+
+
+def _folder_of(name: str) -> str:
+    """Return the folder that a recording lies in, where it is no split."""
+    folder = Path(name).parent.name
+    return "" if folder.lower() in SPLIT_WORDS else folder
 
 
 def _labels(at: str, column: str, values: dict[str, Any]) -> tuple[str, ...]:
