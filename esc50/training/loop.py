@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from .log import RunLog
 from .metrics import accuracy, interval, loss_of
 from .models import count_parameters
 from .recipes import Recipe
-from .steps import criterion, step, update_ema
+from .steps import check_finite, criterion, step, update_ema
 from .transfer import Donor, freeze, training_mode
 
 SCORES = "scores.npy"  # probabilities after the last epoch, [n_test, n_classes]
@@ -148,6 +147,7 @@ def train(
     def save(epoch: int, batch: int = 0) -> None:
         random = None
         if batch:
+            check_finite(net, float(total) / batch, epoch, recipe)
             random = random_state(device, world)
             replica.mean_statistics(net, *([] if average is None else [average]))
         if log is not None:
@@ -167,7 +167,11 @@ def train(
             log.write()
         keeper.saved(epoch, batch)
 
-    order, steps, loss_fn = torch.Generator(), done * batches.n_batches + first, criterion(recipe, batches.weights)
+    order, steps, loss_fn = (
+        torch.Generator(),
+        done * batches.n_batches + first,
+        criterion(recipe, batches.weights.to(device)),
+    )
     left = 0 if best.is_over(done) else recipe.epochs * batches.n_batches - steps
     with keeper.interruptible(asks=True), bar("training", left, "batches", quiet=not world.is_main) as advance:
         for epoch in range(done, recipe.epochs if left else done):
@@ -191,10 +195,7 @@ def train(
             replica.mean_(total)
             replica.mean_statistics(net, *([] if average is None else [average]))
             loss, first, total = float(total) / batches.n_batches, 0, torch.zeros((), device=device)
-            if not (loss < math.inf and all(bool(weight.isfinite().all()) for weight in net.parameters())):
-                raise CumelError(
-                    f"epoch {epoch + 1}: training diverged (loss {loss:g}); use a lower --lr than {recipe.lr:g}"
-                )
+            check_finite(net, loss, epoch, recipe)
             row: dict[str, Any] = {"epoch": epoch + 1, "loss": loss, "accuracy": None}
             if valid_set and log is not None:
                 scores = probabilities(judged, validated, recipe)

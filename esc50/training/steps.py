@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...kernels import CumelError
 from ..system import autocast
 from .distributed import Replica
 from .recipes import Recipe
@@ -54,3 +56,9 @@ def update_ema(average: nn.Module, net: nn.Module, decay: float, step: int) -> N
     for mean, value in pairs:
         if not mean.is_floating_point():
             mean.copy_(value)
+
+
+def check_finite(net: nn.Module, loss: float, epoch: int, recipe: Recipe) -> None:
+    """Raise a `CumelError` when training diverged in an epoch, counted from 0."""
+    if not (loss < math.inf and all(bool(weight.isfinite().all()) for weight in net.parameters())):
+        raise CumelError(f"epoch {epoch + 1}: training diverged (loss {loss:g}); use a lower --lr than {recipe.lr:g}")

@@ -13,6 +13,7 @@ from cumel.esc50.system.stopping import StoppedError
 from cumel.esc50.training import keeping, loop, recipes
 from cumel.esc50.training.checkpoint import NAME, Checkpoint
 from cumel.esc50.training.loop import train
+from cumel.kernels import CumelError
 
 from support.interrupts import interrupt
 from support.recordings import tiny_recipe, write_dataset
@@ -92,6 +93,15 @@ def test_the_second_one_stops_at_once_and_the_last_checkpoint_is_kept(
         train(data, tmp_path / "cut", recipe, 1, CPU)
     train(data, tmp_path / "cut", recipe, 1, CPU, resume=True)
     same(Checkpoint.load(tmp_path / "whole"), Checkpoint.load(tmp_path / "cut"))
+
+
+def test_a_run_that_diverges_within_an_epoch_keeps_no_such_state(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "SAVE_SECONDS", 0.0)
+    with pytest.raises(CumelError, match=r"epoch 1: training diverged .*; use a lower --lr than 1e\+30"):
+        train(data, tmp_path, tiny_recipe("baseline", lr=1e30), 1, CPU)
+    assert Checkpoint.load(tmp_path).epoch == 0  # its numbers are finite
 
 
 def test_the_command_says_it_in_one_line(
