@@ -38,6 +38,9 @@ def predict(
     hop_seconds: Annotated[
         float | None, typer.Option(help="Classify whole recordings, in windows this far apart; else their beginning.")
     ] = None,
+    threshold: Annotated[
+        float, typer.Option(help="Least probability of a label that is named; a clip without one is none of these.")
+    ] = 0.0,
     out: Annotated[str | None, typer.Option(help="Rows as they come: a .csv or .jsonl file, or - for stdout.")] = None,
     format: Annotated[str | None, typer.Option(help="csv or jsonl, whatever --out is called.")] = None,  # noqa: A002
     aggregate: Annotated[
@@ -79,7 +82,8 @@ def predict(
     )
     loaded = load_model(model, provider=provider, require_gpu=require_gpu, route=route)
     expected = cfg(loaded.recipe.features)
-    raise typer.Exit(run(loaded, source, target, top, expected if raw or sr is None else expected.replace(sr=sr)))
+    expected = expected if raw or sr is None else expected.replace(sr=sr)
+    raise typer.Exit(run(loaded, source, target, top, expected, threshold))
 
 
 def web(

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 FEW_FILES = 16  # number of files up to which there is no progress bar
 
 
-def run(model: Model, source: Source, target: Target, top: int | None, cfg: FeatureConfig) -> int:
+def run(
+    model: Model, source: Source, target: Target, top: int | None, cfg: FeatureConfig, threshold: float = 0.0
+) -> int:
     """Classify, and return the exit code: 1 when an input failed."""
     from ...export.prediction import (
         BATCH_SIZES,
@@ -37,7 +39,7 @@ def run(model: Model, source: Source, target: Target, top: int | None, cfg: Feat
     )
 
     top = (3 if source.windowed and target.aggregate is None else 5) if top is None else top
-    check_call(model, top=top, cfg=cfg, hop_seconds=source.hop_seconds)
+    check_call(model, top=top, cfg=cfg, hop_seconds=source.hop_seconds, threshold=threshold)
     recordings = source.recordings()
     if recordings is not None:
         show.left_out(recordings)
@@ -65,7 +67,7 @@ def run(model: Model, source: Source, target: Target, top: int | None, cfg: Feat
         if target.aggregate is not None:
             predictions = aggregated(predictions, target.aggregate)
         for prediction in predictions:
-            row = prediction.row(top)
+            row = prediction._replace(threshold=threshold).row(top)
             for take in takers:
                 take(row)
             if row["error"] is not None and len(failures) <= show.MOST_ROWS:

@@ -23,13 +23,18 @@ class Predictions:
             part = "" if self.windowed or row["seconds"] is None else _heard(row["end"], row["seconds"])
             print(f"{printable(row['file'])}{part and f'  ({part})'}", flush=self.windowed)
         if not self.windowed:
-            if row["silent"]:
-                print("  silence")
+            if not row["top"]:
+                print(f"  {_nothing(row)}")
             for guess in row["top"]:
                 print(f"  {guess['probability']:6.1%}  {guess['label']}")
             return
         best = "   ".join(f"{guess['label']} {guess['probability']:.1%}" for guess in row["top"])
-        print(f"  {clock(row['start'])} - {clock(row['end'])}   {best or 'silence'}", flush=True)
+        print(f"  {clock(row['start'])} - {clock(row['end'])}   {best or _nothing(row)}", flush=True)
+
+
+def _nothing(row: dict[str, Any]) -> str:
+    """Say why no label is named."""
+    return "silence" if row["silent"] else "none of these"
 
 
 def _heard(heard: float, seconds: float) -> str:

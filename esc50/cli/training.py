@@ -228,7 +228,7 @@ def _facts(run: Path, arguments: list[str] | None) -> list[tuple[str, str]]:
 
     description, trained = Description.load(run), made(run)
     lines = ["not described: an earlier version's run"] if description is None else description.lines()
-    facts = [("data", line) for line in lines]
+    facts = [("data", lines[0]), *((what, text) for what, _, text in (line.partition(": ") for line in lines[1:]))]
     facts += [] if trained is None else [("trained", said(trained))]
     return [*facts, ("this page", said(made_now(arguments)))]
 

@@ -97,7 +97,7 @@ def _spectrogram(axis: Axes, log_mel: NDArray, cfg: FeatureConfig) -> Any:
 def plot_clip(y: NDArray, log_mel: NDArray, own: tuple[int, int], cfg: FeatureConfig, file: BinaryIO) -> None:
     """Draw one clip's spectrogram as a small PNG, with what was mirrored marked; the parameters are `plot_clips`'."""
     with literally():
-        figure = Figure(figsize=(4.4, 1.9), layout="constrained", facecolor="white")
+        figure = Figure(figsize=(4.0, 2.0), layout="constrained", facecolor="white")
         axis = figure.subplots()
         _spectrogram(axis, log_mel, cfg)
         _mirrored(axis, own, len(y), cfg.sr)

@@ -234,7 +234,7 @@ def train(
         "parameters": count_parameters(net),
         "epochs": len(log.history),
         "accuracy": accuracy_,
-        "interval": None if accuracy_ is None else interval(accuracy_, len(test_set)),
+        "interval": None if accuracy_ is None else [round(bound, 3) for bound in interval(accuracy_, len(test_set))],
         "chance": 1 / len(data.labels),
         "feature_seconds": round(prepared, 1),
         "seconds": round(time.monotonic() - started, 1),

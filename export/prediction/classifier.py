@@ -29,13 +29,15 @@ class Prediction(NamedTuple):
     segment: Segment
     probabilities: NDArray[np.float32] | None  # [n_classes]; None for silence, and for an error
     labels: tuple[str, ...]
+    threshold: float = 0.0  # least probability of a label that is named
 
     def best(self, top: int) -> list[dict[str, Any]]:
-        """Return the `top` most probable labels, each with its probability."""
+        """Return the `top` most probable labels, each with its probability; none where all are below the threshold."""
         if self.probabilities is None:
             return []
         order = np.argsort(-self.probabilities, kind="stable")[:top]
-        return [{"label": self.labels[i], "probability": float(self.probabilities[i])} for i in order]
+        best = [{"label": self.labels[i], "probability": float(self.probabilities[i])} for i in order]
+        return [row for row in best if row["probability"] >= self.threshold]
 
     def row(self, top: int) -> dict[str, Any]:
         """Return JSON types: the file, the part of it in seconds, the best labels, or the error."""
@@ -114,9 +116,16 @@ class Counts:
 
 
 def check_call(
-    model: Model, *, top: int = 5, cfg: FeatureConfig | None = None, hop_seconds: float | None = None
+    model: Model,
+    *,
+    top: int = 5,
+    cfg: FeatureConfig | None = None,
+    hop_seconds: float | None = None,
+    threshold: float = 0.0,
 ) -> None:
     """Raise a `CumelError` for options that no recording could satisfy."""
+    if not 0 <= threshold <= 1:
+        raise CumelError(f"threshold={threshold:g}: must be a probability, from 0 to 1")
     if top < 1:
         raise CumelError(f"top={top}: must be 1 or more")
     if hop_seconds is not None and not LEAST_HOP <= hop_seconds < float("inf"):
@@ -135,6 +144,7 @@ def predict(
     cfg: FeatureConfig | None = None,
     hop_seconds: float | None = None,
     aggregate: str | None = None,
+    threshold: float = 0.0,
 ) -> dict[str, Any]:
     """Classify recordings; one that cannot be classified gets its reason, and the others go on.
 
@@ -153,6 +163,8 @@ def predict(
         Classify the whole recording, in windows this far apart; without it, the beginning.
     aggregate : {"mean", "max"}, optional
         One answer for each recording, of all its windows; they follow each other unless `hop_seconds` is given.
+    threshold : float
+        Least probability of a label that is named: a window that has none, and is not silent, is none of the labels.
 
     Returns
     -------
@@ -166,12 +178,12 @@ def predict(
     CumelError
         For `top` below 1, a hop that is not positive and finite, and a `cfg` that the model was not trained on.
     """
-    check_call(model, top=top, cfg=cfg, hop_seconds=hop_seconds)
+    check_call(model, top=top, cfg=cfg, hop_seconds=hop_seconds, threshold=threshold)
     check_aggregate(aggregate)
     counts = Counts()
     hop_seconds = model.recipe.seconds if aggregate is not None and hop_seconds is None else hop_seconds
     segments = segments_of(map(Path, paths), model.recipe, hop_seconds)
     predictions = counts.counted(classify(model, segments, BATCH_SIZES[model.session.on_gpu]))
     predictions = predictions if aggregate is None else aggregated(predictions, aggregate)
-    rows = [prediction.row(top) for prediction in predictions]
+    rows = [prediction._replace(threshold=threshold).row(top) for prediction in predictions]
     return counts.report(model) | {"results": rows}

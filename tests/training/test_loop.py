@@ -175,7 +175,7 @@ def test_counts() -> None:
     confusion = confusion_matrix(scores, truth)
     np.testing.assert_array_equal(confusion, [[2, 1, 0], [0, 1, 0], [0, 0, 1]])
     rows = per_class(confusion, ("a", "b", "c"))
-    assert rows[0] == {"label": "a", "clips": 3, "recall": 2 / 3, "precision": 1.0, "mistaken_for": "b"}
+    assert rows[0] == {"label": "a", "clips": 3, "recall": 2 / 3, "precision": 1.0, "f1": 0.8, "mistaken_for": "b"}
     assert rows[1]["precision"] == 0.5
 
 
