@@ -33,7 +33,9 @@ _NUMBERS = _FLOATS | {"INT64"}
 CUDA_KERNELS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("Add", "Clip", "Concat", "Div", "Gather", "Mul", "Reshape", "Slice", "Sub"), _NUMBERS),
     **dict.fromkeys(("Shape", "Split", "Tile", "Transpose", "Where"), _NUMBERS),
-    **dict.fromkeys(("Conv", "Floor", "Gemm", "Less", "Log", "MatMul", "MaxPool", "Pad", "Relu", "Softmax"), _FLOATS),
+    **dict.fromkeys(
+        ("Conv", "Floor", "Gemm", "Less", "Log", "MatMul", "MaxPool", "Pad", "Relu", "Sigmoid", "Softmax"), _FLOATS
+    ),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "Sqrt"), _FLOATS),
     "Cast": _NUMBERS,
 }

@@ -151,3 +151,15 @@ def test_an_image_models_card_has_no_waveform() -> None:
     assert "`image` [batch, 1, 16, 63]" in text
     assert "above 3000 Hz" in text
     assert "not measured" in text
+
+
+def test_a_model_of_several_labels_gives_each_a_probability_of_its_own(tmp_path: Path) -> None:
+    recipe = tiny_recipe(loss="bce")
+    run = lively_run(tmp_path / "run", recipe)
+    export_onnx(run, tmp_path / "model.onnx")
+    y = clips(recipe, 6)
+    with torch.no_grad():
+        expected = Checkpoint.load(run).network()(torch.from_numpy(features(y, recipe))).sigmoid().numpy()
+    given = answers(tmp_path / "model.onnx", y)
+    np.testing.assert_allclose(given, expected, atol=1e-4)
+    assert np.abs(given.sum(axis=1) - 1).max() > 0.1
