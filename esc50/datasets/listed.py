@@ -14,7 +14,7 @@ from ..inputs import RealPaths
 from .dataset import FOLDS, Clip, Dataset, groups_of, some
 from .folds import dealt
 
-MOST_LABELS = 10_000
+MOST_LABELS, LONGEST_LABEL = 10_000, 200  # labels, and characters of one
 
 
 @dataclass
@@ -63,6 +63,12 @@ class Layout:
         self.find()
         self._check_twice()
         targets = self._targets()
+        long = next((label for label in targets if len(label) > LONGEST_LABEL), None)
+        if long is not None:
+            raise CumelError(
+                f"{self.source}: the label {long[:40]}... has {len(long)} characters, {LONGEST_LABEL} at most; "
+                "is it the right column?"
+            )
         groups = self._groups(group)
         clips = [
             Clip(

@@ -109,7 +109,7 @@ def _with_labels(given: Path | str, root: Path | str | None, known: list[Known])
     if layout is not None:
         layout.find(must=False)
         key_of = Keys()
-        for row in layout.rows:
+        for row in (row for row in layout.rows if row.path.name):  # the others are not there
             extra = row.extra if row.fold is None else row.extra | {"fold": row.fold}
             known.append(Known(key_of(row.path), ";".join(row.labels), dict(extra)))
 

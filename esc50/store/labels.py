@@ -25,7 +25,7 @@ from .seals import read_sealed, write_sealed
 LABELS = "labels.parquet"
 LABEL = "label"
 SCHEMA = pa.schema([("key", pa.string()), (LABEL, pa.string()), ("extra", pa.string())])
-BLOCK = 1 << 16
+TAKEN = ("features", "file")  # columns that exports add
 
 
 class Known(NamedTuple):
@@ -83,7 +83,7 @@ def with_labels(index: pa.Table, folder: Path) -> pa.Table:
     """Add what is known about its recordings to an index: a column ``label``, and one for each further column.
 
     Without labels of a manifest, the label is the class folder: the first one of a recording's name. A further column
-    that is called as one of the index gets ``manifest_`` before its name.
+    that is called as one of the index, or of an export, gets ``manifest_`` before its name.
     """
     labels, extra = _label_folders(index), pa.nulls(len(index), pa.string())
     table = load_labels(folder)
@@ -100,7 +100,7 @@ def with_labels(index: pa.Table, folder: Path) -> pa.Table:
         else []
     )
     for name in dict.fromkeys(name for row in rows for name in row):
-        free = f"manifest_{name}" if name in index.column_names else name
+        free = f"manifest_{name}" if name in index.column_names or name in TAKEN else name
         index = index.append_column(free, _column([row.get(name) for row in rows]))
     return index
 

@@ -223,7 +223,7 @@ def _wrong_calls(tmp: Path, data: Path, model: Path) -> dict[str, tuple[list[obj
         "no option": (["extract", clip, "--out", tmp / "o", "--mels", "3"], 2, "--mels"),
         "empty argument": (["plot", "", "--out", tmp / "p.png"], 2, "an argument is empty"),
         "missing folder": (["train", "--data", tmp / "gone", "--out", tmp / "o"], 2, "no such folder"),
-        "empty folder": (["train", "--data", empty, "--out", tmp / "o"], 2, "meta/esc50.csv is missing"),
+        "empty folder": (["train", "--data", empty, "--out", tmp / "o"], 2, "empty: not a dataset of a known layout"),
         "folder without audio": (["extract", empty, "--out", tmp / "o"], 2, "no recordings in this folder"),
         "recipe": (["train", "--data", data, "--out", tmp / "o", "--recipe", "slow"], 2, "baseline, quick, best"),
         "preset": (["extract", clip, "--out", tmp / "o", "--preset", "mp3"], 2, "esc50, compact, librosa"),

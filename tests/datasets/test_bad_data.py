@@ -62,6 +62,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "another dataset": (lambda r: table(r / "t.csv", ROWS), r"none of its 18 recordings is there, such as cat-0\.wav"),
     "no path": (lambda r: table(r / "t.csv", [{"id": 1, "label": "a"}]), "has no column path, .*: id, label"),
     "no label": (lambda r: table(r / "t.csv", [{"path": "a", "kind": "a"}]), "has no column label, .*: path, kind"),
+    "long label": (with_row(label="x" * 201), r"the label x{40}\.\.\. has 201 characters, 200 at most"),
     "empty label": (with_row(label=""), "line 3: has no label; fill in its label, or leave the row out"),
     "empty path": (with_row(path=""), "line 3: names no file; fill in its path"),
     "part": (with_row(start=3, end=2), "line 3: a part from 3 s to 2 s is none"),

@@ -24,9 +24,9 @@ def manifest(tmp_path: Path) -> Path:
     """Write four recordings of two rates, and a table that lies beside their folder."""
     for i in range(4):
         write(tmp_path / "audio" / f"{i}.wav", tone(0.3 + 0.1 * i, 8000 * (1 + i % 2)), 8000 * (1 + i % 2))
-    rows = [f"{i}.wav,{label},r{i % 2},{i / 4},{'' if i else 'x'}" for i, label in enumerate(LABELS)]
+    rows = [f"{i}.wav,{label},r{i % 2},{i / 4},{'' if i else 'x'},f{i}" for i, label in enumerate(LABELS)]
     path = tmp_path / "sounds.csv"
-    path.write_text("\n".join(["path,label,who,status,note", *rows]))
+    path.write_text("\n".join(["path,label,who,status,note,features", *rows]))
     return path
 
 
@@ -42,6 +42,7 @@ def test_a_manifests_columns_are_in_the_index(manifest: Path, tmp_path: Path) ->
     assert [row["who"] for row in rows] == ["r0", "r1", "r0", "r1"]
     assert [row["manifest_status"] for row in rows] == ["0.0", "0.25", "0.5", "0.75"]
     assert [row["note"] for row in rows] == ["x", None, None, None]
+    assert [row["manifest_features"] for row in rows] == ["f0", "f1", "f2", "f3"]
     assert [(row["source_sr"], row["sr"]) for row in rows] == [(8000, 8000), (16000, 8000)] * 2
     assert store.row("2.wav")["label"] == "dog"
 
