@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +12,27 @@ from ..kernels import CumelError, FeatureConfig, log_mel
 from . import extractors
 
 
+class Configs(NamedTuple):
+    """An extractor's config, and the numbers that it is of."""
+
+    cfg: FeatureConfig
+    values: Mapping[str, Any]
+
+    def but(self, **changes: Any) -> FeatureConfig:
+        """Return the config of other numbers."""
+        return extractors.config_of({**self.values, **changes})
+
+
 class Wrapped:
     """The first base of a wrapped extractor's class; the second is the original."""
 
     _original: ClassVar[type]
     _configs: ClassVar[Mapping[str, FeatureConfig]]
 
-    @staticmethod
-    def configs(cfg: FeatureConfig, values: Mapping[str, Any]) -> dict[str, FeatureConfig]:
-        """Return the configs that the methods need, of the extractor's own config and its numbers."""
-        return {"": cfg}
+    @classmethod
+    def configs(cls, given: Configs) -> dict[str, FeatureConfig]:
+        """Return the configs that the methods need, by names of their own; "" where there is one."""
+        return {"": given.cfg}
 
     @property
     def _cfg(self) -> FeatureConfig:
@@ -97,15 +108,16 @@ class VoxtralRealtime(Wrapped):
             return tensor(features(waveform, cfg, None, device))
         # The floor lies below the loudest value of the whole batch.
         out = tensor(features(waveform, cfg.replace(top_db=None), None, device))
-        return out.clamp_min_(out.max() - cfg.top_db / 10 / cfg.std)
+        return out.clamp_min_(out.max() - cfg.levels.span)
 
 
 class Kaldi(Wrapped):
     """Clip by clip; statistics are taken by the call."""
 
-    @staticmethod
-    def configs(cfg: FeatureConfig, values: Mapping[str, Any]) -> dict[str, FeatureConfig]:
-        return {"": cfg.replace(normalize=None)}
+    @classmethod
+    def configs(cls, given: Configs) -> dict[str, FeatureConfig]:
+        """Leave the statistics out."""
+        return {"": given.cfg.replace(normalize=None)}
 
     def _extract_fbank_features(self, waveform: NDArray[Any]) -> NDArray[np.float32]:
         return features(one_clip(waveform), self._cfg)
@@ -128,9 +140,10 @@ class FunAsr(Kaldi):
 class Ast(Wrapped):
     """As many frames as the model has; mean and deviation are applied by the call, also to the padding."""
 
-    @staticmethod
-    def configs(cfg: FeatureConfig, values: Mapping[str, Any]) -> dict[str, FeatureConfig]:
-        return {"": cfg.replace(mean=0.0, std=1.0)}
+    @classmethod
+    def configs(cls, given: Configs) -> dict[str, FeatureConfig]:
+        """Leave mean and deviation out."""
+        return {"": given.cfg.replace(mean=0.0, std=1.0)}
 
     def _extract_fbank_features(self, waveform: NDArray[Any], max_length: int) -> NDArray[np.float32]:
         cfg = self._cfg
@@ -226,10 +239,10 @@ class Gemma4(Gemma3n):
 class Clap(Wrapped):
     """One of two sets of filters, as clips are cut."""
 
-    @staticmethod
-    def configs(cfg: FeatureConfig, values: Mapping[str, Any]) -> dict[str, FeatureConfig]:
-        kinds = ("fusion", "rand_trunc")
-        return {kind: extractors.config_of({**values, "truncation": kind}) for kind in kinds}
+    @classmethod
+    def configs(cls, given: Configs) -> dict[str, FeatureConfig]:
+        """Return both, as a call may ask for either."""
+        return {kind: given.but(truncation=kind) for kind in ("fusion", "rand_trunc")}
 
     def _np_extract_fbank_features(self, waveform: NDArray[Any], mel_filters: Any = None) -> NDArray[np.float32]:
         extractor: Any = self
@@ -249,9 +262,10 @@ class SpeechT5(Wrapped):
 class UnivNet(Wrapped):
     """Clip by clip; the call may scale the result."""
 
-    @staticmethod
-    def configs(cfg: FeatureConfig, values: Mapping[str, Any]) -> dict[str, FeatureConfig]:
-        return {"": extractors.config_of({**values, "do_normalize": False})}
+    @classmethod
+    def configs(cls, given: Configs) -> dict[str, FeatureConfig]:
+        """Leave the scaling out."""
+        return {"": given.but(do_normalize=False)}
 
     def mel_spectrogram(self, waveform: NDArray[Any]) -> NDArray[np.float32]:
         """Compute a clip [n_samples] -> [n_frames, n_mels]."""

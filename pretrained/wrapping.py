@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
+from functools import partial
 from typing import Any, TypeVar
 
 from ..kernels import CumelError
@@ -77,29 +77,29 @@ def wrap(extractor: Extractor) -> Extractor:
 def _values(extractor: Any, original: type) -> dict[str, Any]:
     """Return an extractor's numbers as its file would have them."""
     name = original.__name__
-    if not hasattr(extractor, "to_json_string") or not callable(extractor):
+    written = getattr(extractor, "to_json_string", None)
+    if written is None or not callable(extractor):
         raise CumelError(f"extractor: expected a feature extractor of transformers, got {name}")
     if name not in CLASSES and name not in RAW:
         inner = ": wrap its feature_extractor" if hasattr(extractor, "feature_extractor") else ""
         raise CumelError(f"extractor: {name} is not known{inner or '; there are ' + ', '.join(CLASSES)}")
-    return json.loads(extractor.to_json_string()) | {"feature_extractor_type": name}
+    return json.loads(written()) | {"feature_extractor_type": name}
 
 
 def _of(original: type, state: dict[str, Any], values: dict[str, Any]) -> Any:
     """Make an instance, of a class of its own that has the config: to_dict() copies what an instance has."""
-    cfg = config_of(values)
     how = HOW[original.__name__]
     members = {
         "__module__": original.__module__,
         "__qualname__": original.__qualname__,
         "__doc__": original.__doc__,
         "__reduce__": lambda self: (_of, (original, dict(vars(self)), values)),
-        "from_dict": classmethod(lambda cls, *args, **kwargs: _from_dict(original, *args, **kwargs)),
+        "from_dict": staticmethod(partial(_from_dict, original)),
         "_original": original,
-        "_configs": how.configs(cfg, values),
+        "_configs": how.configs(computing.Configs(config_of(values), values)),
     }
     made = object.__new__(type(original.__name__, (how, original), members))
-    vars(made).update(copy.copy(state))
+    vars(made).update(state)
     return made
 
 
