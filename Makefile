@@ -15,7 +15,7 @@ install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml constraints.txt setup.py kernels/fft.cuh $(wildcard kernels/simd/*.cc kernels/simd/*.h)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(EDITABLE) ".[gpu,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(EDITABLE) ".[all,dev]"
 	touch $@
 
 # A process per core and one more, as some wait for a browser or for other processes. The tests of a file stay in one,
@@ -63,7 +63,8 @@ lint: install
 	$(BIN)/ruff format --check
 
 types: install
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	set -e; for system in Linux Darwin Windows; do \
+	  $(BIN)/pyright --pythonpath $(BIN)/python --pythonplatform $$system; done
 
 check: lint types test
 

@@ -4,12 +4,15 @@ One source makes an object for each instruction set. The library is no module of
 interpreter's version.
 """
 
+import os
 import platform
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 SOURCES = Path("kernels", "simd")
 # Only an explicit fmaf is one, as on the GPU; NaN, infinity and the sign of zero stay what they are.
@@ -22,6 +25,7 @@ X86 = {
     "AVX2": ["-mavx2", "-mfma"],
 }
 TARGETS = BASELINE | (X86 if platform.machine() in ("x86_64", "AMD64") else {})
+ONLY = [("ONLY_BASELINE", "1")] if TARGETS == BASELINE else []
 
 
 class BuildLibrary(build_ext):
@@ -36,6 +40,8 @@ class BuildLibrary(build_ext):
         library = Path(self.get_ext_fullpath(ext.name))
         library.parent.mkdir(parents=True, exist_ok=True)
         library.unlink(missing_ok=True)  # an old one would not tell that no compiler was there
+        if self.compiler.compiler_type == "msvc":
+            raise CompileError("it is for g++ and clang++, whose vectors Microsoft's compiler does not have")
         jobs = [("library.cc", "library", [])] + [("features.cc", name, flags) for name, flags in TARGETS.items()]
 
         def compile_one(job: tuple[str, str, list[str]]) -> list[str]:
@@ -43,7 +49,7 @@ class BuildLibrary(build_ext):
             return self.compiler.compile(
                 [str(SOURCES / source)],
                 output_dir=str(Path(self.build_temp, name)),
-                macros=[("TARGET", name)],
+                macros=[("TARGET", name), *ONLY],
                 extra_postargs=[*FLAGS, *flags],
                 depends=ext.depends,
             )
@@ -54,6 +60,8 @@ class BuildLibrary(build_ext):
 
 
 if __name__ == "__main__":
+    if sys.platform == "darwin":  # a Python for two kinds of CPU asks for both in one object
+        os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
     depends = sorted(map(str, [*SOURCES.glob("*"), Path("kernels", "fft.cuh")]))
     library = Extension("cumel.kernels.simd.native", [str(SOURCES / "features.cc")], depends=depends, optional=True)
     setup(ext_modules=[library], cmdclass={"build_ext": BuildLibrary})

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from .arrays import not_finite
 from .config import FeatureConfig
+from .cores import usable_cores
 from .errors import CumelError, UnavailableError
 from .filterbank import mel_rows
 from .plan import RADICES, Stage, n_rows, scaled_window
@@ -32,6 +33,7 @@ LIBRARY = Path(__file__).parent / "simd" / "native.so"
 LIBRARY_VARIABLE = "CUMEL_CPU_LIBRARY"  # another file in place of LIBRARY
 TARGET_VARIABLE = "CUMEL_CPU"  # an instruction set of TARGETS
 TARGETS = ("avx512", "avx2", "baseline")
+REMEDY = "there is none for Windows" if os.name == "nt" else "install with a C++ compiler (g++) on the PATH"
 EXPONENT_BITS = 14  # bits of a factor that a float32 exponent multiplies exactly
 PAD_MODES = ("constant", "reflect", "symmetric")  # in the order of plan.h
 STATISTICS = (None, "band", "clip")
@@ -101,7 +103,7 @@ class _Loaded(NamedTuple):
 def _load() -> _Loaded:
     path = Path(os.environ.get(LIBRARY_VARIABLE, LIBRARY))
     if not path.exists():
-        return _Loaded(None, f"{path.name} was not built: install with a C++ compiler (g++) on the PATH")
+        return _Loaded(None, f"{path.name} was not built: {REMEDY}")
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
@@ -205,12 +207,11 @@ def _levels(cfg: FeatureConfig) -> tuple[float, ...]:
 def default_threads() -> int:
     """Return how many threads compute: as many as torch may use where it is loaded, else OMP_NUM_THREADS or all cores.
 
-    That way `torch.set_num_threads` and the variable hold for this path too.
+    That way `torch.set_num_threads` and the variable hold for this path too. There are never more than `usable_cores`.
     """
-    torch = sys.modules.get("torch")
+    cores, torch = usable_cores(), sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_num_threads"):
-        return torch.get_num_threads()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(torch.get_num_threads(), cores)
     named = os.environ.get("OMP_NUM_THREADS", "")
     return min(int(named), cores) if named.isdecimal() and int(named) else cores
 
@@ -236,14 +237,15 @@ def compute(
     out : ndarray [n_clips, n_rows, n_frames], optional
         Where the result goes, with strides of whole values; complex64 for SPECTRUM, else float32.
     image : ndarray [n_clips, n_mels, n_frames], uint8, optional
-        Where the mel image goes as well, contiguous.
+        Where the mel image goes as well, contiguous; of a config in `decibels`.
     threads : int, optional
         How many compute; `default_threads` when absent. The numbers do not depend on it.
 
     Returns
     -------
     ndarray [n_clips, n_rows, n_frames]
-        `out`. Frames past a clip's end are 0, or in DECIBEL read as silence.
+        `out`. Frames past a clip's end are 0, or in DECIBEL read as silence: at the clip's floor, or 0 with
+        `cfg.normalize`.
 
     Raises
     ------

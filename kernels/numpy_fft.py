@@ -94,7 +94,7 @@ def _prepared(frames: NDArray[Any], cfg: FeatureConfig) -> NDArray[np.floating]:
     return exact
 
 
-def _sums(weighted: NDArray[np.float32], offsets: NDArray[np.int64]) -> NDArray[np.float32]:
+def _sums(weighted: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.float32]:
     """Add up the weighted bins [n_frames, n_nonzero] of each filter [n_frames, n_mels]; of an empty one, 0."""
     out = np.zeros((len(weighted), len(offsets) - 1), np.float32)
     filled = offsets[:-1] < offsets[1:]
@@ -128,7 +128,7 @@ def _normalize(values: NDArray[np.float32], n_frames: int, cfg: FeatureConfig) -
         values[:, n_frames:] = 0
         groups = [slice(None)] if by.per == "clip" else range(len(values))
         for group in groups:
-            exact = own[group].astype(np.float64)
+            exact = own[group].astype(np.float64, order="C")  # so that the layout of `out` makes no difference
             first = exact.flat[0]  # near the mean: what is left of a band that never changes is exactly 0
             centre[group] = first + (exact - first).mean()
             if by.variance:

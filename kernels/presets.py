@@ -90,9 +90,10 @@ PRESETS: dict[str, FeatureConfig] = {
         sr=16000, n_fft=512, hop_length=160, win_length=400, pad_mode="reflect", n_mels=80, htk=True, norm=None,
         log="log10", mean=-4.0, std=4.0, time_major=True,
     ),
+    # Its model raises powers of bins to 1e-10 where this adds 1e-10: equal but for what is fainter than 16 bits.
     "inkling": FeatureConfig(
-        sr=16000, n_fft=1600, hop_length=800, padding=(800, 799), power=1.0, n_mels=80, amin=1e-20, log="log10",
-        top_db=None, time_major=True,
+        sr=16000, n_fft=1600, hop_length=800, padding=(800, 799), power=1.0, bin_offset=1e-10, n_mels=80, amin=1e-10**2,
+        log="log10", top_db=None, time_major=True,
     ),
     "clap": _CLAP,  # truncation="rand_trunc"
     "clap_fused": _CLAP.replace(htk=True, norm=None),  # truncation="fusion"

@@ -146,7 +146,7 @@ def _preset(default: str | None) -> inspect.Parameter:
 def _option(field: Field) -> inspect.Parameter:
     flag = f"--{field.name.replace('_', '-')}"
     if field.type == "bool":
-        flag += f"/--no-{field.name}"
+        flag += f"/--no-{field.name.replace('_', '-')}"
         annotation = Annotated[bool | None, typer.Option(flag, help=HELP[field.name], rich_help_panel="Features")]
     else:
         kind = KINDS.get(field.name, "WORD" if field.name in (*CHOICES, "norm") else "NUMBER")

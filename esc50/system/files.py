@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...kernels import CumelError
 
+WINDOWS = os.name == "nt"
 IOV_MAX = 1024  # most buffers of one call; see writev(2)
 NAME_MAX = 255  # most bytes of a file's name, on nearly every disk
 REMEDIES = {
@@ -61,7 +62,9 @@ def commit(part: Path, path: Path) -> None:
 
 def synced(path: Path) -> None:
     """Return when a file, or the names in a folder, are on disk."""
-    handle = os.open(path, os.O_RDONLY)
+    if WINDOWS and path.is_dir():  # a folder has no handle there, and a journal keeps its names
+        return
+    handle = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)  # Windows flushes a handle that may write
     try:
         os.fsync(handle)
     finally:
@@ -77,11 +80,12 @@ def unwritable(path: Path, error: OSError) -> CumelError:
 
 def write_all(handle: int, arrays: Iterable[NDArray]) -> None:
     """Write arrays one after another, in as few calls as the system allows: between calls other threads take over."""
+    writev = getattr(os, "writev", lambda handle, buffers: os.write(handle, buffers[0]))  # Windows has none
     views = [array.data.cast("B") for array in arrays if array.nbytes]
     for start in range(0, len(views), IOV_MAX):
         left = views[start : start + IOV_MAX]
         while left:
-            n_bytes = os.writev(handle, left)  # a disk that fills up takes fewer, and the next call raises
+            n_bytes = writev(handle, left)  # a disk that fills up takes fewer, and the next call raises
             while left and n_bytes >= len(left[0]):
                 n_bytes -= len(left.pop(0))
             if n_bytes:
@@ -102,7 +106,8 @@ class EarlyFlush:
         if n_bytes - self._sent < self.every or (self._last is not None and not self._last.done()):
             return
         self.wait()
-        self._sent, self._last = n_bytes, self._pool.submit(os.fdatasync, handle)
+        sync = getattr(os, "fdatasync", os.fsync)  # Windows and macOS have the second alone
+        self._sent, self._last = n_bytes, self._pool.submit(sync, handle)
 
     def wait(self) -> None:
         """Return when nothing is on its way, so that the file may be closed and the next one begin."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,10 +9,11 @@ from itertools import count, islice
 from threading import Condition
 from typing import TypeVar
 
+from ...kernels.cores import usable_cores
+
 Item = TypeVar("Item")
 Out = TypeVar("Out")
-# This process may use fewer cores than the machine has.
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = usable_cores()
 AHEAD = 1024  # items that may be begun or done before the one whose turn it is
 
 

@@ -15,7 +15,8 @@ constexpr size_t LINE = 64;           // bytes that all arrays are aligned to
 constexpr int64_t LONGEST_HOP = 1024;  // samples; the next block of a longer one is not fetched in advance
 
 struct Scratch {
-  float *copied, *samples, *sums;
+  float *copied, *samples;
+  double *sums;
   Complex *exchange;
   void *bins;
   Floats *rows;
@@ -34,7 +35,7 @@ Scratch scratch_of(const Plan &plan, char *base) {
   Scratch scratch;
   scratch.copied = (float *)take(sizeof(float) * copied_floats(layout));
   scratch.samples = (float *)take(sizeof(float) * layout.size);
-  scratch.sums = (float *)take(sizeof(float) * summed_floats(layout));
+  scratch.sums = (double *)take(sizeof(double) * summed_values(layout));
   scratch.exchange = (Complex *)take(sizeof(Complex) * plan.l * pitch_of(plan.p));
   scratch.bins = take((plan.stage == SPECTRUM ? sizeof(Complex) : sizeof(Floats)) * plan.n_bins);
   scratch.rows = (Floats *)take(sizeof(Floats) * (plan.stage >= MEL ? plan.n_rows : 0));
@@ -97,8 +98,8 @@ Frames load(const Plan &plan, const Batch &batch, int64_t clip, int64_t first, i
   }
   const double a = plan.frame_emphasis;
   Frames frames = {scratch.samples, where, {}};
-  if (plan.remove_dc) frames.mean = (float)(1 - a) * means(layout, scratch.samples, scratch.sums);
-  if (a > 0) emphasize(layout, a, scratch.samples, scratch.sums);
+  if (plan.remove_dc) frames.mean = means(layout, scratch.samples, 1 - a, scratch.sums);
+  if (a > 0) emphasize(layout, a, scratch.samples, (float *)scratch.sums);
   if (layout.frame_length < 2 * plan.p * plan.l) *(Unaligned *)(scratch.samples + layout.zeros) = Floats{};
   return frames;
 }

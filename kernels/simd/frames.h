@@ -33,7 +33,7 @@ inline Layout layout_of(const Plan &plan) {
 }
 
 inline size_t copied_floats(Layout of) { return (size_t)of.n_columns * of.pitch + 4; }
-inline size_t summed_floats(Layout of) { return 2 * ((size_t)of.n_columns + LANES); }
+inline size_t summed_values(Layout of) { return 2 * ((size_t)of.n_columns + LANES); }
 
 // Where sample n of the frames lies.
 inline int place_of(const Plan &plan, Layout of, int n) {
@@ -117,35 +117,31 @@ void load_frames(const Plan &plan, Layout of, Clip<Sample> clip, int64_t first, 
   transpose(copied, of.pitch, of, to);
 }
 
-// The sum of n rows of LANES columns, less n times `ref`.
-INLINE Floats sum_rows(const float *from, long n_columns, int n, Floats ref) {
-  Floats sums[4] = {};
+// The sum of n rows of LANES columns. Four at a time are added in float32, which are exact where all are the same.
+INLINE Doubles sum_rows(const float *from, long n_columns, int n) {
+  const auto row = [=](int i) { return *(const Unaligned *)(from + i * n_columns); };
+  Doubles sum = {};
   int i = 0;
-  for (; i + 4 <= n; i += 4) {
-    UNROLL
-    for (int k = 0; k < 4; ++k) sums[k] += *(const Unaligned *)(from + (i + k) * n_columns) - ref;
-  }
-  for (; i < n; ++i) sums[0] += *(const Unaligned *)(from + i * n_columns) - ref;
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  for (; i + 4 <= n; i += 4) sum += widened((row(i) + row(i + 1)) + (row(i + 2) + row(i + 3)));
+  for (; i < n; ++i) sum += widened(row(i));
+  return sum;
 }
 
-// The mean of each frame, from sums of columns, which frames share. What is added up are differences from a column's
-// first sample: so a large mean costs no digits.
-inline Floats means(Layout of, const float *samples, float *sums) {
+// The mean of each frame times a factor, from sums of columns, which frames share; in float64, since an error of the
+// mean adds up over all samples.
+inline Floats means(Layout of, const float *samples, double factor, double *sums) {
   const int whole = of.frame_length / of.n_rows, rest = of.frame_length % of.n_rows;
-  float *all = sums, *part = sums + of.n_columns + LANES;  // of a column's rows, and of its first `rest` rows
+  double *all = sums, *part = sums + of.n_columns + LANES;  // of a column's rows, and of its first `rest` rows
   for (int c = 0; c < of.n_columns; c += LANES) {
-    const Floats ref = *(const Unaligned *)(samples + c), head = sum_rows(samples + c, of.n_columns, rest, ref);
-    const float *tail = samples + (long)rest * of.n_columns + c;
-    *(Unaligned *)(part + c) = head;
-    *(Unaligned *)(all + c) = head + sum_rows(tail, of.n_columns, of.n_rows - rest, ref);
+    const Doubles head = sum_rows(samples + c, of.n_columns, rest);
+    *(UnalignedDoubles *)(part + c) = head;
+    *(UnalignedDoubles *)(all + c) =
+        head + sum_rows(samples + (long)rest * of.n_columns + c, of.n_columns, of.n_rows - rest);
   }
-  const Floats ref = *(const Unaligned *)samples;
-  Floats sum = {};
-  for (int k = 0; k < whole; ++k)
-    sum += *(const Unaligned *)(all + k) + (float)of.n_rows * (*(const Unaligned *)(samples + k) - ref);
-  if (rest) sum += *(const Unaligned *)(part + whole) + (float)rest * (*(const Unaligned *)(samples + whole) - ref);
-  return ref + sum / (float)of.frame_length;
+  Doubles sum = {};
+  for (int k = 0; k < whole; ++k) sum += *(const UnalignedDoubles *)(all + k);
+  if (rest) sum += *(const UnalignedDoubles *)(part + whole);
+  return __builtin_convertvector(sum * (factor / of.frame_length), Floats);
 }
 
 // Pre-emphasis of the frames, where they lie: from each row the one before it, times a, is subtracted. Before row 0 is

@@ -69,6 +69,8 @@ class FlushedDenormals {
 void pause() {
 #if defined(__x86_64__)
   _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");
 #endif
 }
 

@@ -11,7 +11,7 @@
 #include <immintrin.h>
 #define LANES 8
 #else
-#if defined(__ARM_NEON)
+#if defined(__aarch64__)
 #include <arm_neon.h>
 #endif
 #define LANES 4
@@ -36,6 +36,8 @@ template <int N> struct Vector {
 typedef Vector<LANES>::Floats Floats;
 typedef Vector<LANES>::Ints Ints;
 typedef Vector<LANES>::Unaligned Unaligned;
+typedef double Doubles __attribute__((vector_size(8 * LANES)));
+typedef double UnalignedDoubles __attribute__((vector_size(8 * LANES), aligned(8)));
 
 INLINE Floats all(float x) { return x - Floats{}; }
 
@@ -45,7 +47,7 @@ INLINE Floats fmaf(Floats a, Floats b, Floats c) {
   return (Floats)_mm512_fmadd_ps(a, b, c);
 #elif LANES == 8
   return (Floats)_mm256_fmadd_ps(a, b, c);
-#elif defined(__ARM_NEON)
+#elif defined(__aarch64__)
   return (Floats)vfmaq_f32(c, a, b);
 #else
   return a * b + c;
@@ -58,7 +60,7 @@ INLINE Floats fnmaf(Floats a, Floats b, Floats c) {
   return (Floats)_mm512_fnmadd_ps(a, b, c);
 #elif LANES == 8
   return (Floats)_mm256_fnmadd_ps(a, b, c);
-#elif defined(__ARM_NEON)
+#elif defined(__aarch64__)
   return (Floats)vfmsq_f32(c, a, b);
 #else
   return c - a * b;
@@ -71,6 +73,8 @@ struct Negative {
 };
 struct Factor {
   float value;
+  Factor() = default;
+  INLINE constexpr Factor(float value) : value(value) {}
   INLINE Negative operator-() const { return {value}; }
 };
 INLINE Floats operator*(Factor a, Floats b) { return a.value * b; }
@@ -99,6 +103,7 @@ INLINE Floats square_root(Floats x) {
 #endif
 }
 
+INLINE Doubles widened(Floats x) { return __builtin_convertvector(x, Doubles); }
 INLINE Floats converted(Ints x) { return __builtin_convertvector(x, Floats); }
 
 // x - a before, whose digits all count: of a signal with a large mean, little else is left of them. No float32 is
@@ -115,9 +120,7 @@ INLINE Floats emphasized(Floats x, Floats before, double a) {
 #else
 INLINE float emphasized(float x, float before, double a) { return (float)((double)x - a * (double)before); }
 INLINE Floats emphasized(Floats x, Floats before, double a) {
-  typedef double Doubles __attribute__((vector_size(8 * LANES)));
-  const Doubles product = a * __builtin_convertvector(before, Doubles);
-  return __builtin_convertvector(__builtin_convertvector(x, Doubles) - product, Floats);
+  return __builtin_convertvector(widened(x) - a * widened(before), Floats);
 }
 #endif
 

@@ -7,58 +7,72 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cumel.kernels import CumelError, FeatureConfig, native
+from cumel.kernels import PRESETS, CumelError, FeatureConfig, native
 from cumel.kernels.plan import RADICES
+from cumel.kernels.rules import Normalize
 
 from support.emulation import Emulated
 from support.launches import small
-from support.native_library import STAGES, compute, on, run, targets
+from support.native_library import STAGES, compute, fused, on, run, targets
 from support.signals import CONFIGS, SMALL, signal
 
 BLOCK = 16  # frames: the most that share a vector
 CONFIG = SMALL.replace(pad_mode="reflect")
-FUSED = [name for name in targets() if name != "baseline"]  # these have the fused multiply-adds of a GPU
+# Pre-emphasis of frames, of the clip and without its first sample; means; statistics of bands and of the clip.
+FRONT_ENDS = {name: PRESETS[name] for name in ("seamless", "parakeet", "passt", "kaldi_no_snip", "gemma4")} | {
+    "small": CONFIG,
+    "bands": PRESETS["speech2text"].replace(mean=[*range(80)], std=[*range(1, 81)], top_db=40.0),
+    "clip": PRESETS["whisper"].replace(normalize=Normalize(per="clip")),
+}
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("target", targets())
 @pytest.mark.parametrize("feature", STAGES)
-def test_batches_and_threads_do_not_matter(feature: str, target: str) -> None:
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_batches_and_threads_do_not_matter(name: str, feature: str, target: str) -> None:
+    cfg = FRONT_ENDS[name].decibels if feature == "mel_image" else FRONT_ENDS[name]
     y = noise(5, 40000)
-    lengths = [40000, 7, 12345, 16000, 39999]
+    lengths = [40000, cfg.least_samples + 6, 12345, 16000, 39999]
     with on(target):
-        alone = [compute(feature, clip[:n], CONFIG, threads=1) for clip, n in zip(y, lengths, strict=True)]
+        alone = [compute(feature, clip[:n], cfg, threads=1) for clip, n in zip(y, lengths, strict=True)]
         for threads in (1, 2, 3, 7):
-            together = compute(feature, y, CONFIG, lengths, threads=threads)
+            together = compute(feature, y, cfg, lengths, threads=threads)
             packed = np.concatenate([clip[:n] for clip, n in zip(y, lengths, strict=True)])
-            np.testing.assert_array_equal(compute(feature, packed, CONFIG, lengths, threads=threads), together)
+            np.testing.assert_array_equal(compute(feature, packed, cfg, lengths, threads=threads), together)
             for values, expected in zip(together, alone, strict=True):
                 np.testing.assert_array_equal(values[:, : expected.shape[1]], expected)
 
 
 @pytest.mark.parametrize("target", targets())
-@pytest.mark.parametrize("name", ["esc50", "whisper", "sparse", "hop441", "short_window"])
+@pytest.mark.parametrize(
+    "name", ["esc50", "whisper", "sparse", "hop441", "short_window", "kaldi", "phi4", "gemma3n", "univnet"]
+)
 def test_a_frame_does_not_depend_on_its_block(name: str, target: str) -> None:
     """Each lane in turn computes the same samples, in full blocks and in those at the end of a clip."""
-    cfg = CONFIGS[name].replace(center=False)
-    y = noise(cfg.n_fft + 40 * cfg.hop_length)
+    cfg = (CONFIGS[name] if name in CONFIGS else PRESETS[name]).replace(padding=(0, 0))
+    y = noise(cfg.frame_length + 40 * cfg.hop_length)
     with on(target):
         whole = compute("melspectrogram", y, cfg)
         for first in range(1, BLOCK + 1):
             for n_frames in (1, 5, 23):
-                last = (first + n_frames - 1) * cfg.hop_length + cfg.n_fft
+                last = (first + n_frames - 1) * cfg.hop_length + cfg.frame_length
                 part = compute("melspectrogram", y[first * cfg.hop_length : last], cfg)
                 np.testing.assert_array_equal(part, whole[:, first : first + n_frames])
 
 
-@pytest.mark.parametrize("feature", ["stft", "melspectrogram", "log_mel"])
-def test_any_strides_are_written(feature: str) -> None:
-    lengths = [9000, 4001, 5000]
+@pytest.mark.parametrize(
+    ("feature", "name"),
+    [("stft", "small"), ("melspectrogram", "small"), *(("log_mel", name) for name in FRONT_ENDS)],
+)
+def test_any_strides_are_written(feature: str, name: str) -> None:
+    cfg, lengths = FRONT_ENDS[name], [9000, 4001, 5000]
     y = noise(3, 9000)
-    plain = compute(feature, y, SMALL, lengths)
+    plain = compute(feature, y, cfg, lengths)
     n_clips, n_rows, n_frames = plain.shape
     layouts = {
         "frames first": np.full((n_clips, n_frames, n_rows), 7, plain.dtype).transpose(0, 2, 1),
@@ -72,11 +86,11 @@ def test_any_strides_are_written(feature: str) -> None:
     for name, out in layouts.items():
         base = out if out.base is None else out.base
         untouched = base.size - out.size
-        assert compute(feature, y, SMALL, lengths, out=out) is out
+        assert compute(feature, y, cfg, lengths, out=out) is out
         np.testing.assert_array_equal(out, plain, err_msg=name)
         assert np.count_nonzero(base == 7) == untouched, name
-    with pytest.raises(CumelError, match=r"out has shape \(3, 41, 57\) and dtype .*: must be"):
-        native.compute(native.Clips.of(y), SMALL, STAGES[feature], np.zeros((3, 41, 57), plain.dtype))
+    with pytest.raises(CumelError, match=r"out has shape \(3, 41, 5\) and dtype .*: must be"):
+        native.compute(native.Clips.of(y), cfg, STAGES[feature], np.zeros((3, 41, 5), plain.dtype))
 
 
 @pytest.mark.parametrize("y", [np.zeros((2, 9), np.float64), np.zeros((2, 9), np.int32)])
@@ -93,20 +107,26 @@ def test_lengths_out_of_range_are_refused(lengths: list[int]) -> None:
         native.Clips.of(np.zeros(17, np.float32), lengths)
 
 
-def test_int16_is_the_same_signal_scaled() -> None:
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_int16_is_the_same_signal_scaled(name: str) -> None:
     y = np.random.default_rng(0).integers(-32768, 32768, 20000).astype(np.int16)
     for feature in STAGES:
-        scaled = compute(feature, (y / 32768).astype(np.float32), CONFIG)
-        np.testing.assert_array_equal(compute(feature, y, CONFIG), scaled)
+        cfg = FRONT_ENDS[name].decibels if feature == "mel_image" else FRONT_ENDS[name]
+        scaled = compute(feature, (y / 32768).astype(np.float32), cfg)
+        np.testing.assert_array_equal(compute(feature, y, cfg), scaled)
 
 
-def test_long_clips_are_finished_by_all_threads() -> None:
-    cfg = FeatureConfig(sr=44100, top_db=20.0)
+@pytest.mark.parametrize("name", ["loudness", "seamless", "bands", "clip"])
+def test_long_clips_are_finished_by_all_threads(name: str) -> None:
+    cfg = FRONT_ENDS.get(name, FeatureConfig(sr=44100, top_db=20.0))
     y = noise(1, 60 * 44100) * np.linspace(0, 1, 60 * 44100, dtype=np.float32)
     one, several = (compute("log_mel", y, cfg, threads=threads) for threads in (1, 3))
     assert one.size > 1 << 18
     np.testing.assert_array_equal(one, several)
-    assert one.min() == one.max() - np.float32(20)
+    across = np.empty((1, one.shape[2], one.shape[1]), np.float32).transpose(0, 2, 1)
+    np.testing.assert_array_equal(compute("log_mel", y, cfg, out=across, threads=3), one)
+    if name == "loudness":
+        assert one.min() == one.max() - np.float32(20)
 
 
 def test_callers_do_not_disturb_each_other() -> None:
@@ -134,7 +154,7 @@ def test_denormals_count_as_silence_and_the_callers_mode_stays() -> None:
 
 
 @pytest.mark.parametrize("n_fft", RADICES)
-@pytest.mark.parametrize("target", FUSED)
+@pytest.mark.parametrize("target", fused())
 def test_bits_are_those_of_the_cuda_kernel(n_fft: int, target: str) -> None:
     """Up to decibels, where a GPU has an instruction for the logarithm: the same operations in the same order."""
     emulated, launched = Emulated(), {256: CONFIGS["small"], 400: CONFIGS["whisper"], 2048: small(2048, fmax=3000.0)}

@@ -6,12 +6,16 @@ import sys
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings, strategies as st
 
 import cumel
-from cumel import FeatureConfig
-from cumel.kernels import host, native, reference
+from cumel import PRESETS, FeatureConfig
+from cumel.kernels import host, native, numpy_fft, reference
+from cumel.kernels.arrays import rows_first
 from cumel.kernels.kinds import FEATURES
+from cumel.kernels.plan import Stage
 
+from support.front_ends import SIGNALS, Expected, clip, fields, lengths
 from support.signals import CONFIGS, TONAL_DB
 
 PLANNED = FeatureConfig(sr=16000, n_fft=512, hop_length=160, n_mels=40)
@@ -30,6 +34,8 @@ for cfg in (cumel.FeatureConfig(sr=16000, n_fft=512, hop_length=160, n_mels=40),
         compute = getattr(cumel, name)
         np.save(f"{name}-{cfg.n_fft}.npy", compute(y, cfg, [4000, 2500, 700]))
         compute((3000 * y).astype(np.int16), cfg)
+for name in cumel.PRESETS:
+    np.save(f"{name}.npy", cumel.log_mel(y, name))
 try:
     cumel.log_mel(y, cfg, device="cuda")
 except cumel.UnavailableError as error:
@@ -63,8 +69,15 @@ def test_without_torch_the_numbers_are_the_same(
         np.testing.assert_array_equal(features, expected)
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_without_torch(alone: tuple[dict[str, np.ndarray], str], name: str) -> None:
+    y = np.random.default_rng(0).normal(0, 0.1, (3, 4000)).astype(np.float32)
+    for samples, features in zip(y, rows_first(alone[0][name], PRESETS[name]), strict=True):
+        Expected(samples, PRESETS[name]).check("log_mel", features)
+
+
 def test_what_needs_torch_says_so(alone: tuple[dict[str, np.ndarray], str]) -> None:
-    assert alone[1] == "this needs torch: pip install torch; NumPy arrays on the CPU do not"
+    assert alone[1] == "torch is not installed: pip install 'cumel[gpu]'"
 
 
 @pytest.mark.skipif(not native.available(), reason="the path in C++ was not built")
@@ -84,6 +97,40 @@ def test_numpys_fft_is_the_reference(name: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(native, "computes", lambda _: False)
     db = host.of_clips(FEATURES["log_mel"], native.Clips.of(y[None]), cfg)[0]
     np.testing.assert_allclose(db, reference.log_mel(y, cfg), rtol=0, atol=TONAL_DB)
+
+
+@pytest.mark.pairwise
+@pytest.mark.parametrize(
+    ("name", "kind", "length"),
+    [(name, kind, n) for name, cfg in PRESETS.items() for kind in SIGNALS for n in lengths(cfg)],
+)
+def test_numpys_fft_is_the_reference_for_every_preset(name: str, kind: str, length: str) -> None:
+    cfg = PRESETS[name]
+    y = clip(kind, lengths(cfg)[length], cfg.sr)
+    expected = Expected(y, cfg)
+    for feature in ("stft", "spectrogram", "melspectrogram", "log_mel"):
+        stage = FEATURES[feature].stage
+        expected.check(feature, numpy_fft.compute(native.Clips.of(y[None]), cfg, stage)[0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_numpys_fft_is_the_reference_for_any_config(data: st.DataObject) -> None:
+    """In a padded batch, each clip as the reference has it alone; and past its end, what the path in C++ has there."""
+    n_fft = data.draw(st.sampled_from([256, 400, 600]), "n_fft")
+    cfg = FeatureConfig(sr=16000, n_fft=n_fft, n_mels=12, n_mfcc=12)
+    cfg = cfg.replace(**data.draw(fields(n_fft, 12), "fields"))
+    size = st.integers(cfg.least_samples, cfg.least_samples + 9 * n_fft)
+    n = data.draw(st.lists(size, min_size=2, max_size=2), "lengths")
+    y = np.stack([clip(kind, max(n), cfg.sr) for kind in data.draw(st.permutations(("noise", "dc", "drift")))[:2]])
+    clips = native.Clips.of(y, n)
+    features = numpy_fft.compute(clips, cfg, Stage.DECIBEL)
+    for samples, values, length in zip(y, features, n, strict=True):
+        Expected(samples[:length], cfg).check("log_mel", values[:, : cfg.n_frames(length)])
+    if native.computes(cfg):
+        by_cpp, shorter = native.compute(clips, cfg, Stage.DECIBEL), int(np.argmin(n))
+        after = (each[shorter, :, cfg.n_frames(n[shorter]) :] for each in (features, by_cpp))
+        np.testing.assert_allclose(*after, rtol=1e-4, atol=1e-3)
 
 
 def test_an_out_over_the_samples_is_filled_at_the_end() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import runpy
 import subprocess
 import sys
@@ -41,6 +42,12 @@ def targets() -> list[str]:
     return there
 
 
+def fused() -> list[str]:
+    """Return those of them that multiply and add with one rounding, as a GPU does."""
+    arm = platform.machine() in ("aarch64", "arm64")  # there, the baseline is NEON
+    return [name for name in targets() if arm or name != "baseline"]
+
+
 @contextmanager
 def on(target: str) -> Iterator[None]:
     """Compute with one instruction set."""
@@ -67,18 +74,24 @@ def compute(
 
 
 def sanitized() -> Path:
-    """Return the library, of the baseline alone, compiled with AddressSanitizer and UBSan: once for each source."""
+    """Return the library compiled with AddressSanitizer and UBSan."""
+    return compiled("g++", *SANITIZERS, "-shared")
+
+
+def compiled(compiler: str, *options: str, beside: Sequence[Path] = ()) -> Path:
+    """Return what a compiler makes of the baseline and of the sources `beside` it: once for each source."""
     setup = runpy.run_path(str(SETUP))
-    flags = [*setup["FLAGS"], *SANITIZERS, "-DONLY_BASELINE", "-DTARGET=BASELINE"]
-    texts = [path.read_bytes() for path in sorted([*SOURCES.glob("*.[ch]*"), SOURCES.parent / "fft.cuh"])]
-    library = _cache() / f"{hashlib.sha256(b' '.join([*texts, ' '.join(flags).encode()])).hexdigest()[:32]}.so"
-    if not library.exists():
+    flags = [*setup["FLAGS"], *options, "-DONLY_BASELINE", "-DTARGET=BASELINE", f"-I{SOURCES}"]
+    sources = [SOURCES / "library.cc", SOURCES / "features.cc", *beside]
+    texts = [path.read_bytes() for path in sorted([*SOURCES.glob("*.[ch]*"), SOURCES.parent / "fft.cuh", *beside])]
+    key = hashlib.sha256(b" ".join([*texts, " ".join([compiler, *flags]).encode()])).hexdigest()[:32]
+    result = _cache() / f"native-{key}"
+    if not result.exists():
         with tempfile.TemporaryDirectory(dir=_cache()) as folder:
-            result = Path(folder, "native.so")
-            command = ["g++", *flags, "-shared", SOURCES / "library.cc", SOURCES / "features.cc", "-o", result]
-            subprocess.run(command, check=True)
-            result.replace(library)  # at once, so that no other process sees half of it
-    return library
+            made = Path(folder, "native")
+            subprocess.run([compiler, *flags, *sources, "-o", made], check=True)
+            made.replace(result)  # at once, so that no other process sees half of it
+    return result
 
 
 def run(code: str, *, timeout: float = 300, **environment: str) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 BLOCK = 4096  # bytes read at each place
 BLOCKS = 8  # places; a file of at most so many blocks is read whole
+# Opening a pipe does not wait, and no line end is changed: of the two, each system has the flag that it needs.
+FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def look(path: Path | str) -> tuple[int, int, bool]:
@@ -26,7 +28,7 @@ def look(path: Path | str) -> tuple[int, int, bool]:
 def fingerprint(path: Path | str) -> int | None:
     """Return 64 bits of a hash of a file's beginning, its end and places between; None where it cannot be read."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe does not wait
+        handle = os.open(path, FLAGS)
     except OSError:
         return None
     try:
@@ -39,7 +41,8 @@ def fingerprint(path: Path | str) -> int | None:
             places = range(0, status.st_size, BLOCK)
         content = hashlib.sha1(usedforsecurity=False)
         for place in places:
-            content.update(os.pread(handle, BLOCK, place))
+            os.lseek(handle, place, os.SEEK_SET)
+            content.update(os.read(handle, BLOCK))
         return int.from_bytes(content.digest()[:8], "little", signed=True)
     except OSError:
         return None
