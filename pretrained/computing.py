@@ -69,6 +69,14 @@ def one_clip(y: Any) -> NDArray[Any]:
     return y
 
 
+def of_frames(y: NDArray[Any], cfg: FeatureConfig) -> NDArray[np.float32]:
+    """Compute a clip [n_samples]; no frame of one that is less than a hop too short, as NumPy's originals count."""
+    y, missing = one_clip(y), cfg.frame_length - sum(cfg.edges)
+    if missing - cfg.hop_length <= y.size < missing:
+        return np.zeros((0, cfg.n_mels), np.float32)
+    return features(y, cfg)
+
+
 class Whisper(Wrapped):
     """Clips padded to 30 s: only what is not padding costs time."""
 
@@ -127,7 +135,7 @@ class Seamless(Kaldi):
     """Clips that may have channels, of which the first is taken."""
 
     def _extract_fbank_features(self, waveform: NDArray[Any]) -> NDArray[np.float32]:
-        return features(one_clip(np.squeeze(waveform[0] if waveform.ndim == 2 else waveform)), self._cfg)
+        return of_frames(np.squeeze(waveform[0] if waveform.ndim == 2 else waveform), self._cfg)
 
 
 class FunAsr(Kaldi):
@@ -269,7 +277,7 @@ class UnivNet(Wrapped):
 
     def mel_spectrogram(self, waveform: NDArray[Any]) -> NDArray[np.float32]:
         """Compute a clip [n_samples] -> [n_frames, n_mels]."""
-        return features(one_clip(waveform), self._cfg)
+        return of_frames(waveform, self._cfg)
 
 
 class Clvp(Wrapped):

@@ -91,7 +91,7 @@ def _clips(raw_speech: Any) -> list[Any] | None:
     import torch
 
     many = isinstance(raw_speech, list | tuple) or getattr(raw_speech, "ndim", 1) == 2
-    given = list(raw_speech) if many else [raw_speech]
+    given: list[Any] = list(raw_speech) if many else [raw_speech]
     if not given or any(not hasattr(clip, "ndim") or clip.ndim != 1 for clip in given):
         return None
     return [(clip if isinstance(clip, torch.Tensor) else torch.tensor(clip)).to("cpu", torch.float32) for clip in given]

@@ -78,7 +78,7 @@ def _values(extractor: Any, original: type) -> dict[str, Any]:
     """Return an extractor's numbers as its file would have them."""
     name = original.__name__
     written = getattr(extractor, "to_json_string", None)
-    if written is None or not callable(extractor):
+    if isinstance(extractor, type) or written is None or not callable(extractor):
         raise CumelError(f"extractor: expected a feature extractor of transformers, got {name}")
     if name not in CLASSES and name not in RAW:
         inner = ": wrap its feature_extractor" if hasattr(extractor, "feature_extractor") else ""
@@ -88,6 +88,7 @@ def _values(extractor: Any, original: type) -> dict[str, Any]:
 
 def _of(original: type, state: dict[str, Any], values: dict[str, Any]) -> Any:
     """Make an instance, of a class of its own that has the config: to_dict() copies what an instance has."""
+    given = computing.Configs(config_of(values), values)
     how = HOW[original.__name__]
     members = {
         "__module__": original.__module__,
@@ -96,7 +97,7 @@ def _of(original: type, state: dict[str, Any], values: dict[str, Any]) -> Any:
         "__reduce__": lambda self: (_of, (original, dict(vars(self)), values)),
         "from_dict": staticmethod(partial(_from_dict, original)),
         "_original": original,
-        "_configs": how.configs(computing.Configs(config_of(values), values)),
+        "_configs": how.configs(given),
     }
     made = object.__new__(type(original.__name__, (how, original), members))
     vars(made).update(state)
