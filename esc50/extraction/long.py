@@ -1,4 +1,4 @@
-"""Recordings too long for memory: features piece by piece; what their maximum or statistics change takes a second pass."""
+"""Recordings too long for memory: features piece by piece; what depends on all of them takes a second pass."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ class Spill:
 def of_stream(result: Result, recording: Recording, job: Job, helpers: Helpers) -> Result:
     """Compute the features of an opened recording that is never held whole; `result` names it.
 
-    The numbers are those of the whole recording at once. Only MFCC, made by a matrix product, and what is normalized, or
-    has a mean of each band, may have their last bit rounded differently. Between the passes the frames lie in a nameless
-    file in `job.spill`.
+    The numbers are those of the whole recording at once. Only MFCC, made by a matrix product, and what is normalized,
+    or has a mean of each band, may have their last bit rounded differently. Between the passes the frames lie in a
+    nameless file in `job.spill`.
 
     Raises
     ------

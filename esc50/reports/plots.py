@@ -37,7 +37,7 @@ def plot_clips(clips: list[dict[str, Any]], cfg: FeatureConfig, out: Path) -> Pa
     Parameters
     ----------
     clips : list of dict
-        ``name``, ``y`` [n_samples], ``log_mel`` [n_mels, n_frames] in dB, and ``top``, a list of label and probability.
+        ``name``, ``y`` [n_samples], ``log_mel`` [n_mels, n_frames], and ``top``, a list of label and probability.
     cfg : FeatureConfig
     out : Path
         A .png, .svg or .pdf file.
@@ -50,7 +50,7 @@ def plot_clips(clips: list[dict[str, Any]], cfg: FeatureConfig, out: Path) -> Pa
         _waveform(row[0], clip["y"], cfg.sr)
         row[0].set_title(caption(clip["name"]), loc="left", fontsize=10, color=INK)
         image = _spectrogram(row[1], clip["log_mel"], cfg)
-        figure.colorbar(image, ax=row[1], format="%+d dB", pad=0.01)
+        figure.colorbar(image, ax=row[1], format=_scale(cfg), pad=0.01)
         if columns == 3:
             _top(row[2], clip.get("top") or [])
     return save(figure, out)
@@ -87,6 +87,11 @@ def _spectrogram(axis: Axes, log_mel: NDArray, cfg: FeatureConfig) -> Any:
     axis.set_yticks(places, [f"{hz // 1000}k" if hz >= 1000 else str(hz) for hz in ticks])
     axis.set(xlabel="s", ylabel="Hz")
     return image
+
+
+def _scale(cfg: FeatureConfig) -> str:
+    """Return how values are written beside a spectrogram: plain decibels have a unit."""
+    return "%+d dB" if cfg.log == "db" and cfg.decibels == cfg.replace(time_major=False) else "%+.3g"
 
 
 def _top(axis: Axes, top: list[dict[str, Any]]) -> None:
