@@ -8,11 +8,13 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from simt.emulator import compile_many
 from support.emulation import FEATURES, PLANS, Emulated, kernels, together
+from support.model_clips import CONFIGS as FRONT_ENDS
 from support.signals import CONFIGS, KINDS, Oracle, librosa_input, signal
 
 __all__ = [
     "CONFIGS",
     "FEATURES",
+    "FRONT_ENDS",
     "KINDS",
     "PLANS",
     "Emulated",

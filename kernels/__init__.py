@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     )
     from .extras import Later as Later, need as need
     from .features import (
+        Array as Array,
+        config_of as config_of,
         log_mel as log_mel,
         mel_image as mel_image,
         melspectrogram as melspectrogram,

@@ -18,6 +18,7 @@ from . import show
 from .bench import bench
 from .data import convert, download, extract, plot, synth, verify
 from .doctor import doctor
+from .frontend import frontend
 from .models import export, predict, web
 from .options import ManyValues
 from .training import cross_validate, evaluate, train
@@ -47,7 +48,7 @@ def options(
 for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate):
     app.command()(command)
 app.command(cls=ManyValues)(export)
-for command in (predict, web, plot, bench, doctor):
+for command in (frontend, predict, web, plot, bench, doctor):
     app.command()(command)
 
 
@@ -73,7 +74,7 @@ def _run(arguments: list[str]) -> tuple[int, str]:
     if "" in arguments:
         return 2, "an argument is empty; check the variables in the call"  # an empty path would mean this folder
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, standalone_mode=False, obj=arguments)
     except SystemExit as error:
         piped = isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE
         return 0 if piped else int(error.code or 0), ""

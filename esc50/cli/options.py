@@ -20,7 +20,12 @@ from ...kernels.rules import CHOICES, WHOLE
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N. auto is the first CUDA device, or the CPU.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode.")]
-Data = Annotated[Path, typer.Option("--data", help="Dataset in ESC-50's layout: audio/ and meta/esc50.csv.")]
+Root = Annotated[Path | None, typer.Option(help="Folder of the recordings, where their table lies elsewhere.")]
+DATA_HELP = (
+    "A folder per class; a table (.csv, .tsv, .jsonl, .parquet) of path and label; ESC-50, UrbanSound8K, FSD50K or an "
+    "audiofolder."
+)
+Data = Annotated[Path, typer.Option("--data", help=DATA_HELP)]
 INPUTS_HELP = "Recordings, folders, patterns, lists (.csv, .tsv, .jsonl, .parquet, .txt), or - for a list on stdin."
 Inputs = Annotated[list[str], typer.Argument(help=INPUTS_HELP, show_default=False)]
 

@@ -86,12 +86,17 @@ class Spill:
             yield block[:n]
 
 
-def of_stream(result: Result, recording: Recording, job: Job, helpers: Helpers) -> Result:
+def _nothing() -> None: ...
+
+
+def of_stream(
+    result: Result, recording: Recording, job: Job, helpers: Helpers, go_on: Callable[[], None] = _nothing
+) -> Result:
     """Compute the features of an opened recording that is never held whole; `result` names it.
 
     The numbers are those of the whole recording at once. Only MFCC, made by a matrix product, and what is normalized,
     or has a mean of each band, may have their last bit rounded differently. Between the passes the frames lie in a
-    nameless file in `job.spill`.
+    nameless file in `job.spill`. `go_on` is called before each block; what it raises ends the work.
 
     Raises
     ------
@@ -116,6 +121,7 @@ def of_stream(result: Result, recording: Recording, job: Job, helpers: Helpers) 
     def counted(blocks: Iterable[Pcm]) -> Iterator[Pcm]:
         nonlocal n_samples, silent
         for block in blocks:
+            go_on()
             n_samples += len(block)
             silent = silent and not block.any()
             yield block

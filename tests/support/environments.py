@@ -43,7 +43,7 @@ def environment(folder: Path, packages: set[str]) -> Path:
     ours.mkdir(parents=True)
     for path in Path(import_module(OURS).__path__[0]).glob("*.py"):
         (ours / path.name).symlink_to(path)
-    for room in ("kernels", "esc50", "export"):
+    for room in ("kernels", "pretrained", "esc50", "export"):
         (ours / room).symlink_to(import_module(f"{OURS}.{room}").__path__[0])
     for package in packages | {OURS}:
         installed = _installed(package)
