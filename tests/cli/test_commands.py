@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 import typer
 from rich.text import Text
 
-from cumel.esc50.audio import load
 from cumel.esc50.cli import main, show
 from cumel.esc50.cli.app import app
 from cumel.esc50.cli.bench import TOPICS
@@ -26,7 +24,7 @@ from cumel.esc50.training.recipes import CHOICES, RECIPES
 from cumel.export.graph.metadata import INPUTS, PRECISIONS
 from cumel.export.prediction import raw_stream, rows
 from cumel.export.runtime.providers import PROVIDERS
-from cumel.kernels import PRESETS, log_mel
+from cumel.kernels import PRESETS
 
 from support.recordings import tiny_checkpoint, tiny_recipe, tone, write, write_dataset
 
@@ -95,38 +93,6 @@ def helps(command: str) -> dict[str, str]:
 def test_no_bracket_of_a_help_is_taken_for_markup(command: str) -> None:
     for text in helps(command).values():
         assert Text.from_markup(text).plain == text.replace(r"\[", "[")
-
-
-def test_brackets_and_switches_of_features_are_shown(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    shown = ask(capsys, "extract", "--help")[1]
-    for text in ("Features as [n_frames, n_rows].", "y[n] = x[n] - a x[n - 1].", "--no-time-major", "--no-remove-dc"):
-        assert text in shown
-
-
-def test_a_warning_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    clip = write(tmp_path / "a.wav", tone())
-    sizes = ("--n-mels", 390, "--n-fft", 512, "--sr", 8000, "--fmax", 4000)
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        code, _, err = ask(capsys, "extract", clip, "--out", tmp_path / "out", *sizes, "--quiet")
-    assert code == 0
-    (line,) = err.splitlines()
-    assert line.startswith("cumel: n_fft=512: ")
-    assert "filters have no bin in them" in line
-
-
-@pytest.mark.parametrize("preset", ["whisper", "kaldi", "seamless", "parakeet", "speechbrain", "passt", "gemma3n"])
-def test_a_preset_is_extracted_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str], preset: str) -> None:
-    clip, cfg = write(tmp_path / "a.wav", tone(sr=16000), sr=16000), PRESETS[preset]
-    code, _, err = ask(capsys, "extract", clip, "--out", tmp_path / "out", "--preset", preset, "--quiet")
-    assert (code, err) == (0, "")
-    stored = Store(tmp_path / "out")[clip]
-    np.testing.assert_array_equal(stored, log_mel(load(clip, cfg.sr)[0], cfg))
-    code, _, err = ask(capsys, "plot", clip, "--out", tmp_path / "a.png", "--preset", preset)
-    assert (code, err, (tmp_path / "a.png").stat().st_size > 1000) == (0, "", True)
 
 
 def test_the_help_names_the_extra_of_the_engine(
@@ -263,14 +229,6 @@ def _wrong_calls(tmp: Path, data: Path, model: Path) -> dict[str, tuple[list[obj
         "preset": (["extract", clip, "--out", tmp / "o", "--preset", "mp3"], 2, "esc50, compact, librosa"),
         "feature value": (["extract", clip, "--out", tmp / "o", "--n-fft", "0"], 2, "n_fft=0: must be"),
         "feature text": (["extract", clip, "--out", tmp / "o", "--hop-length", "x"], 2, "--hop-length x: must be"),
-        "padding": (["extract", clip, "--out", tmp / "o", "--padding", "200"], 2, "padding=200: must be two numbers"),
-        "padding text": (["extract", clip, "--out", tmp / "o", "--padding", "a,0"], 2, "--padding a: must be a number"),
-        "normalize text": (["extract", clip, "--out", tmp / "o", "--normalize", "x"], 2, "--normalize x: not JSON"),
-        "normalize": (["extract", clip, "--out", tmp / "o", "--normalize", "[1]"], 2, "--normalize [1]: give"),
-        "statistics": (["extract", clip, "--out", tmp / "o", "--normalize", '{"per": "row"}'], 2, "be band or clip"),
-        "logarithm": (["extract", clip, "--out", tmp / "o", "--log", "dB"], 2, "log='dB': must be db, ln, log10 or"),
-        "no librosa": (["verify", clip, "--preset", "kaldi"], 2, "librosa cannot express remove_dc=True"),
-        "no decibels": (["verify", clip, "--preset", "espnet"], 2, "librosa's decibels cannot express log=ln"),
         "device": (["extract", clip, "--out", tmp / "o", "--device", "tpu"], 2, "--device tpu"),
         "absent gpu": (["extract", clip, "--out", tmp / "o", "--device", "cuda:99"], 3, "CUDA devices"),
         "no checkpoint": (["evaluate", tmp / "nothing", "--data", data], 2, "no checkpoint there"),
