@@ -43,11 +43,12 @@ def assert_equal(preset: str, theirs: np.ndarray, y: np.ndarray, what: str) -> N
     if cfg.normalize is not None and not y.any():  # Theirs is 0 / 0, or rounding divided by 1e-5.
         assert not ours.any(), what
         return
-    unit = cfg.levels.gain / np.log(10) if cfg.log else max(1.0, np.abs(truth).max()) * LINEAR / MOST
+    unit, peak = cfg.levels.gain / np.log(10), LINEAR * max(1.0, np.abs(truth).max())
+    most, median = (MOST * unit, MEDIAN * unit) if cfg.log else (peak, peak / 10)
     for result in (ours, truth):
         error = np.abs(theirs.astype(np.float64) - result)
-        assert error.max() <= MOST * unit, what
-        assert np.median(error) <= MEDIAN * unit, what
+        assert error.max() <= most, what
+        assert np.median(error) <= median, what
 
 
 @pytest.mark.parametrize("peer", LIVE, ids=lambda peer: f"{peer.preset}-{peer.package}")
