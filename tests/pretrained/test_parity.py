@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from originals import LIVE, OTHERS, Peer
 from pretrained.golden import FILE, clip
 
 from cumel import PRESETS, log_mel
 from cumel.kernels import reference
+
+from originals import LIVE, OTHERS, Peer
 
 # Both sides round float32 samples, spectra and logarithms. In natural logarithms, each with the largest that was seen.
 MOST = 6e-3  # 4.2e-3: kaldi_no_snip, kaldi-native-fbank, a band 70 dB below the others in a quiet frame
