@@ -15,7 +15,7 @@ install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml constraints.txt setup.py kernels/fft.cuh $(wildcard kernels/simd/*.cc kernels/simd/*.h)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(EDITABLE) ".[gpu,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(EDITABLE) ".[all,dev]"
 	touch $@
 
 # A process per core and one more, as some wait for a browser or for other processes. The tests of a file stay in one,

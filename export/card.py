@@ -135,9 +135,8 @@ def _checked(checked: dict[str, Any]) -> str:
         f"Against torch, a probability differs by {checked['max_difference']:.1e} at most, and "
         f"{100 * checked['same_top']:.1f} % of {checked['clips']} clips have the same class on top."
     )
-    if "noise_db" in checked:
-        text += (
-            f" Against the float64 reference, features differ by {checked['noise_db']:.1e} dB on noise and "
-            f"{checked['tonal_db']:.1e} dB on tones at most."
-        )
+    for unit, key in ((" dB", "_db"), ("", "")):
+        if f"noise{key}" in checked:
+            noise, tonal = (f"{checked[name + key]:.1e}{unit}" for name in ("noise", "tonal"))
+            text += f" Against the float64 reference, features differ by {noise} on noise and {tonal} on tones at most."
     return text

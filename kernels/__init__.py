@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         arrays as arrays,
         config as config,
         cores as cores,
+        extras as extras,
         filterbank as filterbank,
         interchange as interchange,
         kinds as kinds,
@@ -22,8 +23,16 @@ if TYPE_CHECKING:
     )
     from .config import FeatureConfig as FeatureConfig
     from .dispatch import unchecked_image as unchecked_image
-    from .errors import CumelError as CumelError, InputError as InputError, UnavailableError as UnavailableError
+    from .errors import (
+        CumelError as CumelError,
+        InputError as InputError,
+        MissingExtraError as MissingExtraError,
+        UnavailableError as UnavailableError,
+    )
+    from .extras import Later as Later, need as need
     from .features import (
+        Array as Array,
+        config_of as config_of,
         log_mel as log_mel,
         mel_image as mel_image,
         melspectrogram as melspectrogram,

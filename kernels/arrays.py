@@ -6,6 +6,7 @@ Every error is one line that names the clip.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -40,7 +41,8 @@ def check_array(y: Any) -> None:
     if not isinstance(y, np.ndarray) and not is_tensor(y) and not is_cupy(y):
         hint = next((hint for kind, hint in HINTS.items() if isinstance(y, kind)), "")
         raise CumelError(f"y: expected a NumPy or CuPy array or a torch tensor, got {type(y).__name__}{hint}")
-    if isinstance(y, np.ma.MaskedArray):
+    masked = sys.modules.get("numpy.ma")  # NumPy imports it when it is first used, which takes longer than a feature
+    if masked is not None and isinstance(y, masked.MaskedArray):
         raise CumelError("y: a masked array hides samples; y.filled(0) makes silence of them")
     check_samples(y)
 

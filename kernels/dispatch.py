@@ -37,6 +37,7 @@ def unchecked_image(y: Tensor, cfg: FeatureConfig, lengths: Lengths = None) -> t
     loudest : Tensor [n_clips], float32
         Largest mel value of each clip. Where it is NaN or infinite, `mel_image` would have refused the clip.
     """
+    cfg = cfg.decibels
     n_samples, _ = clip_lengths(lengths, y, cfg)
     return launcher.frontend(y.device).unchecked_image(Clips.of(y.detach().contiguous(), n_samples, cfg), cfg)
 

@@ -17,3 +17,10 @@ class UnavailableError(CumelError):
     """Something that the call needs is missing: a GPU, a provider, a package."""
 
     exit_code = 3
+
+
+class MissingExtraError(UnavailableError, ImportError):
+    """A package of an extra is not installed: ``pip install 'cumel[train]'``. It is an ImportError as well."""
+
+    fault = ""  # what is wrong: ``torch is not installed``
+    extra = ""  # the extra that mends it

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 import numpy as np
 
 from . import host
-from .arrays import Lengths
+from .arrays import Lengths, check_array, is_cupy
 from .config import FeatureConfig
-from .errors import CumelError, UnavailableError
+from .errors import CumelError
+from .extras import explained
 from .kinds import FEATURES, Feature
 from .presets import PRESETS
 from .values import shown
@@ -173,10 +174,9 @@ def _apply(
         return host.compute(feature, y, cfg, lengths, cast(Any, out), dtype)
     try:
         from .dispatch import apply
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise UnavailableError("this needs torch: pip install torch; NumPy arrays on the CPU do not") from None
+    except ImportError as error:
+        check_array(y)  # a list, say, would not do with torch either
+        raise explained(error, f"{__package__}.{'launcher' if _on_gpu(y, device) else 'dispatch'}") from None
     return apply(feature, y, cfg, lengths, device, out, dtype)
 
 
@@ -198,6 +198,11 @@ def config_of(cfg: Config) -> FeatureConfig:
         return PRESETS[cfg]
     hint = "FeatureConfig.from_dict(...)" if isinstance(cfg, dict) else 'FeatureConfig(sr=...) or "esc50"'
     raise CumelError(f"cfg: expected a FeatureConfig, such as {hint}, got {type(cfg).__name__}")
+
+
+def _on_gpu(y: Any, device: Device) -> bool:
+    """Tell whether CUDA is asked for, or a CuPy array."""
+    return str(device).startswith("cuda") or is_cupy(y)
 
 
 def _traced() -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .cuda import Argument, Frontend
 from .errors import UnavailableError
+from .extras import need
 from .plan import SHARED_LIMIT, Grid, Kernel
 from .tensors import resident
 
@@ -96,12 +97,9 @@ def _function(kernel: Kernel, device: torch.device) -> Any:  # noqa: ARG001, par
 
 def _cupy() -> Any:
     try:
-        import cupy
-    except ImportError as error:
-        raise UnavailableError(f"features on a CUDA device need CuPy ({error}): pip install 'cumel[gpu]'") from None
+        return need("cupy", __name__)
     except OSError as error:  # CuPy makes its cache folder when it is imported.
         raise _no_cache(error) from None
-    return cupy
 
 
 def _no_cache(error: OSError) -> UnavailableError:

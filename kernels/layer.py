@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .arrays import Lengths, whole_numbers
+from .arrays import Lengths, rows_first, whole_numbers
 from .autograd import log_mel_gradient
 from .config import FeatureConfig
 from .features import Array, Config, config_of, log_mel
@@ -23,7 +23,7 @@ _config = lru_cache(maxsize=64)(FeatureConfig.from_json)
 @torch.library.custom_op("cumel::log_mel", mutates_args=())
 def _log_mel(y: Tensor, config: str, lengths: Tensor | None) -> Tensor:
     with torch.no_grad():
-        return log_mel(y, _config(config), lengths)
+        return log_mel(y, _config(config), lengths).contiguous()  # as the fake one below
 
 
 @_log_mel.register_fake
@@ -37,7 +37,7 @@ def _(y: Tensor, config: str, lengths: Tensor | None) -> Tensor:  # noqa: ARG001
 def _gradient(gradient: Tensor, y: Tensor, config: str, lengths: Tensor | None) -> Tensor:
     cfg = _config(config)
     clips = y.reshape(-1, y.shape[-1])
-    flat = gradient.reshape(-1, *gradient.shape[-2:]).float()
+    flat = rows_first(gradient.reshape(-1, *gradient.shape[-2:]).float(), cfg)
     with torch.autocast(y.device.type, enabled=False), exact_products():
         out = log_mel_gradient(flat, clips, clip_lengths(lengths, y, cfg)[0], cfg)
     return out.reshape(y.shape)
@@ -79,7 +79,7 @@ _log_mel.register_autograd(_backward, setup_context=_save)
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrogram as a layer: ``[..., n_samples]`` to ``[..., n_mels, n_frames]``, as `log_mel`.
+    """Log-mel spectrogram as a layer: ``[..., n_samples]`` to what `log_mel` makes of it, in the same layout.
 
     Takes what `log_mel` takes, and gives the same kind of array. Differentiable in the waveform, any number of times,
     backward and forward, and under `torch.func`'s transforms. The config travels in `state_dict`, and loading another

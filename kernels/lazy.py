@@ -10,12 +10,15 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
+from .extras import explained
+
 
 def lazily(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Make a package's ``__getattr__``, ``__dir__`` and ``__all__`` of the imports under its ``if TYPE_CHECKING:``.
 
     Type checkers read those imports as they stand; at run time each is made when its name is first used. So the names
-    are written once, and ``import cumel`` needs no torch.
+    are written once, and ``import cumel`` needs no torch. A name whose packages are not installed is a
+    `MissingExtraError` of one line.
 
     Parameters
     ----------
@@ -37,9 +40,13 @@ def lazily(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
         if name not in origins:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         source, original = origins[name]
-        if source == package:  # a module of the package
-            return import_module(f"{source}.{original}")
-        # The name is looked up each time, not kept: a test that replaces it in its module is seen here, and undone.
-        return getattr(sys.modules.get(source) or import_module(source), original)
+        is_module = source == package  # a module of the package
+        try:
+            if is_module:
+                return import_module(f"{source}.{original}")
+            # The name is looked up each time, not kept: a test that replaces it in its module is seen here, and undone.
+            return getattr(sys.modules.get(source) or import_module(source), original)
+        except ImportError as error:
+            raise explained(error, f"{source}.{original}" if is_module else source) from None
 
     return get, lambda: sorted(origins), sorted(origins)

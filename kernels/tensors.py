@@ -52,6 +52,14 @@ def dct_weights(cfg: FeatureConfig, device: torch.device) -> Tensor:
     return _constant(dct_matrix(cfg), device)
 
 
+@lru_cache(maxsize=32)
+def band_values(cfg: FeatureConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return `mean` and `std` of each mel band [n_mels, 1]."""
+    each = np.ones((cfg.n_mels, 1))
+    mean, std = (_constant(each * np.reshape(values, (-1, 1)), device) for values in (cfg.mean, cfg.std))
+    return mean, std
+
+
 def _constant(values: np.ndarray, device: torch.device) -> Tensor:
     return resident(values.astype(np.float32), device)
 
@@ -83,17 +91,21 @@ def resident(values: np.ndarray, device: torch.device) -> Tensor:
             return aside.submit(copy).result()
 
 
-def mirrored(n_samples: int | Tensor, first: int, last: int, device: torch.device | None = None) -> Tensor:
-    """Return the index of samples `first` to `last` of a clip mirrored at both ends.
+def mirrored(
+    n_samples: int | Tensor, first: int, last: int, cfg: FeatureConfig, device: torch.device | None = None
+) -> Tensor:
+    """Return the index of samples `first` to `last` of a clip mirrored at both ends, with or without its edges.
 
     With ``n_samples`` [n_clips, 1] there is a row for each clip.
 
     Unlike in `torch.nn.functional.pad`, any clip may be mirrored any number of times, as in NumPy.
     """
-    period = 2 * (n_samples - 1)
+    edge = int(cfg.pad_mode == "symmetric")
+    turn = 2 * n_samples - 2 + edge  # Sample i is heard again at turn - i.
+    period = turn + edge
     period = period.clamp(min=1) if isinstance(period, Tensor) else max(1, period)  # 1 for one sample
     index = torch.arange(first, last, device=device or "cpu").remainder(period)
-    return torch.minimum(index, period - index)
+    return torch.minimum(index, turn - index)
 
 
 class _Product(torch.autograd.Function):
@@ -172,3 +184,8 @@ def stretch(log_mel: Tensor, low: Tensor, high: Tensor) -> Tensor:
 def chunk_frames(cfg: FeatureConfig) -> int:
     """Return the frames of a chunk of the CPU path: frames from a multiple of it on have the bits of the whole clip."""
     return max(1, CHUNK_SAMPLES // max(cfg.n_fft, cfg.hop_length))
+
+
+def chunk_rows(n_frames: int) -> int:
+    """Return the rows of a clip of `n_frames` that are measured together, to normalize them."""
+    return max(1, CHUNK_SAMPLES // n_frames)

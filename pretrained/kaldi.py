@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..kernels import CumelError, FeatureConfig, Normalize, arrays, log_mel, mfcc as cepstra
-from ..kernels.features import Array
+from ..kernels import Array, CumelError, FeatureConfig, Normalize, arrays, log_mel, mfcc as cepstra
 
 EPSILON = 2.0**-23  # of float32: the smallest mel value, whatever the scale of the samples
 WINDOWS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..kernels import PRESETS, CumelError, FeatureConfig, Normalize, UnavailableError
+from ..kernels import PRESETS, CumelError, FeatureConfig, Normalize, need
 from .numbers import Numbers
 
 TARGETS = ("AudioToMelSpectrogramPreprocessor", "AudioToMelSpectrogramFeatures")
@@ -22,13 +22,10 @@ def config_of(text: str) -> FeatureConfig:
     ------
     CumelError
         For text that is no YAML, without such a section, or of another kind of features.
-    UnavailableError
+    MissingExtraError
         Without PyYAML.
     """
-    try:
-        import yaml
-    except ModuleNotFoundError:
-        raise UnavailableError("a .yaml file needs PyYAML: pip install PyYAML") from None
+    yaml = need("yaml", __name__)
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:

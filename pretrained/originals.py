@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import CumelError, FeatureConfig, UnavailableError
+from ..kernels import CumelError, FeatureConfig, need
 from . import kaldi
 from .files import config, found
 from .wrapping import wrap
@@ -44,7 +43,7 @@ def original(what: str | PathLike[str], cfg: FeatureConfig | None = None) -> Ori
     ------
     CumelError
         For a file that `config` refuses, and for a front end that Kaldi's functions do not have.
-    UnavailableError
+    MissingExtraError
         Without the package.
     """
     return _torchaudios(cfg) if what == "kaldi" else _transformers(Path(what))
@@ -58,7 +57,7 @@ def _transformers(path: Path) -> Original:
     values = json.loads(file.read_text(encoding="utf-8"))
     inner = values.get("feature_extractor")
     values = inner if isinstance(inner, dict) else values
-    package = _package("transformers")
+    package = need("transformers", __name__)
     theirs = getattr(package, values["feature_extractor_type"]).from_dict(values)
     ours = wrap(theirs)
 
@@ -84,18 +83,10 @@ def _parameters(extractor: Any) -> tuple[str, ...]:
 def _torchaudios(cfg: FeatureConfig | None) -> Original:
     cfg = kaldi.fbank_config(num_mel_bins=80) if cfg is None else cfg
     arguments = kaldi.arguments(cfg)
-    theirs, torch = _package("torchaudio.compliance.kaldi"), _package("torch")
+    theirs, torch = need("torchaudio.compliance.kaldi", __name__), need("torch", __name__)
 
     def compute(fbank: Callable[..., Any], y: NDArray[np.float32]) -> Results:
         return {"fbank": fbank(torch.from_numpy(y * np.float32(cfg.scale))[None], **arguments).numpy()}
 
     name = f"torchaudio {version('torchaudio')}, compliance.kaldi.fbank"
     return Original(name, cfg, lambda y: compute(theirs.fbank, y), lambda y: compute(kaldi.fbank, y))
-
-
-def _package(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except (ModuleNotFoundError, PackageNotFoundError):
-        package = name.split(".")[0]
-        raise UnavailableError(f"the original is computed by {package}: pip install {package}") from None

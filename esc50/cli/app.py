@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -18,6 +17,7 @@ from . import show
 from .bench import bench
 from .data import convert, download, extract, plot, synth, verify
 from .doctor import doctor
+from .frontend import frontend
 from .models import export, predict, web
 from .options import ManyValues
 from .training import cross_validate, evaluate, train
@@ -31,6 +31,8 @@ app = typer.Typer(
 
 def _version(shown: bool) -> None:
     if shown:
+        from importlib.metadata import version
+
         print(version("cumel"))
         raise typer.Exit
 
@@ -45,7 +47,7 @@ def options(
 for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate):
     app.command()(command)
 app.command(cls=ManyValues)(export)
-for command in (predict, web, plot, bench, doctor):
+for command in (frontend, predict, web, plot, bench, doctor):
     app.command()(command)
 
 
@@ -73,8 +75,14 @@ def _run(arguments: list[str]) -> tuple[int, str]:
     except SystemExit as error:
         piped = isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE
         return 0 if piped else int(error.code or 0), ""
-    except CumelError as error:
-        return error.exit_code, " ".join(str(error).split())
+    except (CumelError, ImportError) as error:
+        from .extras import of_command
+
+        command = next((argument for argument in arguments if not argument.startswith("-")), "")
+        fault = of_command(error, command) if isinstance(error, ImportError) else error
+        if not isinstance(fault, CumelError):
+            raise
+        return fault.exit_code, " ".join(str(fault).split())
     except typer.TyperException as error:
         return error.exit_code, error.format_message()
     except (typer.Abort, KeyboardInterrupt) as error:

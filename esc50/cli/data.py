@@ -147,12 +147,7 @@ def verify(
     log-mel spectrogram is compared with librosa's in float64; or with --against every value that a pretrained model's
     own front end gives, as `cumel verify --against preprocessor_config.json FOLDER`.
     """
-    from ...pretrained import original
-    from ..against import verify_against
     from ..extraction import check, holds_store
-    from ..inputs import resolve
-    from ..system import choose
-    from ..verify import verify as run
 
     stores = [name for name in inputs if holds_store(Path(name))]
     if stores:
@@ -163,14 +158,22 @@ def verify(
         report = check(Path(stores[0]), quiet=as_json)
         show.integrity(report, as_json)
         raise typer.Exit(0 if report["passed"] else 1)
+    from ..inputs import resolve
+    from ..system import choose
+
     listing = resolve(inputs)
     show.left_out(listing)
     if against is None:
         if picture:
             raise CumelError("--picture: draws what --against compares; give both")
+        from ..verify import verify as run
+
         report = run(listing, cfg, choose(device), workers)
         show.verification(report, as_json)
     else:
+        from ...pretrained import original
+        from ..against import verify_against
+
         named = None if cfg == PRESETS["esc50"] else cfg
         if named and against != "kaldi":
             raise CumelError(f"--against {against}: describes its own features; leave their options away")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -15,10 +15,9 @@ from . import show
 from .options import AsJson
 
 PACKAGES = (
-    "cumel", "torch", "torchaudio", "cupy-cuda13x", "cupy-cuda12x", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy",
+    "cumel", "numpy", "torch", "torchaudio", "cupy-cuda13x", "cupy-cuda12x", "onnx", "onnxruntime-gpu", "onnxruntime",
     "librosa", "soundfile", "soxr", "pyarrow",
 )  # fmt: skip
-OPTIONAL = ("cupy-cuda13x", "cupy-cuda12x", "onnxruntime-gpu", "onnxruntime")
 
 
 def doctor(
@@ -39,17 +38,16 @@ def examine() -> dict[str, Any]:
     dict
         ``checks``, a list of name, state (ok, note or bad) and text; ``gpu`` and ``healthy``, two truths.
     """
-    installed = {name: _version(name) for name in PACKAGES}
+    from .extras import examine_extras, installed
+
+    versions = {name: number for name in PACKAGES if (number := installed(name)) is not None}
     checks = [_check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
-    for name, number in installed.items():
-        if number is not None:
-            checks.append(_check(name, "ok", number))
-        elif name not in OPTIONAL:
-            checks.append(_check(name, "bad", "not installed; run `pip install cumel`"))
-    checks.append(_runtime(installed))
+    checks += [_check(name, "ok", number) for name, number in versions.items()]
+    checks += [_check(*check) for check in examine_extras()]
+    checks += _clash(versions)
     checks.append(_cpu_path())
-    checks += _sound() if installed["soundfile"] else []
-    gpu = _gpu() if installed["torch"] else []
+    checks += _sound() if "soundfile" in versions else []
+    gpu = _gpu() if "torch" in versions else []
     checks += gpu
     checks.append(_check("cores", "ok", f"{CORES}{', by a CPU quota' if limited() else ''}"))
     return {
@@ -63,29 +61,20 @@ def _check(name: str, state: str, text: str) -> dict[str, str]:
     return {"name": name, "state": state, "text": text}
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _runtime(installed: dict[str, str | None]) -> dict[str, str]:
-    """Report ONNX Runtime: two packages share one import folder, and the second install breaks the first."""
-    have = [name for name in ("onnxruntime", "onnxruntime-gpu") if installed[name]]
-    if len(have) == 2:
+def _clash(versions: dict[str, str]) -> list[dict[str, str]]:
+    """Report two packages of ONNX Runtime: they share one import folder, and the second install breaks the first."""
+    if {"onnxruntime", "onnxruntime-gpu"} <= versions.keys():
         text = "onnxruntime and onnxruntime-gpu overwrite each other; uninstall both, then install one"
-        return _check("onnx runtime", "bad", text)
-    if not have:
-        return _check("onnx runtime", "bad", "not installed; `pip install cumel[gpu]`, or cumel[cpu] without a GPU")
-    return _check("onnx runtime", "ok", f"one package: {have[0]}")
+        return [_check("onnx runtime", "bad", text)]
+    return []
 
 
 def _cpu_path() -> dict[str, str]:
     """Name what computes features on the CPU."""
     if native.available():
         return _check("CPU path", "ok", f"compiled, with {native.target()} instructions")
-    return _check("CPU path", "note", f"torch, at about a third of the speed: {native.reason()}")
+    instead = "torch" if find_spec("torch") else "NumPy"
+    return _check("CPU path", "note", f"{instead}, at about a third of the speed: {native.reason()}")
 
 
 def _sound() -> list[dict[str, str]]:

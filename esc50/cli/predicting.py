@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...kernels import FeatureConfig
-from ..reports import MAX_CLIPS, MOST_TRACKS, Track, draw_results, plot_timelines
 from ..system import bar
 from . import show
 
 if TYPE_CHECKING:
     from ...export.prediction import Prediction, Source, Target
     from ...export.runtime import Model
+    from ..reports import Track
 
 FEW_FILES = 16  # number of files up to which there is no progress bar
 
@@ -77,6 +77,8 @@ class _Pictures:
         segment = prediction.segment
         if self.out is None:
             return
+        from ..reports import MAX_CLIPS, MOST_TRACKS, Track  # Loading matplotlib takes longer than a prediction.
+
         if not self.windowed:
             if segment.error is None and len(self.rows) < MAX_CLIPS:
                 self.rows.append(prediction.row(self.top))
@@ -92,6 +94,8 @@ class _Pictures:
         """Draw, and return the picture's name; None without one."""
         if self.out is None:
             return None
+        from ..reports import draw_results, plot_timelines
+
         if self.windowed:
             picture = plot_timelines(self.tracks, model.labels, self.out) if self.tracks else None
         else:

@@ -309,7 +309,7 @@ def diagnosis(report: dict[str, Any], json_only: bool) -> None:
     table = _table("", "what", "found")
     for check in report["checks"]:
         mark = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]BAD[/]"}[check["state"]]
-        table.add_row(mark, check["name"], escape(check["text"]))
+        table.add_row(mark, escape(check["name"]), escape(check["text"]))
     _console().print(table)
     print("healthy" if report["healthy"] else "not healthy: mend what is marked BAD")
     return None

@@ -9,15 +9,19 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from ...kernels import CumelError
+from ...kernels import CumelError, Later
 from ..audio import EXTENSIONS
 from .folders import HIDDEN, SYSTEM, Search, is_audio, left_out
 from .listing import MISSING, UNUSABLE, Builder, Listing, shown
 from .manifests import MANIFESTS, from_manifest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+else:  # More than a block of names alone needs them, as a store does.
+    pa, pc = Later("pyarrow", "cumel.esc50.store"), Later("pyarrow.compute", "cumel.esc50.store")
 
 STDIN = "-"
 STDIN_BYTES = 1 << 20  # bytes per read
@@ -177,6 +181,9 @@ def _sorted(paths: Iterable[str]) -> Iterator[str]:
         if len(block) == BLOCK:
             blocks.append(pa.array(block, pa.binary()))
             block = []
+    if not blocks:
+        yield from (os.fsdecode(name.replace(b"\0", b"/")) for name in sorted(block))
+        return
     packed = pa.chunked_array([*blocks, pa.array(block, pa.binary())])
     order = pc.sort_indices(packed)  # pyright: ignore[reportAttributeAccessIssue]
     for start in range(0, len(order), BLOCK):

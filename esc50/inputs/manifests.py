@@ -5,13 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from ...kernels import CumelError, Later
 
-from ...kernels import CumelError
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+else:  # Parquet alone needs them, as a store does.
+    pa, pq = Later("pyarrow", "cumel.esc50.store"), Later("pyarrow.parquet", "cumel.esc50.store")
 
 PATH_COLUMNS = ("path", "file", "filename")  # names of the column with the paths; the first one present counts
 
@@ -33,8 +38,13 @@ def from_manifest(manifest: Path) -> Iterator[str]:
         raise
     except OSError as error:
         raise CumelError(f"{manifest}: {error.strerror or error}; check the path and its permissions") from None
-    except (csv.Error, pa.ArrowException, ValueError, RecursionError) as error:
+    except (csv.Error, ValueError, RecursionError, *_errors_of_arrow()) as error:
         raise CumelError(f"{manifest}: not a usable manifest ({str(error).splitlines()[0]})") from None
+
+
+def _errors_of_arrow() -> tuple[type[Exception], ...]:
+    """Return the errors of pyarrow that are no ValueErrors; none can come up before it is imported."""
+    return (pa.ArrowException,) if "pyarrow" in sys.modules else ()
 
 
 def _from_csv(manifest: Path) -> Iterator[str | None]:

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..system import NAME_MAX, need
+from ...kernels import need
+from ..system import NAME_MAX
 from .reader import Store, StoredClip, extracted
 from .shards import INDEX, ROW_SCHEMA
 
@@ -93,7 +94,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 def write_zarr(store: Store, clips: Iterator[StoredClip], out: Path) -> None:
     """Write a Zarr version 3 group."""
-    zarr = need("zarr", "convert")
+    zarr = need("zarr", __name__)
     columns, n_frames = _columns(store)
     first, clips = _peek(clips)
     n_rows, itemsize = first.shape[1], first.itemsize
@@ -134,7 +135,7 @@ def packed(arrays: Iterable[NDArray], size: int) -> Iterator[NDArray]:
 
 def write_hdf5(store: Store, clips: Iterator[StoredClip], out: Path) -> None:
     """Write an HDF5 file."""
-    h5py = need("h5py", "convert")
+    h5py = need("h5py", __name__)
     columns, n_frames = _columns(store)
     first, clips = _peek(clips)
     with h5py.File(out, "w") as file:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .compiling import no_extension, why_eager
     from .device import autocast, choose, describe, fast_bf16, to_device
     from .driver import FIRST, MISSING, NO_DEVICE, Load, driver_fault, starts, supported_cuda
-    from .faults import NO_MEMORY, device_fault, need
+    from .faults import NO_MEMORY, device_fault
     from .files import NAME_MAX, REMEDIES, EarlyFlush, commit, part_of, replacing, synced, unwritable, write_all
     from .lock import LOCK, locked
     from .pipeline import CORES, Hold, ahead, flat, ordered

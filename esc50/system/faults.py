@@ -1,4 +1,4 @@
-"""Errors of devices, of their libraries and compilers, and of missing packages, as one line of ours.
+"""Errors of devices, of their libraries and compilers, as one line of ours.
 
 An error is recognised by the package that defines its class, so that nothing is imported for it; a bare RuntimeError is
 recognised by its words.
@@ -6,9 +6,7 @@ recognised by its words.
 
 from __future__ import annotations
 
-import importlib
 import re
-from typing import Any
 
 from ...kernels import CumelError, UnavailableError
 
@@ -75,17 +73,3 @@ def device_fault(error: BaseException, device: object = None) -> CumelError | No
 
 def _within(name: str, packages: tuple[str, ...]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
-
-
-def need(module: str, extra: str) -> Any:
-    """Import a module of an extra of this package.
-
-    Raises
-    ------
-    UnavailableError
-        When it is not installed; says how to install it.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise UnavailableError(f"{module} cannot be imported ({error}); pip install 'cumel[{extra}]'") from None

@@ -8,9 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
 T = TypeVar("T")
 PLAIN_SECONDS = 5.0  # time between two plain lines
 
@@ -23,8 +20,19 @@ def bar(
     if quiet:
         yield lambda n=1, note=None: None  # noqa: ARG005
         return
+    from rich.console import Console
+
     console = Console(stderr=True)
     if console.is_terminal:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

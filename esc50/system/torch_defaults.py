@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-
-import torch
 
 
 @contextmanager
 def defaults() -> Iterator[None]:
     """Set torch's default dtype, default device, grad mode and autocast aside, in a block or as a decorator."""
+    if sys.modules.get("torch") is None:  # nobody can have set anything
+        yield
+        return
+    import torch
+
     dtype = torch.get_default_dtype()
     with ExitStack() as stack:
         if dtype != torch.float32:

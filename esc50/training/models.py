@@ -191,15 +191,13 @@ class Model:
     about: str
     recipe: str  # recipe that it is made for
     build: Callable[[tuple[int, int, int], int, float, float], nn.Module]  # input shape, classes, mean, std
-    any_length: bool = True  # whether it takes clips of another length than the input shape's
 
 
-MODELS: dict[str, Model] = {
+MODELS: dict[str, Model] = {  # by the names in `recipes.ANY_LENGTH`
     "esc50": Model(
         "the baseline's, with its flatten layer",
         "baseline",
         lambda shape, n_classes, _mean, _std: ESC50Model(shape, num_cats=n_classes),
-        any_length=False,
     ),
     "esc50-pool": Model(
         "the baseline's, with global pooling",

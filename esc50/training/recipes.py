@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...kernels import PRESETS, CumelError, FeatureConfig
 from ..system import defaults
-from .models import MODELS
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+# The networks by name, and whether each takes clips of another length than its input shape's. They are here, and not in
+# `models`, since an exported model's recipe is read without torch.
+ANY_LENGTH = {"esc50": False, "esc50-pool": True, "compact": True, "residual": True, "residual-large": True}
 CHOICES = {
     "kind": ("image", "logmel"),
-    "model": tuple(MODELS),
+    "model": tuple(ANY_LENGTH),
     "schedule": ("constant", "one-cycle"),
     "augment": ("none", "mel", "wave"),
     "precision": ("fp32", "bf16"),
@@ -34,7 +37,7 @@ class Recipe:
     name: str
     features: FeatureConfig
     kind: Literal["image", "logmel"]  # input of the network: a uint8 image, or dB
-    model: str  # one of `MODELS`
+    model: str  # one of `ANY_LENGTH`
     seconds: float = 5.0  # length of each clip
     epochs: int
     batch_size: int  # clips per step, of all processes together
@@ -114,15 +117,19 @@ class Recipe:
     @property
     def crops(self) -> bool:
         """Whether augmented batches are shorter than a clip: the baseline's flatten layer fits one length only."""
-        return MODELS[self.model].any_length
+        return ANY_LENGTH[self.model]
 
     @defaults()
     def build(self, n_classes: int, mean: float = 0.0, std: float = 1.0) -> nn.Module:
         """Make the network, its weights drawn from torch's global generator."""
+        from .models import MODELS
+
         return MODELS[self.model].build(self.input_shape, n_classes, mean, std)
 
     def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
         """Make Adam, or AdamW where weights decay."""
+        import torch
+
         kind = torch.optim.AdamW if self.weight_decay else torch.optim.Adam
         return kind(net.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
@@ -130,6 +137,8 @@ class Recipe:
         """Make the schedule of the learning rate, which is stepped after every batch; None for a constant rate."""
         if self.schedule == "constant":
             return None
+        import torch
+
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, self.lr, total_steps=self.epochs * n_batches)
 
 

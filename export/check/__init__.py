@@ -6,5 +6,6 @@ from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from .model import BATCHES, check, features_of
+    from .ragged import check_front_end
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -17,6 +17,7 @@ from ...kernels import CumelError, FeatureConfig, reference
 from ...kernels.tolerance import KINDS, NOISY, db_floor, db_tolerance, mel_ceiling, signal
 from ..graph import FEATURES_NAME, IR_VERSION, LOG_MEL, WAVEFORM
 from ..runtime import onnxruntime
+from .oracle import expected
 
 LONGEST = 60  # seconds
 
@@ -27,7 +28,8 @@ def check_frontend(model: ir.Model, recipe: Recipe) -> dict[str, float]:
     Returns
     -------
     dict
-        The largest errors in dB, down to `tolerance.DEPTH_DB`: ``noise_db`` of NOISY clips, ``tonal_db`` of the others.
+        The largest errors in dB, down to `tolerance.DEPTH_DB`: ``noise_db`` of NOISY clips, ``tonal_db`` of the others;
+        ``noise`` and ``tonal``, in the features' own unit, of a config that does not end in decibels.
 
     Raises
     ------
@@ -37,16 +39,20 @@ def check_frontend(model: ir.Model, recipe: Recipe) -> dict[str, float]:
     outputs = [LOG_MEL, FEATURES_NAME] if recipe.kind == "image" else [FEATURES_NAME]
     part = ir.Model(ir.convenience.extract(model.graph, [WAVEFORM], outputs), ir_version=IR_VERSION)
     session = onnxruntime().InferenceSession(ir.to_proto(part).SerializeToString(), providers=["CPUExecutionProvider"])
-    report = {"noise_db": 0.0, "tonal_db": 0.0}
+    cfg = recipe.features.decibels if recipe.kind == "image" else recipe.features
+    unit = "_db" if cfg == cfg.decibels else ""
+    report = {f"noise{unit}": 0.0, f"tonal{unit}": 0.0}
     clips = signals(recipe.n_samples, recipe.features.sr)
     cases = list(clips.items()) + [(f"{n} samples", np.resize(clips["noise"], n)) for n in lengths(recipe)]
     for name, y in cases:
         got: list[Any] = session.run(outputs, {WAVEFORM: y[None]})
         log_mel = got[0].reshape(got[-1].shape[-2:])
-        error, excess = _compare(log_mel, fit_length(y, recipe.n_samples), recipe.features)
+        fitted = fit_length(y, recipe.n_samples)
+        error, excess = _compare(log_mel, fitted, cfg) if unit else expected(fitted, cfg).compared(log_mel)
         if not excess <= 1:  # NaN is no pass
-            raise CumelError(f"front end: {name}: up to {error:.1e} dB off, {excess:.1f} times what float32 explains")
-        key = "noise_db" if name in NOISY else "tonal_db"
+            off = f"up to {error:.1e}{unit.replace('_', ' ').replace('db', 'dB')} off"
+            raise CumelError(f"front end: {name}: {off}, {excess:.1f} times what float32 explains")
+        key = f"{'noise' if name in NOISY else 'tonal'}{unit}"
         report[key] = max(report[key], error)
         if recipe.kind == "image" and np.abs(got[1][0, 0] - _image(log_mel)).max() > 1:
             raise CumelError(f"front end: {name}: the image is not its decibels stretched over 0..255")
@@ -67,7 +73,7 @@ def signals(n_samples: int, sr: int) -> dict[str, NDArray[np.float32]]:
 
 def _compare(log_mel: NDArray[np.float32], y: NDArray[np.float32], cfg: FeatureConfig) -> tuple[float, float]:
     """Return the largest error of [n_mels, n_frames] in dB, and the largest one as a multiple of what is allowed."""
-    expected, ceiling = reference.log_mel(y, cfg), mel_ceiling(reference.stft(y, cfg), cfg)
+    expected, ceiling = reference.log_mel(y, cfg), mel_ceiling(y, cfg)
     floor = db_floor(ceiling, cfg)
     error = np.abs(np.maximum(log_mel, floor) - np.maximum(expected, floor))
     return float(error.max()), float((error / db_tolerance(expected, ceiling, cfg)).max())

@@ -20,23 +20,9 @@ from ...kernels import CumelError
 from ..graph import OPSET, WAVEFORM, Metadata
 from ..runtime import Session
 from .frontend import check_frontend, lengths
+from .operators import without_cuda_kernel
 
 BATCHES = (1, 2, 7, 64)
-
-_FLOATS = frozenset({"FLOAT", "FLOAT16"})
-_NUMBERS = _FLOATS | {"INT64"}
-
-# The operators for which ONNX Runtime's CUDA provider has a kernel, with the element types of their data. A node that
-# is not listed would run on the CPU, between two copies, without a message. The list has what our models export to, at
-# opset 18, in ONNX Runtime 1.24 to 1.31, after docs/OperatorKernels.md of microsoft/onnxruntime. On a GPU machine a
-# test compares it with the installed version.
-CUDA_KERNELS: dict[str, frozenset[str]] = {
-    **dict.fromkeys(("Add", "Clip", "Concat", "Div", "Gather", "Mul", "Reshape", "Slice", "Sub"), _NUMBERS),
-    **dict.fromkeys(("Shape", "Split", "Tile", "Transpose", "Where"), _NUMBERS),
-    **dict.fromkeys(("Conv", "Floor", "Gemm", "Less", "Log", "MatMul", "MaxPool", "Pad", "Relu", "Softmax"), _FLOATS),
-    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "Sqrt"), _FLOATS),
-    "Cast": _NUMBERS,
-}
 
 
 @dataclass(frozen=True)
@@ -171,14 +157,3 @@ def _check_graph(path: Path, metadata: Metadata) -> ir.Model:
         if missing:
             raise CumelError(f"{', '.join(missing)}: not listed as having a CUDA kernel in ONNX Runtime")
     return model
-
-
-def without_cuda_kernel(graph: ir.Graph) -> list[str]:
-    """Name each kind of node that has no CUDA kernel, as ``Mod(INT64)``; element types must have been inferred."""
-    missing = set()
-    for node in graph:
-        data = node.inputs[1 if node.op_type == "Where" else 0]
-        kind = "?" if data is None or data.dtype is None else data.dtype.name
-        if node.domain or kind not in CUDA_KERNELS.get(node.op_type, ()):
-            missing.add(f"{node.op_type}({kind})")
-    return sorted(missing)

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
-    from .frontend import IR_VERSION, LOG_MEL, OPSET, WAVEFORM, prepend
-    from .metadata import FEATURES_NAME, INPUTS, PRECISIONS, Metadata
+    from .frontend import IR_VERSION, LOG_MEL, WAVEFORM, prepend
+    from .metadata import INPUTS, PRECISIONS, Metadata
     from .network import PROBABILITIES, Classifier, halved, to_onnx
     from .quantize import calibration_clips, quantized
+    from .ragged import FEATURES_LENS, OPSETS, WAVEFORMS, WAVEFORMS_LENS, front_end
+    from .tape import FEATURES_NAME, OPSET
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

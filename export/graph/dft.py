@@ -19,16 +19,17 @@ from ...kernels import CumelError, FeatureConfig
 from ...kernels.filterbank import mel_matrix, window
 
 MAX_BYTES = 64 << 20  # limit of the constants; an n_fft of 32768 takes 34 MB at most, a prime up to 2800 less than 64
+COPY = 4  # multiply-adds that a copied sample costs as much as
 
 Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Factored:
-    """Constants of a transform in two steps, for frames that are laid out as [n1, n2]."""
+    """Constants of a transform in two steps, for frames that are laid out as [n1, n2], filled up with zeros."""
 
-    window: Float32  # [n1, n2]
-    first: Float32  # [n_k1 * 2, n1]: for each k1 the real row, then the imaginary one
+    window: Float32  # [n_rows, n2]: without the rows, of n1, that lie behind the frame
+    first: Float32  # [n_k1 * 2, n_rows]: for each k1 the real row, then the imaginary one
     second: Float32  # [n_k1, 2 * n2, 2 * n_k2]: rows and columns are real, then imaginary
     mel: Float32  # [n_k1 * n_k2, n_mels]
 
@@ -37,7 +38,7 @@ class Factored:
 class Dense:
     """Constants of a transform in one step, for a prime n_fft."""
 
-    matrix: Float32  # [n_fft, 2 * n_bins], windowed: real columns of the bins in use, then imaginary ones
+    matrix: Float32  # [frame_length, 2 * n_bins], windowed: real columns of the bins in use, then imaginary ones
     mel: Float32  # [n_bins, n_mels]
 
 
@@ -51,10 +52,11 @@ def transform(cfg: FeatureConfig) -> Factored | Dense:
         When n_fft, or a factor of it, is so large that the constants would take more than MAX_BYTES.
     """
     used = np.flatnonzero(mel_matrix(cfg).any(axis=0))
+    used = used if len(used) else np.array([0])  # All filters are empty.
     splits = [(n1, cfg.n_fft // n1) for n1 in range(2, cfg.n_fft // 2 + 1) if cfg.n_fft % n1 == 0]
     costs = {split: _cost(cfg, used, *split) for split in splits}
     split = min(costs, key=lambda split: costs[split][0], default=None)
-    n_bytes = 4 * (2 * cfg.n_fft * len(used) if split is None else costs[split][1])
+    n_bytes = 4 * (2 * cfg.frame_length * len(used) if split is None else costs[split][1])
     if n_bytes > MAX_BYTES:
         raise CumelError(
             f"n_fft={cfg.n_fft}: its transform as matrix products takes {n_bytes >> 20} MiB of constants, "
@@ -66,29 +68,38 @@ def transform(cfg: FeatureConfig) -> Factored | Dense:
 def _cost(cfg: FeatureConfig, used: NDArray[np.int64], n1: int, n2: int) -> tuple[int, int]:
     """Return the cost of a frame in multiply-adds, and the number of constants.
 
-    Multiply-adds of the second step count double: each one reads a constant of its own.
+    Multiply-adds of the second step count double: each one reads a constant of its own. Zeros that fill up the rows are
+    a copy of the frame.
     """
-    n_k1, n_k2 = n1 // 2 + 1, len({k2 for _, k2 in _places(cfg.n_fft, used, n1).values()})
-    first, second, mel = 2 * n_k1 * n1, n_k1 * 2 * n2 * 2 * n_k2, n_k1 * n_k2 * cfg.n_mels
-    return n2 * first + 2 * second + mel, first + second + mel
+    n_k1, n_k2, n_rows = n1 // 2 + 1, len({k2 for _, k2 in _places(cfg.n_fft, used, n1).values()}), _rows(cfg, n2)
+    first, second, mel = 2 * n_k1 * n_rows, n_k1 * 2 * n2 * 2 * n_k2, n_k1 * n_k2 * cfg.n_mels
+    fill = COPY * cfg.frame_length if n_rows * n2 > cfg.frame_length else 0
+    return n2 * first + 2 * second + mel + fill, first + second + mel
+
+
+def _rows(cfg: FeatureConfig, n2: int) -> int:
+    """Return the rows of [n1, n2] in which a frame has samples."""
+    return -(-cfg.frame_length // n2)
 
 
 def _dense(cfg: FeatureConfig, used: NDArray[np.int64]) -> Dense:
-    waves = window(cfg)[:, None] * _waves(np.outer(np.arange(cfg.n_fft), used), cfg.n_fft)
+    n = cfg.frame_length
+    waves = cfg.scale * window(cfg)[:n, None] * _waves(np.outer(np.arange(n), used), cfg.n_fft)
     return Dense(_float32(np.hstack([waves.real, waves.imag])), _float32(mel_matrix(cfg)[:, used].T))
 
 
 def _factored(cfg: FeatureConfig, used: NDArray[np.int64], n1: int, n2: int) -> Factored:
     places = _places(cfg.n_fft, used, n1)
     k1, k2 = np.arange(n1 // 2 + 1), np.array(sorted({column for _, column in places.values()}))
-    first = _waves(np.outer(k1, np.arange(n1)), n1)
+    n_rows = _rows(cfg, n2)
+    first = _waves(np.outer(k1, np.arange(n_rows)), n1)
     second = _waves(np.arange(n2)[:, None] * (k1[:, None, None] + n1 * k2), cfg.n_fft)
     mel = np.zeros((len(k1), len(k2), cfg.n_mels))
     for k, (row, column) in places.items():
         mel[row, np.searchsorted(k2, column)] = mel_matrix(cfg)[:, k]
     return Factored(
-        window=_float32(window(cfg).reshape(n1, n2)),
-        first=_float32(np.stack([first.real, first.imag], axis=1).reshape(-1, n1)),
+        window=_float32(cfg.scale * window(cfg)[: n_rows * n2].reshape(n_rows, n2)),
+        first=_float32(np.stack([first.real, first.imag], axis=1).reshape(-1, n_rows)),
         second=_float32(np.block([[second.real, second.imag], [-second.imag, second.real]])),
         mel=_float32(mel.reshape(-1, cfg.n_mels)),
     )

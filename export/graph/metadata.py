@@ -14,7 +14,6 @@ from ...esc50.training import Recipe
 from ...kernels import CumelError, FeatureConfig
 
 METADATA_FORMAT = "cumel 1"
-FEATURES_NAME = "features"  # the value between the front end and the network
 INPUTS = ("waveform", "image")
 PRECISIONS = ("fp32", "fp16", "int8")
 

@@ -12,7 +12,7 @@ from onnxscript import ir
 from torch import Tensor, nn
 
 from ...kernels import CumelError
-from .frontend import OPSET
+from .tape import OPSET
 
 IMAGE, PROBABILITIES = "image", "probabilities"
 

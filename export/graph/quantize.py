@@ -21,8 +21,8 @@ from ...esc50.audio import fit_length, load_all
 from ...esc50.system import CORES
 from ...esc50.training import Recipe
 from ...kernels import CumelError, InputError
-from .frontend import OPSET
 from .network import IMAGE
+from .tape import OPSET
 
 BATCH = 16  # clips per call while ranges are measured
 LEAST_RECORDINGS = 16

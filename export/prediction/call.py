@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...esc50.inputs import STDIN, Listing, resolve
-from ...esc50.reports import check_picture
 from ...esc50.training import Recipe
 from ...kernels import CumelError
 from .raw_stream import HEADERS, RawFormat, segments_of_raw
@@ -96,6 +95,8 @@ class Target:
         if as_json and out == STDOUT:
             raise CumelError("--json prints one object on stdout, so rows cannot go there: give --out a file")
         if plot is not None:
+            from ...esc50.reports import check_picture  # loads matplotlib
+
             check_picture(plot)
         return cls(out=out, format=kind, plot=plot, as_json=as_json)
 

@@ -6,6 +6,7 @@ from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from .model import Model, load_model, read_exported
-    from .session import Session, onnxruntime
+    from .providers import onnxruntime
+    from .session import Session
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ...esc50.audio import Samples
@@ -16,7 +15,7 @@ from ...esc50.system import defaults
 from ...esc50.training import Recipe
 from ...kernels import CumelError
 from ..graph import FEATURES_NAME, Metadata
-from .providers import lacking
+from .providers import lacking, onnxruntime
 from .routes import choose_route, from_features, of_length, read_model
 from .session import Session
 
@@ -47,6 +46,8 @@ class Model:
         """Classify clips ``y`` [batch, n_samples] at the model's rate; returns [batch, n_classes]."""
         if not self.session.on_gpu:
             return self.answer(y)
+        import torch
+
         with torch.inference_mode():
             return self.answer(torch.from_numpy(y).to(torch.device("cuda", self.session.device_id))).cpu().numpy()
 
@@ -59,7 +60,7 @@ class Model:
         if self.route == "graph":
             return y
         features = FEATURES[self.recipe.kind](y, self.recipe.features)[:, None]
-        return features.float() if isinstance(features, torch.Tensor) else features.astype(np.float32, copy=False)
+        return features.astype(np.float32, copy=False) if hasattr(features, "astype") else features.float()
 
     def report(self) -> dict[str, Any]:
         """Return the provider and route that were asked for, those that are used, and why."""
@@ -103,6 +104,7 @@ def load_model(
     model, metadata = read_exported(path)
     recipe = metadata.recipe
     _check_fit(path, model, metadata)
+    onnxruntime(demand_gpu=require_gpu or provider in ("cuda", "tensorrt"))
     target = "cuda" if provider == "auto" else provider
     on_gpu = target in ("cuda", "tensorrt") and lacking(target) is None
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import io
 from contextlib import redirect_stdout
+from importlib.util import find_spec
 from typing import Any
 
 from ...esc50.system import Load, driver_fault
-from ...kernels import UnavailableError
+from ...kernels import need
 
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -21,13 +23,9 @@ REINSTALL = "pip uninstall onnxruntime, then pip install 'cumel[gpu]'"
 WHEELS = "torch's CUDA wheels bring it: pip install 'cumel[gpu]'"
 
 
-def onnxruntime() -> Any:
-    """Import ONNX Runtime; the extras gpu and cpu install one of its two packages."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UnavailableError(f"{error}; `pip install cumel[gpu]`, or cumel[cpu] without a GPU") from None
-    return onnxruntime
+def onnxruntime(*, demand_gpu: bool = False) -> Any:
+    """Import ONNX Runtime; the extra gpu installs one of its two packages, and predict the other."""
+    return need("onnxruntime", f"{__package__}.io_binding" if demand_gpu else __name__)
 
 
 def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:
@@ -49,6 +47,9 @@ def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:
     driver = driver_fault(getattr(runtime, "cuda_version", ""), "onnxruntime", load)
     if driver is not None:
         return driver
+    if find_spec("torch") is None:
+        return f"torch is not installed, which holds the memory of the GPU ({WHEELS})"
+    importlib.import_module("torch")
     preloaded = False
     for library, what, remedy in _libraries(provider, getattr(runtime, "cuda_version", "")):
         try:

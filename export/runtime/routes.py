@@ -6,9 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ...kernels import CumelError, UnavailableError
+from ...kernels import CumelError, UnavailableError, need
 from ..graph import FEATURES_NAME
 
 ROUTES = ("auto", "graph", "kernels")
@@ -23,9 +21,7 @@ def read_model(path: Path | str) -> Any:
     CumelError
         For a file that is missing, empty, too large, or no model.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
-
+    onnx, protobuf = need("onnx", __name__), need("google.protobuf.message", __name__)
     path = Path(path)
     if not path.is_file():
         raise CumelError(f"{path}: no such model; `cumel export` writes one")
@@ -36,7 +32,7 @@ def read_model(path: Path | str) -> Any:
         raise CumelError(f"{path}: {n_bytes >> 20} MiB, and no ONNX file has more than {MOST_BYTES >> 20}; is it one?")
     try:
         model = onnx.load(path, load_external_data=False)
-    except (DecodeError, OSError, RuntimeError, ValueError) as error:
+    except (protobuf.DecodeError, OSError, RuntimeError, ValueError) as error:
         raise CumelError(f"{path}: not a usable ONNX model ({_first(error)}); export it again") from None
     if not model.graph.node:
         raise CumelError(f"{path}: not a usable ONNX model (no graph in it); export it again")
@@ -54,7 +50,7 @@ def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
     CumelError
         For a graph without such a value.
     """
-    import onnx
+    onnx = need("onnx", __name__)
 
     graph = model.graph
     made_by = {name: number for number, node in enumerate(graph.node) for name in node.output}
@@ -90,7 +86,7 @@ def of_length(model: Any, n_samples: int) -> bytes:
 
     With a dynamic length it would compute them on the CPU at every run; `require_gpu` refuses that.
     """
-    import onnx
+    onnx = need("onnx", __name__)
 
     (waveform,) = model.graph.input
     if len(waveform.type.tensor_type.shape.dim) != 2:
@@ -143,6 +139,8 @@ def choose_route(requested: str, takes: str, on_gpu: bool) -> tuple[str, str]:
 
 def _lacking() -> str | None:
     """Name what our kernels need and this machine's GPU lacks; None when nothing is missing."""
+    import torch
+
     if not torch.cuda.is_available():
         return "torch sees no CUDA device"
     return None if importlib.util.find_spec("cupy") else "CuPy is not installed (pip install 'cumel[gpu]')"

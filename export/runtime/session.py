@@ -9,16 +9,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 
 from ...esc50.system import device_fault
 from ...kernels import CumelError, UnavailableError
 from ...kernels.cores import limited, usable_cores
-from .io_binding import Bound, run_bound
 from .providers import CPU, CUDA, ORDER, PROVIDERS, TENSORRT, lacking, onnxruntime, settings
+
+if TYPE_CHECKING:
+    from .io_binding import Bound
 
 ON_CPU = "assigned to the default CPU EP"  # part of ONNX Runtime's message
 SILENT, WARNING = 4, 2  # severities of ONNX Runtime's log; WARNING is its default
@@ -95,11 +96,12 @@ class Session:
             raise CumelError(f"{self.path}: no such model; `cumel export` writes one")
         if self.path.stat().st_size == 0:
             raise CumelError(f"{self.path}: the file is empty (0 bytes); export it again")
+        onnxruntime(demand_gpu=self.required)
         target = "cuda" if provider == "auto" else provider
         missing = None if provider == "cpu" else lacking(target)
         self._demand(missing)
         self.stream = _address(stream)
-        self.device_id = torch.cuda.current_device() if torch.cuda.is_available() else 0
+        self.device_id = 0 if missing or provider == "cpu" else _current_device()
         wanted = settings("cpu") if missing or provider == "cpu" else self._settings(target, cuda_graph)
         model, sizes = self.path if graph is None else graph, sizes or {}
         try:
@@ -151,6 +153,8 @@ class Session:
             with _own_stdout() if TENSORRT in self.providers else nullcontext():
                 if isinstance(batch, np.ndarray):
                     return self.raw.run([self.output.name], {self.input.name: batch})[0]
+                from .io_binding import run_bound  # imports torch, which the batch comes from, or CuPy shares with it
+
                 return run_bound(self, batch)
         except CumelError:
             raise
@@ -161,6 +165,8 @@ class Session:
 
     def bound(self, shape: tuple[int, ...]) -> Bound:
         """Bind the session to memory of one shape on its device; see `Bound`."""
+        from .io_binding import Bound
+
         return Bound(self, shape)
 
     def report(self) -> dict[str, Any]:
@@ -223,6 +229,13 @@ def _address(stream: Any) -> int:
     if not isinstance(address, int) or address == 0:
         raise CumelError(f"stream={stream}: must be a CUDA stream other than the default one, as torch.cuda.Stream()")
     return address
+
+
+def _current_device() -> int:
+    """Return the number of torch's current CUDA device."""
+    import torch
+
+    return torch.cuda.current_device() if torch.cuda.is_available() else 0
 
 
 def _why_fallen_back(target: str) -> str:

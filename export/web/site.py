@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...esc50.system import commit, unwritable
-from ...kernels import CumelError
+from ...kernels import CumelError, need
 from ..graph import FEATURES_NAME, WAVEFORM, Metadata
 from ..runtime import read_exported
 from .runtime import VERSION, runtime_files
@@ -143,7 +143,7 @@ def _keeper(content: dict[str, bytes]) -> bytes:
 
 def _with_features(path: Path, model: Any, metadata: Metadata) -> bytes:
     """Return the model with the network's features as a second output, as runtimes return outputs only."""
-    import onnx
+    onnx = need("onnx", __name__)
 
     if not any(FEATURES_NAME in node.output for node in model.graph.node):
         raise CumelError(f"{path}: no value in it is called {FEATURES_NAME}; export it again")

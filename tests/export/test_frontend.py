@@ -15,7 +15,7 @@ from cumel.export.check.frontend import check_frontend
 from cumel.export.graph import FEATURES_NAME, dft
 from cumel.export.graph.dft import Dense, Factored, transform
 from cumel.export.graph.frontend import LOG_MEL, standalone
-from cumel.kernels import CumelError, FeatureConfig
+from cumel.kernels import PRESETS, CumelError, FeatureConfig
 
 from support.drawn import any_config
 from support.recordings import TINY, tiny_recipe
@@ -164,6 +164,18 @@ def test_an_exports_check_sees_a_wrong_front_end(kind: str) -> None:
     mel = transform(recipe.features).mel
     with pytest.raises(CumelError, match=r"front end: noise: up to \S+ dB off, \S+ times what float32 explains"):
         check_frontend(damaged(model, mel=(mel.shape, 1.0001)), recipe)
+
+
+@pytest.mark.parametrize("name", ["whisper", "kaldi", "parakeet", "clvp", "pop2piano", "vggish"])
+def test_the_check_of_features_in_other_units(name: str) -> None:
+    """A network's clip is as if alone; with the wrong last step the check fails."""
+    recipe = tiny_recipe().replace(features=PRESETS[name], seconds=0.7)
+    model = standalone(recipe.features, recipe.n_samples)
+    report = check_frontend(model, recipe)
+    assert report.keys() == {"noise", "tonal"}
+    other = standalone(recipe.features.replace(mean=0.1), recipe.n_samples)
+    with pytest.raises(CumelError, match=r"front end: noise: up to \S+ off, \S+ times what float32 explains"):
+        check_frontend(other, recipe)
 
 
 def test_an_exports_check_sees_a_wrong_stretch() -> None:

@@ -141,10 +141,13 @@ def test_a_package_without_cuda_is_named(model: Path, monkeypatch: pytest.Monkey
     assert "has no CUDAExecutionProvider" in Session(model).reason
 
 
-def test_onnxruntime_itself_may_be_missing(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("provider", "extra"), [("auto", "predict"), ("cpu", "predict"), ("cuda", "gpu")])
+def test_onnxruntime_itself_may_be_missing(
+    provider: str, extra: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UnavailableError, match=r"cumel\[gpu\]"):
-        Session(model, "cpu")
+    with pytest.raises(UnavailableError, match=rf"onnxruntime is not installed: pip install 'cumel\[{extra}\]'"):
+        Session(model, provider)
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,15 @@ from cumel import kernels
 from cumel.esc50.datasets.esc50 import Esc50
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.loop import train
-from cumel.kernels import FeatureConfig, LogMel, cpu, tensors
+from cumel.kernels import PRESETS, FeatureConfig, LogMel, cpu, tensors
 
 from support.recordings import tiny_recipe, write_dataset
 
 CONFIGS = (
     FeatureConfig(sr=16000, n_fft=512, hop_length=160, n_mels=40),
     FeatureConfig(sr=16000, n_fft=512, hop_length=160, n_mels=40, power=1, pad_mode="reflect", top_db=None),
+    PRESETS["seamless"],  # normalized, frames in rows
+    PRESETS["passt"].replace(mean=tuple(range(128))),  # pre-emphasis of the clip, a mean for each band
 )
 Y = (0.1 * np.random.default_rng(0).standard_normal((3, 5000))).astype(np.float32)
 LENGTHS = [5000, 3001, 800]
@@ -47,7 +49,8 @@ MODES: dict[str, Callable[[], AbstractContextManager]] = {
 
 
 def forget() -> None:
-    for cached in (tensors.window_of, tensors.mel_weights, tensors.dct_weights, cpu._tables, cpu._mirrored):
+    constants = (tensors.window_of, tensors.mel_weights, tensors.dct_weights, tensors.band_values)
+    for cached in (*constants, cpu._tables, cpu._mirrored):
         cached.cache_clear()
 
 

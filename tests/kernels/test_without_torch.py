@@ -77,7 +77,7 @@ def test_every_preset_without_torch(alone: tuple[dict[str, np.ndarray], str], na
 
 
 def test_what_needs_torch_says_so(alone: tuple[dict[str, np.ndarray], str]) -> None:
-    assert alone[1] == "this needs torch: pip install torch; NumPy arrays on the CPU do not"
+    assert alone[1] == "torch is not installed: pip install 'cumel[gpu]'"
 
 
 @pytest.mark.skipif(not native.available(), reason="the path in C++ was not built")

@@ -212,7 +212,7 @@ def test_what_cannot_be_converted(tmp_path: Path) -> None:
 def test_a_missing_library_is_named(tmp_path: Path, to: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make(tmp_path)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UnavailableError, match=rf"{module} cannot be imported.*pip install 'cumel\[convert\]'"):
+    with pytest.raises(UnavailableError, match=rf"{module} is not installed: pip install 'cumel\[convert\]'"):
         convert(store.folder, tmp_path / "out", to)
 
 

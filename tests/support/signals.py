@@ -6,16 +6,20 @@ from functools import cache, cached_property
 import numpy as np
 
 from cumel.kernels import PRESETS, FeatureConfig, reference
-from cumel.kernels.filterbank import dct_matrix
+from cumel.kernels.arrays import rows_first
+from cumel.kernels.filterbank import dct_matrix, mel_matrix
 from cumel.kernels.tolerance import (
     KINDS,
     MEAN_DB,
+    MEL_ATOL,
+    MEL_RTOL,
     NOISY,
     NOISY_DB,
     TONAL_DB,
     db_floor,
     db_tolerance,
     mel_ceiling,
+    normalized_tolerance,
     signal,
 )
 
@@ -78,8 +82,6 @@ def librosa_db(mel: np.ndarray, cfg: FeatureConfig) -> np.ndarray:
 # Bounds of what is not in dB. Each is followed by the largest error of the CPU path and of the emulated CUDA path on
 # CASES, and where it was.
 STFT_ATOL = 1e-6  # share of the clip's largest |STFT|; 5.7e-7: prime n_fft (Bluestein), clicks; with a plan 2.7e-7
-MEL_RTOL = 1e-4  # share of the value, besides:
-MEL_ATOL = {1: 1e-6, 2: 1e-7}  # share of the filter's ceiling, by power; 0.03 of both together: magnitude, chirp
 MFCC_RTOL = 4e-6  # share of the largest norm of a frame; 1.2e-6: librosa, chirp
 IMAGE_UNEQUAL = 1e-3  # share of the pixels, or one pixel, that may lie one level off; one: compact, noise, 128 pixels
 
@@ -121,26 +123,31 @@ class Oracle:
     @cached_property
     def ceiling(self) -> np.ndarray:
         """What each filter would read if all its bins were as loud as the clip's loudest [n_mels, 1]."""
-        return mel_ceiling(self.stft, self.cfg)
+        return mel_ceiling(self.y, self.cfg, self.stft)
 
     @cached_property
     def floor(self) -> np.ndarray:
-        """The dB below which a filter holds rounding noise of the loudest bin [n_mels, 1]."""
+        """The value below which a filter holds rounding noise of the loudest bin [n_mels, 1]."""
         return db_floor(self.ceiling, self.cfg)
 
     @cached_property
     def db_tolerance(self) -> np.ndarray:
-        """How far each dB above the floor may be off [n_mels, n_frames]."""
+        """How far each value above the floor may be off [n_mels, n_frames]."""
         return db_tolerance(self.log_mel, self.ceiling, self.cfg, self.slack)
 
+    @cached_property
+    def loudest(self) -> float:
+        """The largest amplitude of a bin, before pre-emphasis or after."""
+        return float((self.ceiling.max() / mel_matrix(self.cfg).sum(axis=1).max()) ** (1 / self.cfg.power))
+
     def check_stft(self, actual: np.ndarray) -> None:
-        np.testing.assert_allclose(actual, self.stft, rtol=0, atol=self.slack * STFT_ATOL * np.abs(self.stft).max())
+        np.testing.assert_allclose(actual, self.stft, rtol=0, atol=self.slack * STFT_ATOL * self.loudest)
 
     def check_spectrogram(self, actual: np.ndarray) -> None:
         """Compare amplitudes, which are off by as much as those of the STFT."""
-        amplitude = actual.astype(np.float64) ** (1 / self.cfg.power)
-        stft = np.abs(self.stft)
-        np.testing.assert_allclose(amplitude, stft, rtol=0, atol=self.slack * STFT_ATOL * stft.max())
+        expected = reference.spectrogram(self.y, self.cfg)
+        actual, expected = (values.astype(np.float64) ** (1 / self.cfg.power) for values in (actual, expected))
+        np.testing.assert_allclose(actual, expected, rtol=STFT_ATOL, atol=self.slack * STFT_ATOL * self.loudest)
 
     def check_mel(self, actual: np.ndarray) -> None:
         assert actual.shape == self.mel.shape
@@ -148,12 +155,19 @@ class Oracle:
         np.testing.assert_array_less(np.abs(actual - self.mel) - tolerance, 1e-300)
 
     def check_log_mel(self, actual: np.ndarray, limit: float = TONAL_DB, expected: np.ndarray | None = None) -> None:
-        """Compare with the reference, or with `expected` from librosa, in dB."""
+        """Compare with the reference, or with `expected` from librosa, with a `limit` in dB."""
         expected = self.log_mel if expected is None else expected
         assert actual.shape == expected.shape
+        if self.cfg.is_per_band:
+            ceilings = mel_ceiling(self.y, self.cfg, self.stft, of_frames=True)
+            tolerance = normalized_tolerance(self.mel, ceilings, self.cfg, self.slack)
+            assert np.isfinite(actual).all()
+            np.testing.assert_array_less(np.abs(actual - expected) - tolerance, 1e-300)
+            return
         error = np.abs(np.maximum(actual, self.floor) - np.maximum(expected, self.floor))
-        np.testing.assert_array_less(error, np.minimum(self.db_tolerance, limit))
-        assert error.size < 100 or error.mean() <= MEAN_DB  # the mean of a few is as bad as their maximum
+        per_db = self.cfg.levels.gain / self.cfg.db_per_decade if self.cfg.log is not None else np.inf
+        np.testing.assert_array_less(error, np.minimum(self.db_tolerance, limit * per_db))
+        assert error.size < 100 or error.mean() <= MEAN_DB * per_db  # the mean of a few is as bad as their maximum
 
     def check_mfcc(self, actual: np.ndarray, log_mel: np.ndarray) -> None:
         """Compare with the exact DCT of the same path's `log_mel`, which has its own check."""
@@ -162,6 +176,9 @@ class Oracle:
 
     def check_image(self, actual: np.ndarray, *, few: bool = False) -> None:
         """At most one level off above the floor, and only where a level ends within the tolerance; if `few`, seldom."""
+        if self.cfg.decibels != self.cfg:
+            Oracle(self.y, self.cfg.decibels, self.slack).check_image(actual, few=few)
+            return
         expected = reference.mel_image(self.y, self.cfg)
         span = np.ptp(self.log_mel)
         slack = 255 * 2 * self.db_tolerance / max(span, 1e-300)  # twice: the ends of the stretch are off as well
@@ -177,14 +194,21 @@ class Oracle:
         assert not few or difference.sum() <= max(1, IMAGE_UNEQUAL * difference.size)
 
     def check_all(self, compute: Callable[[str], np.ndarray], kind: str = "any") -> None:
-        """Compare every feature of the clip, which `compute` returns by its name; `kind` is the clip's."""
-        log_mel = compute("log_mel")
-        self.check_stft(compute("stft"))
-        self.check_spectrogram(compute("spectrogram"))
-        self.check_mel(compute("melspectrogram"))
+        """Compare every feature of the clip, which `compute` returns by its name; `kind` is the clip's.
+
+        `compute` gives each in the layout of the config.
+        """
+
+        def got(feature: str) -> np.ndarray:
+            return rows_first(compute(feature), self.cfg)
+
+        log_mel = got("log_mel")
+        self.check_stft(got("stft"))
+        self.check_spectrogram(got("spectrogram"))
+        self.check_mel(got("melspectrogram"))
         self.check_log_mel(log_mel, NOISY_DB if kind in NOISY else TONAL_DB)
-        self.check_mfcc(compute("mfcc"), log_mel)
-        self.check_image(compute("mel_image"), few=kind in ("noise", "quiet"))
+        self.check_mfcc(got("mfcc"), log_mel)
+        self.check_image(got("mel_image"), few=kind in ("noise", "quiet"))
 
 
 @cache

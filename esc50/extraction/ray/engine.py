@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import torch
 
-from ....kernels import CumelError, FeatureConfig, UnavailableError
+from ....kernels import CumelError, FeatureConfig, UnavailableError, need
 from ...audio import resampler_on
 from ...inputs import Entry, Keys, Listing
-from ...system import Hold, bar, device_fault, give_back_memory, locked, need, ordered
+from ...system import Hold, bar, device_fault, give_back_memory, locked, ordered
 from ..counts import Counts
 from ..gpu import on_device
 from ..job import Job, Result
@@ -104,8 +104,8 @@ def extract_on_ray(
     config = config_of(cfg, kind, dtype, torch.device("cpu"))
     if not paths:
         raise CumelError("no recordings given; name files or folders")
-    ray = need("ray", "ray")
-    need("ray.data", "ray")
+    ray = need("ray", __name__)
+    need("ray.data", __name__)
     out = out.absolute()
     with _cluster(ray, address, workers) as cluster:
         on_gpu = cluster.gpus > 0 if device == "auto" else device == "cuda"

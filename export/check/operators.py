@@ -1,0 +1,32 @@
+"""The operators that ONNX Runtime's CUDA provider runs."""
+
+from __future__ import annotations
+
+from onnxscript import ir
+
+_FLOATS = frozenset({"FLOAT", "FLOAT16"})
+_NUMBERS = _FLOATS | {"INT64"}
+
+# The operators for which ONNX Runtime's CUDA provider has a kernel, with the element types of their data. A node that
+# is not listed would run on the CPU, between two copies, without a message. The list has what our models export to, at
+# opsets 17 and 18, in ONNX Runtime 1.24 to 1.31, after docs/OperatorKernels.md of microsoft/onnxruntime. On a GPU
+# machine a test compares it with the installed version.
+CUDA_KERNELS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("Add", "Clip", "Concat", "Div", "Gather", "Mul", "Reshape", "Slice", "Sub"), _NUMBERS),
+    **dict.fromkeys(("Abs", "Cast", "Expand", "Less", "Shape", "Split", "Tile", "Transpose", "Where"), _NUMBERS),
+    **dict.fromkeys(("GatherElements", "ReduceSum", "ScatterElements"), _NUMBERS),
+    **dict.fromkeys(("Conv", "Floor", "Gemm", "Log", "MatMul", "MaxPool", "Pad", "Relu", "Softmax"), _FLOATS),
+    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "Sqrt"), _FLOATS),
+    "Range": frozenset({"INT64"}),
+}
+
+
+def without_cuda_kernel(graph: ir.Graph) -> list[str]:
+    """Name each kind of node that has no CUDA kernel, as ``Mod(INT64)``; element types must have been inferred."""
+    missing = set()
+    for node in graph:
+        data = node.inputs[1 if node.op_type == "Where" else 0]
+        kind = "?" if data is None or data.dtype is None else data.dtype.name
+        if node.domain or kind not in CUDA_KERNELS.get(node.op_type, ()):
+            missing.add(f"{node.op_type}({kind})")
+    return sorted(missing)
