@@ -212,8 +212,8 @@ LIVE = (  # installed with the tests
     _many("espnet", "librosa", "librosa", espnet, "the lines of ESPnet's LogMel"),
 )
 OTHERS = (  # in golden arrays
-    _many("whisper", "openai-whisper", "whisper", openai(80), "log_mel_spectrogram"),
-    _many("whisper128", "openai-whisper", "whisper", openai(128), "log_mel_spectrogram"),
+    Peer("whisper", "openai-whisper", "whisper", openai(80), "log_mel_spectrogram"),
+    Peer("whisper128", "openai-whisper", "whisper", openai(128), "log_mel_spectrogram"),
     Peer("whisper", "faster-whisper", "faster_whisper", faster(80), "FeatureExtractor, padding=0"),
     _many("kaldi_no_snip", "lhotse", "lhotse", lhotse, "Wav2LogFilterBank"),
     _many("parakeet", "onnx-asr", "onnx_asr", onnx_asr("nemo80_conv"), "nemo80_conv.onnx"),

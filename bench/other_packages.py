@@ -29,12 +29,12 @@ def torchlibrosa() -> Batch:
     return lambda ys: array(filters(spectrum(torch.from_numpy(ys))))[:, 0].swapaxes(1, 2)
 
 
-def openai(n_mels: int) -> Callable[[], Batch]:
-    """Return what builds openai-whisper's."""
+def openai(n_mels: int) -> Callable[[], Compute]:
+    """Return what builds openai-whisper's. It takes batches as well, but with one floor for all clips."""
 
-    def make() -> Batch:
+    def make() -> Compute:
         audio = importlib.import_module("whisper.audio")
-        return lambda ys: array(audio.log_mel_spectrogram(ys, n_mels))
+        return lambda y: array(audio.log_mel_spectrogram(y, n_mels))
 
     return make
 

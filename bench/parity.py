@@ -25,7 +25,7 @@ def compared(preset: str, package: str, signal: str, y: NDArray[np.float32], the
     """Return a row of results/parity.csv."""
     cfg = PRESETS[preset]
     truth = reference.log_mel(y, cfg)
-    row: dict[str, Any] = {"preset": preset, "package": package, "signal": signal}
+    row: dict[str, Any] = {"package": package, "signal": signal}
     for name, features in (("", log_mel(y, cfg)), ("reference_", truth.T if cfg.time_major else truth)):
         largest, median = differences(theirs, features, preset)
         if not (largest <= MOST * unit(cfg, truth) and median <= MEDIAN * unit(cfg, truth)):
@@ -37,7 +37,7 @@ def compared(preset: str, package: str, signal: str, y: NDArray[np.float32], the
 def by_peer(peer: Peer) -> dict[str, Any]:
     """Compare with a package, or with its golden array where it is not installed."""
     cfg = PRESETS[peer.preset]
-    what = {"peer": peer.package, "by": peer.note}
+    what = {"preset": peer.preset, "peer": peer.package, "by": peer.note}
     if peer.is_there:
         seconds = 10 if peer.preset in TEN else 30
         (y,) = clips(cfg.sr, seconds)
@@ -54,7 +54,7 @@ def by_librosa(preset: str) -> dict[str, Any]:
     cfg = PRESETS[preset]
     (y,) = clips(cfg.sr, 10)
     package = f"librosa {installed('librosa')}"
-    what = {"peer": "librosa", "by": "feature.melspectrogram, power_to_db, in float64"}
+    what = {"preset": preset, "peer": "librosa", "by": "feature.melspectrogram, power_to_db, in float64"}
     return what | compared(preset, package, "sweep of 10 s", y, true_log_mel(y, cfg))
 
 
