@@ -9,15 +9,14 @@ from .kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from .esc50.audio import load as load_audio
-    from .esc50.datasets import Esc50 as Esc50
-    from .esc50.extraction import extract as extract
+    from .esc50.datasets import Dataset as Dataset, extract as extract
     from .esc50.store import FeatureDataset as FeatureDataset, Store as Store, pad as pad
     from .esc50.training import RECIPES as RECIPES, evaluate as evaluate, train as train
     from .export import (
         Session as Session,
         export_frontend as export_frontend,
         export_onnx as export_onnx,
-        load_model as load,
+        load as load,
         predict as predict,
         write_site as write_site,
     )

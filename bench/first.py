@@ -24,7 +24,7 @@ PACKAGES = ("kernels", "esc50", "export")  # the project's folders, installed as
 BUDGET = 540.0  # seconds for all steps
 LEAST = 5.0  # seconds that must be left for a step to begin
 SANITIZERS = ("memcheck", "racecheck", "synccheck")
-ENTRIES = ("frontend", "cut", "features", "finish", "mfcc")  # our kernels; torch's are not checked
+ENTRIES = ("frontend", "cut", "features", "finish", "statistics", "mfcc")  # our kernels; torch's are not checked
 GPU_TESTS = ("tests/kernels/test_cuda.py", "tests/kernels/test_cuda_graphs.py")
 SHOWN = 15  # last lines of a failed step's output, repeated at the end
 

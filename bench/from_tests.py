@@ -10,11 +10,13 @@ from pretrained.golden import FILE as GOLDEN, clip as golden_clip
 
 from simt.emulator import compile_many
 from support.emulation import FEATURES, PLANS, Emulated, kernels, together
+from support.model_clips import CONFIGS as FRONT_ENDS
 from support.signals import CONFIGS, KINDS, Oracle, librosa_input, signal
 
 __all__ = [
     "CONFIGS",
     "FEATURES",
+    "FRONT_ENDS",
     "GOLDEN",
     "KINDS",
     "PLANS",

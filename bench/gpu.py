@@ -25,6 +25,8 @@ from timing import compare, demand, machine, write_rows
 CFG = PRESETS["esc50"]
 N_CLIPS = 512  # clips of 5 s; their 450 MB of float32 exceed an L2 cache
 LEVERS = {"blocks asked for": (3, 4, 5), "frames of a block": (8, 16, 32), "carveout": (-1, 100)}
+MODELS = ("kaldi", "parakeet", "whisper")  # presets
+MODEL_ERROR = 2e-4  # in the presets' own units, near the floor
 # The shipped sizes; blocks as in a large batch, with several rounds of a warp; clips that a second launch finishes.
 SIZES: tuple[dict[str, int], ...] = ({}, {"FEW_BLOCKS": 0}, {"FEW_BLOCKS": 0, "ONE_BLOCK_BYTES": 0})
 
@@ -72,6 +74,8 @@ def every_kernel() -> None:
         with changed(**sizes):
             for n_fft in (*plan.RADICES, 500):
                 run_kernels(n_fft)
+            for name in MODELS:
+                run_model(name)
     torch.cuda.synchronize()
     print("every kernel ran, and log_mel equals the reference")
 
@@ -95,6 +99,19 @@ def run_kernels(n_fft: int) -> None:
         if not error <= NOISE_DB:
             raise SystemExit(f"n_fft={n_fft}: {error:.1e} dB from the reference")
     stft(y, cfg, lengths), mfcc(y, cfg, lengths)
+
+
+def run_model(name: str) -> None:
+    """Run the kernels of a model's front end on two clips, and compare with the reference."""
+    cfg = PRESETS[name].replace(time_major=False)
+    lengths = [40 * cfg.hop_length + cfg.n_fft + 7, cfg.n_fft]
+    y = 0.1 * torch.randn(2, lengths[0], generator=torch.Generator().manual_seed(0))
+    out = log_mel(y.cuda(), cfg, lengths).cpu().numpy()
+    for clip, n in enumerate(lengths):
+        truth = reference.log_mel(y[clip, :n].numpy(), cfg)
+        error = np.abs(out[clip, :, : truth.shape[1]] - truth).max()
+        if not error <= MODEL_ERROR:
+            raise SystemExit(f"{name}: {error:.1e} from the reference")
 
 
 def main() -> None:

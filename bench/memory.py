@@ -17,7 +17,8 @@ import soundfile
 
 from cumel.esc50.extraction.resume.fingerprint import fingerprint
 from cumel.esc50.store.seals import write_sealed
-from cumel.esc50.store.shards import INDEX, ROW_SCHEMA, SHARD_ROWS, sidecar_path
+from cumel.esc50.store.shards import INDEX, ROW_SCHEMA, sidecar_path
+from cumel.esc50.store.writer import SHARD_ROWS
 from cumel.kernels import PRESETS
 
 from timing import write_rows

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cumel.esc50.datasets.esc50 import FEATURES
+from cumel.esc50.datasets import FEATURES
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.recipes import RECIPES, Recipe
 from cumel.export import export_onnx

@@ -21,11 +21,15 @@ from cumel import kernels as functions
 from cumel.kernels import FeatureConfig, plan, reference
 from cumel.kernels.plan import Kernel
 
-from from_tests import CONFIGS, FEATURES, PLANS, Emulated, Oracle, compile_many, kernels, signal, together
+from from_tests import CONFIGS, FEATURES, FRONT_ENDS, PLANS, Emulated, Oracle, compile_many, kernels, signal, together
 from timing import demand, print_table
 from warm import first_line, warm
 
 DTYPES = ("float32", "int16")
+# Beside the plans, front ends of models: what they do to samples and levels, in these features.
+MODELS = {f"{name} of models": FRONT_ENDS[name] for name in ("kaldi", "parakeet", "whisper")}
+OF_MODELS = ("stft", "melspectrogram", "log_mel", "half")
+CASES = {name: CONFIGS[name] for name in PLANS} | MODELS
 FRAMES = {
     "few": None,
     "many": 0,
@@ -47,8 +51,9 @@ class Case(NamedTuple):
 def cases(plans: list[str], features: list[str]) -> Iterator[Case]:
     """Yield every case: each plan and feature with few and many frames, of both dtypes."""
     for name in plans:
+        some = [feature for feature in features if name not in MODELS or feature in OF_MODELS]
         for frames in FRAMES:
-            yield from (Case(name, feature, dtype, frames) for feature in features for dtype in DTYPES)
+            yield from (Case(name, feature, dtype, frames) for feature in some for dtype in DTYPES)
 
 
 def on_cuda(feature: str, y: np.ndarray, cfg: FeatureConfig, lengths: list[int]) -> np.ndarray:
@@ -76,7 +81,7 @@ def needed(each: list[Case]) -> set[Kernel]:
     return {
         kernel
         for case in each
-        for kernel in kernels(CONFIGS[case.plan], [case.feature], int16=case.dtype == "int16")
+        for kernel in kernels(CASES[case.plan], [case.feature], int16=case.dtype == "int16")
     }  # fmt: skip
 
 
@@ -106,7 +111,7 @@ def check(case: Case, got: np.ndarray, oracle: Oracle, log_mel: Callable[[], np.
 
 def run(case: Case, compute: Compute) -> tuple[float, str, str]:
     """Compute one case, and return its error, state and reason."""
-    cfg = CONFIGS[case.plan]
+    cfg = CASES[case.plan]
     kind = "quiet" if case.dtype == "int16" else "noise"
     clips = [signal(kind, n * cfg.n_fft + 1, cfg.sr) for n in (LONGEST, 1, LONGEST // 2)]
     y, lengths = together(clips, packed=True)
@@ -144,7 +149,7 @@ def main() -> None:
     """Compile, run every case, and print the cases that are wrong and the largest errors."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backend", choices=sorted(BACKENDS), default="cuda")
-    parser.add_argument("--plans", nargs="*", choices=sorted(PLANS), default=list(PLANS))
+    parser.add_argument("--plans", nargs="*", choices=sorted(CASES), default=list(CASES))
     parser.add_argument("--features", nargs="*", choices=sorted(FEATURES), default=list(FEATURES))
     parser.add_argument("--out", type=Path, help="a .csv file for the rows; the screen when absent")
     options = parser.parse_args()

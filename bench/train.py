@@ -49,7 +49,7 @@ class Trainer:
         self.alone_optimizer = recipe.optimizer(self.alone_net)
         self.optimizer = recipe.optimizer(self.net)
         data, targets = TrainingData(features, samples), [i % CLASSES for i in range(n_clips)]
-        batches = Batches(data, targets, CLASSES, recipe, device, world)
+        batches = Batches(data, np.eye(CLASSES, dtype=np.float32)[targets], recipe, device, world)
         order = torch.Generator().manual_seed(0)
         mixing = recipe.augment != "none"
         self.batches = itertools.chain.from_iterable(batches.epoch(order, mixing) for _ in itertools.count())

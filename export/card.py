@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..esc50.datasets import Description
 from .graph import WAVEFORM, Metadata
 
 TEMPLATE = """\
@@ -39,8 +40,7 @@ classifies one view. {checked}
 
 ## Data and licence
 
-If it was trained on ESC-50 (K. J. Piczak, 2015, doi:10.1145/2733373.2806390), whose recordings are CC BY-NC 3.0, use it
-for non-commercial purposes, and name its source.
+{data}
 
 ## Limits
 
@@ -90,7 +90,10 @@ KIND = {
 }
 
 
-def card(metadata: Metadata, path: Path, checked: dict[str, Any]) -> str:
+NO_DATA = "What it was trained on is not known: its run has no data.json."
+
+
+def card(metadata: Metadata, path: Path, checked: dict[str, Any], learned_from: Description | None = None) -> str:
     """Describe an exported model in Markdown.
 
     Parameters
@@ -100,6 +103,8 @@ def card(metadata: Metadata, path: Path, checked: dict[str, Any]) -> str:
         File of the model; the card uses its name.
     checked : dict
         Report of `check`.
+    learned_from : Description, optional
+        What the run says about its data.
     """
     recipe, cfg = metadata.recipe, metadata.recipe.features
     facts = {
@@ -116,11 +121,12 @@ def card(metadata: Metadata, path: Path, checked: dict[str, Any]) -> str:
         recipe=recipe.name,
         precision=metadata.precision,
         interface=(WAVEFORMS if metadata.input == WAVEFORM else IMAGES).format(**facts),
-        fold=metadata.fold,
+        fold="none" if metadata.fold is None else metadata.fold,
         epoch=metadata.epoch,
         views=recipe.views,
         accuracy="not measured" if metadata.accuracy is None else f"{100 * metadata.accuracy:.1f} %",
         checked=_checked(checked),
+        data=NO_DATA if learned_from is None else "\n".join(f"- {_sentence(line)}" for line in learned_from.lines()),
         use=USE[metadata.precision],
         kind=KIND[recipe.kind],
         features="\n".join(f"| {name} | {value} |" for name, value in fields.items()),
@@ -128,6 +134,10 @@ def card(metadata: Metadata, path: Path, checked: dict[str, Any]) -> str:
         labels=", ".join(metadata.labels),
         versions=", ".join(f"{name} {version}" for name, version in metadata.versions.items()),
     )
+
+
+def _sentence(line: str) -> str:
+    return line[:1].upper() + line[1:] + "."
 
 
 def _checked(checked: dict[str, Any]) -> str:

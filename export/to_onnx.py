@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnxscript import ir
 from torch import nn
 
+from ..esc50.datasets import Description
 from ..esc50.system import defaults, replacing
 from ..esc50.training import Checkpoint, Recipe
 from ..kernels import CumelError
@@ -34,7 +35,7 @@ from .graph import (
 from .runtime import onnxruntime
 from .triton import place_of, write_repository
 
-LABELS = "labels.json"  # copy of the labels for runtimes that cannot read metadata, such as onnxruntime-web
+LABELS_SUFFIX = ".labels.json"  # of the labels for runtimes that cannot read metadata, such as onnxruntime-web
 CARD_SUFFIX = ".md"  # extension of the model card, which has the model's name
 MAX_BYTES = 1536 << 20  # limit of the weights; torch's exporter puts more than that into a second file
 
@@ -49,7 +50,7 @@ def export_onnx(
     calibration: Sequence[Path] = (),
     triton: Path | str | None = None,
 ) -> dict[str, Any]:
-    """Write a run's network to `out`, with labels.json and a model card (its name with .md) in the same folder.
+    """Write a run's network to `out`, NAME.onnx, with NAME.labels.json and a model card, NAME.md, beside it.
 
     The graph maps ``waveform`` [batch, samples] at the recipe's rate, of any length, to ``probabilities``
     [batch, n_classes]; the value between is ``features`` [batch, 1, n_mels, n_frames]. With input "image" the graph
@@ -88,24 +89,24 @@ def export_onnx(
     _check_options(out, input, precision, calibration)
     checkpoint = Checkpoint.load(run)
     metadata = _metadata(checkpoint, input, precision)
+    learned_from = Description.load(Path(run) if Path(run).is_dir() else Path(run).parent)
     net = checkpoint.network()
     del checkpoint  # Its optimiser is twice as large as the network.
     _check_bytes(net, run)
-    labels = out.with_name(LABELS)
+    labels = out.with_suffix(LABELS_SUFFIX)
     described = json.dumps(metadata.to_dict(), indent=1, ensure_ascii=False) + "\n"
-    _check_neighbours(out, labels, described)
 
     recipe = metadata.recipe
     measured, clips = calibration_clips(calibration, recipe) if calibration else (None, _clips(recipe, max(BATCHES)))
     with replacing(out) as model_part:
         _write(net, metadata, measured, model_part)
         try:
-            checked = check(model_part, metadata, Classifier(net).eval(), clips)
+            checked = check(model_part, metadata, Classifier(net, metadata.recipe.loss).eval(), clips)
         except CumelError as error:
             raise CumelError(f"{out}: not written, as the exported model fails its check: {error}") from None
         with replacing(labels) as labels_part, replacing(out.with_suffix(CARD_SUFFIX)) as card_part:
             labels_part.write_text(described, encoding="utf-8")
-            card_part.write_text(card(metadata, out, checked), encoding="utf-8")
+            card_part.write_text(card(metadata, out, checked, learned_from), encoding="utf-8")
     shape = ("samples",) if input == WAVEFORM else recipe.input_shape
     return {
         "model": str(out),
@@ -157,20 +158,11 @@ def _check_bytes(net: nn.Module, run: Path | str) -> None:
         )
 
 
-def _check_neighbours(out: Path, labels: Path, described: str) -> None:
-    """Raise a `CumelError` rather than replace the labels of another model in the same folder."""
-    others = [path.name for path in out.parent.glob("*.onnx") if path != out]
-    if others and labels.is_file() and labels.read_text(encoding="utf-8", errors="replace") != described:
-        raise CumelError(
-            f"{labels}: describes another model there ({min(others)}), and would no longer fit it; "
-            "export into a folder of its own"
-        )
-
-
 def _write(net: nn.Module, metadata: Metadata, measured: NDArray[np.float32] | None, path: Path) -> None:
     """Write the network as ONNX, after a front end if the model takes waveforms."""
     recipe = metadata.recipe
-    classifier = Classifier(halved(copy.deepcopy(net)) if metadata.precision == "fp16" else net).eval()
+    net = halved(copy.deepcopy(net)) if metadata.precision == "fp16" else net
+    classifier = Classifier(net, metadata.recipe.loss).eval()
     model = to_onnx(classifier, recipe.input_shape)
     if measured is not None:
         model = quantized(model, features_of(measured, recipe))

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import plan
+from .batch import Clips
 from .config import FeatureConfig
 from .errors import CumelError, InputError
 from .interchange import check_finite, clip_lengths
 from .plan import Form, Grid, Kernel, Stage
+from .rules import Normalize
 from .tensors import dct_weights, resident, wanted
 
 SCRATCH_BYTES = 64 * 2**20  # frames that wait for cuFFT; their spectra take about as much
@@ -41,44 +43,6 @@ class Launcher(Protocol):
     def workspace(self, n_clips: int) -> tuple[Tensor, Tensor]:
         """Return int32 zeros [n_clips, 2] and [n_clips] for one launch. The kernel resets them before it ends."""
         ...
-
-
-class Clips(NamedTuple):
-    """Clips that lie in one tensor, padded or one right after another; or one piece of one clip."""
-
-    samples: Tensor  # [n], float32 or int16
-    n_clips: int
-    n_samples: int  # samples of the longest clip; of every clip when `lengths` is None
-    stride: int  # samples from one clip's first to the next one's; unused with `starts`
-    width: int  # frames of every row of the features
-    lengths: NDArray[np.int64] | Tensor | None = None  # [n_clips] samples of each; a tensor is on the device, unchecked
-    starts: NDArray[np.int64] | None = None  # [n_clips] index of each clip's sample 0
-    start: int = 0  # index of the first clip's sample 0, without `starts`; negative when only a later piece lies here
-    first_frame: int = 0  # number of the piece's first frame in its clip
-    number: int = 0  # number of the first clip in the user's batch
-    of_clips: int | None = None  # clips in the user's batch; None when this is all of it
-
-    @classmethod
-    def of(cls, clips: Tensor, lengths: Sequence[int] | NDArray | Tensor | None, cfg: FeatureConfig) -> Clips:
-        """Describe clips ``[n_clips, n_samples]``, or ``[n]`` one right after another, with their checked lengths.
-
-        Lengths in a tensor may be any numbers, as only the device reads them: a clip of less than a frame, or of more
-        samples than its row, comes out as NaN.
-        """
-        if lengths is not None and not isinstance(lengths, Tensor):
-            lengths = np.array(lengths, np.int64)
-        if clips.dim() == 2:
-            n_clips, longest = clips.shape
-            starts = None
-            if n_clips > 1 and longest >= 2**32:  # The kernels' stride has 32 bits.
-                starts = np.arange(n_clips) * longest
-                lengths = np.full(n_clips, longest) if lengths is None else lengths
-            return cls(clips.reshape(-1), n_clips, longest, longest, cfg.n_frames(longest), lengths, starts)
-        assert isinstance(lengths, np.ndarray)
-        longest = int(lengths.max())
-        even = longest * len(lengths) == len(clips)
-        starts = None if even else np.cumsum(lengths) - lengths
-        return cls(clips, len(lengths), longest, longest, cfg.n_frames(longest), None if even else lengths, starts)
 
 
 @dataclass(frozen=True)
@@ -112,7 +76,7 @@ class Frontend:
     def log_mel(
         self, clips: Clips, cfg: FeatureConfig, out: Tensor | None = None, dtype: torch.dtype | None = None
     ) -> Tensor:
-        """Compute [n_clips, n_mels, n_frames] in dB, as float32 or float16."""
+        """Compute [n_clips, n_mels, n_frames] with all that `cfg` does to mel values, as float32 or float16."""
         return wanted(compute(self.launcher, clips, cfg, Stage.DECIBEL, dtype or torch.float32)[0], out, None)
 
     def mel_image(
@@ -130,7 +94,7 @@ class Frontend:
 
     def unchecked_image(self, clips: Clips, cfg: FeatureConfig) -> tuple[Tensor, Tensor]:
         """Compute `mel_image` and each clip's largest mel value [n_clips], not finite where `mel_image` refuses."""
-        out, loudest = compute(self.launcher, clips, cfg, Stage.DECIBEL, torch.uint8)
+        out, loudest = compute(self.launcher, clips, _decibels(cfg), Stage.DECIBEL, torch.uint8)
         assert loudest is not None
         return out, loudest
 
@@ -151,6 +115,12 @@ class Frontend:
         return out
 
 
+@cache
+def _decibels(cfg: FeatureConfig) -> FeatureConfig:
+    """Return the config of an image's decibels; that takes longer than a launch."""
+    return cfg.decibels
+
+
 class _Prepared(NamedTuple):
     """What all calls with a config have in common."""
 
@@ -159,6 +129,7 @@ class _Prepared(NamedTuple):
     steps: tuple[np.generic, ...]  # `hop_length`, `beyond` and `least` of Batch in common.cuh
     reflect: np.int32
     levels: tuple[np.float32, ...]  # Levels of epilogue.cuh
+    after: tuple[Argument, ...]  # of `statistics`, from `bands` on; empty when nothing follows the levels
 
 
 @cache
@@ -168,19 +139,25 @@ def _prepared(cfg: FeatureConfig, stage: Stage, form: Form, int16: bool, device:
     They stay: memory that was dropped could be written to while another stream still reads it.
     """
     design = plan.fused(cfg, stage, form, int16=int16) or plan.generic(cfg, stage, form, int16=int16)
-    levels = (
-        cfg.db_per_decade * log10(2.0),  # decibels of a factor of two
-        max(cfg.least, LEAST_NORMAL),
-        cfg.db_of_ref,
-        inf if cfg.top_db is None else cfg.top_db,
+    levels = cfg.levels
+    numbers = (
+        levels.gain * (log10(2.0) if levels.log else 1.0),  # levels of a factor of two
+        max(levels.least, LEAST_NORMAL) if levels.log else levels.least,
+        levels.shift,
+        levels.span,
     )
-    beyond, least = cfg.n_fft - cfg.edges[0], max(1, cfg.n_fft - 2 * cfg.edges[0])
+    beyond = cfg.frame_length - cfg.edges[1]
+    after: tuple[Argument, ...] = ()
+    if stage == Stage.DECIBEL and cfg.is_per_band:
+        by = cfg.normalize or Normalize()
+        after = (resident(plan.bands(cfg), device), np.int32(cfg.n_mels), np.int32(by.ddof), *plan.eps(by))
     return _Prepared(
         design=design,
         tables=tuple(resident(table, device) for table in design.tables),
-        steps=(np.uint32(cfg.hop_length), np.int64(beyond), np.int64(least)),
-        reflect=np.int32(cfg.pad_mode == "reflect"),
-        levels=tuple(map(np.float32, levels)),
+        steps=(np.uint32(cfg.hop_length), np.int64(beyond), np.int64(cfg.least_samples)),
+        reflect=np.int32(cfg.pad_mode != "constant"),
+        levels=tuple(map(np.float32, numbers)),
+        after=after,
     )
 
 
@@ -202,37 +179,44 @@ def compute(
     Returns
     -------
     features : Tensor [n_clips, n_rows, n_frames]
-        Past a clip's end a row holds 0, or silence in decibels.
+        Past a clip's end a row holds 0, or silence in decibels, or 0 after statistics.
     loudest : Tensor [n_clips], float32, or None
         With an image, each clip's largest mel value: not finite where the samples were not.
     """
     device, form = clips.samples.device, FORMS[dtype]
-    prepared = _prepared(cfg, stage, form, clips.samples.dtype == torch.int16, device)
+    more = stage == Stage.DECIBEL and cfg.is_per_band
+    levels_form = Form.FLOAT if more else form  # What follows gives the levels their form.
+    prepared = _prepared(cfg, stage, levels_form, clips.samples.dtype == torch.int16, device)
     design, n_clips = prepared.design, clips.n_clips
     shape, n_values = (n_clips, design.n_rows, clips.width), design.n_rows * clips.width
     out = torch.empty(shape, dtype=torch.complex64 if stage == Stage.SPECTRUM else torch.float32, device=device)
     final = None if form == Form.FLOAT else torch.empty(shape, dtype=dtype, device=device)
+    levels_final = None if more else final
     loudest = torch.empty(n_clips, device=device) if form == Form.IMAGE else None
     peaks = tickets = None
-    lifted = stage == Stage.DECIBEL and (final is not None or cfg.top_db is not None)
+    lifted = stage == Stage.DECIBEL and (levels_final is not None or prepared.levels[-1] < inf)
     if lifted and isinstance(design, plan.Fused) and not plan.needs_finish(n_clips, n_values):
         peaks, tickets = launcher.workspace(n_clips)
     elif lifted:  # Several launches share these peaks: they belong to this call alone.
         peaks = torch.zeros(n_clips, 2, dtype=torch.int32, device=device)
     launcher.keep(*prepared.tables)
+    frames = design.frames(n_clips * clips.width) if isinstance(design, plan.Fused) else design.frames(SCRATCH_BYTES)
+    batch = _batch(clips, prepared, cfg, frames)
     if isinstance(design, plan.Fused):
-        frames = design.frames(n_clips * clips.width)
         sizes = (np.int32(design.n_rows), np.int32(frames.bit_length() - 1))
-        last = (out, *prepared.levels, peaks, tickets, final, loudest)
-        batch = _batch(clips, prepared, cfg, frames)
+        last = (out, *prepared.levels, peaks, tickets, levels_final, loudest)
         arguments = (clips.samples, *batch, prepared.reflect, *prepared.tables, *sizes, *last)
         launcher.launch(design.kernel, design.grid(n_clips, clips.width, frames), arguments)
     else:
-        _around_cufft(launcher, clips, cfg, prepared, design, (out, *prepared.levels, peaks))
+        _around_cufft(launcher, clips, cfg, prepared, design, frames, batch, (out, *prepared.levels, peaks))
     if lifted and tickets is None:
-        kernel, grid = plan.finish(n_clips, n_values, form)
+        kernel, grid = plan.finish(cfg, n_clips, n_values, levels_form)
         shares = (np.int64(n_values), np.int32(plan.SHARE), np.int32(grid.blocks // n_clips))
-        launcher.launch(kernel, grid, (out, *shares, *prepared.levels, peaks, final, loudest))
+        launcher.launch(kernel, grid, (out, *shares, *prepared.levels, peaks, levels_final, loudest))
+    if more:
+        launcher.keep(*(each for each in prepared.after if isinstance(each, Tensor)))
+        target = out if final is None else final
+        launcher.launch(*plan.statistics(cfg, n_clips, form), (*batch, *prepared.after, out, target))
     return out if final is None else final, loudest
 
 
@@ -242,11 +226,13 @@ def _around_cufft(
     cfg: FeatureConfig,
     prepared: _Prepared,
     design: plan.Generic,
+    frames: int,
+    batch: tuple[Argument, ...],
     last: tuple[Argument, ...],
 ) -> None:
     """Compute the features up to decibels, as many blocks at a time as have room in the scratch memory."""
-    frames, (window, *filters) = design.frames(SCRATCH_BYTES), prepared.tables
-    batch, log_frames = _batch(clips, prepared, cfg, frames), np.int32(frames.bit_length() - 1)
+    (window, *filters), log_frames = prepared.tables, np.int32(frames.bit_length() - 1)
+    lengths = np.int32(cfg.n_fft), np.int32(cfg.frame_length)
     shape = (np.int32(cfg.n_bins), *filters, np.int32(design.n_rows))
     n_blocks = clips.n_clips * -(-clips.width // frames)
     most = max(1, SCRATCH_BYTES // (4 * cfg.n_fft * frames))
@@ -256,7 +242,7 @@ def _around_cufft(
         room = min(most, 1 << (some - 1).bit_length())  # cuFFT makes a plan for each size: few sizes, few plans
         framed = torch.empty(room * frames, cfg.n_fft, device=clips.samples.device)
         place = (log_frames, np.uint32(first))
-        arguments = (clips.samples, *batch, prepared.reflect, window, np.int32(cfg.n_fft), *place, framed)
+        arguments = (clips.samples, *batch, prepared.reflect, window, *lengths, *place, framed)
         launcher.launch(design.cut, cut, arguments)
         spectra = torch.fft.rfft(framed)  # cuFFT
         launcher.launch(design.features, features, (spectra, *batch, *shape, *place, *last))

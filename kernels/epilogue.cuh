@@ -10,12 +10,12 @@
 //      back to zero, so the next launch finds them as this one did.
 // A launch without `tickets` stops after step 1, and finish.cu follows, in which many blocks share a clip.
 
-// From values of the mel spectrogram to decibels.
+// From values of the mel spectrogram to levels, which are decibels or what else a config makes of them.
 struct Levels {
-  float scale;    // decibels of a factor of two
+  float scale;    // levels of a factor of two, or of 1 without the logarithm
   float least;    // smallest value above silence; smaller ones count as this
-  float ref;      // decibels to subtract, so that the reference reads 0
-  float top_db;   // decibels kept below each clip's own maximum; infinite: all
+  float ref;      // levels to subtract, so that the reference reads 0
+  float top_db;   // levels kept below each clip's own maximum; infinite: all
 };
 
 // What a clip's blocks hand to the last of them.
@@ -32,8 +32,9 @@ struct Finish {
 #define IN_FLIGHT 8         // vectors of four values that a thread of the last block loads at once
 
 __device__ __forceinline__ float decibels(float x, Levels levels) {
+  if (MEL_OFFSET != 0.f) x += MEL_OFFSET;
   const float audible = x < levels.least ? levels.least : x;  // a NaN stays one
-  return fmaf(levels.scale, __log2f(audible), -levels.ref);
+  return fmaf(levels.scale, LOG ? __log2f(audible) : audible, -levels.ref);
 }
 
 // The bits of a float16, rounded to nearest even.

@@ -8,6 +8,8 @@
 //
 // BINS       number of the spectrum's bins that are computed; M + 1: all
 // N_TWIST    entries of a lane's twiddle table
+//
+// FRAME_LENGTH    samples of a frame; what follows up to N_FFT is zero, whatever the clip holds there
 
 #define M (P * L)
 #define N_FFT (2 * M)
@@ -16,43 +18,126 @@
 #define PITCH (P + 2)           // float2 from one lane's outputs to the next's: whole float4, no two lanes in one bank
 #define REGION (L * PITCH + (L < 16 ? 8 : 0))  // float2 of shared memory that one frame exchanges
 #define BOTH (BINS > M / 2)     // whether both X[k] and X[M - k] are stored from a pair
+#define HEARD(p) (2 * L * (p) < FRAME_LENGTH)      // whether some lane's pair p is in the frame
+#define WHOLE(p) (2 * L * ((p) + 1) <= FRAME_LENGTH)  // whether every lane's pair p is
+#define N_HEARD ((FRAME_LENGTH + 2 * L - 1) / (2 * L))  // pairs of a lane, some of which may lie past the frame
+#define INNER (PREEMPHASIS_OF == OF_CLIP && !DROPPED)  // first sample of a clip at which an inner frame may begin
 
 __device__ __forceinline__ float2 pair_of(SamplePair s) { return make_float2((float)s.x, (float)s.y); }
 
-// Loads z[p] = samples 2 n and 2 n + 1 of a frame, n = p L + j. Frames that reach over an end of the clip go through
-// the lane's own part of `scratch`, which keeps the code of that rare path short.
+// What goes into the window for the samples x of a frame, which `before` stands in front of. What is left of them
+// without the pivot is added to `sum`.
+__device__ __forceinline__ float2 framed(float before, float2 x, float pivot, float &sum) {
+#if REMOVE_DC
+  before -= pivot, x.x -= pivot, x.y -= pivot;
+  sum += x.x + x.y;
+#endif
+#if PREEMPHASIS_OF == OF_FRAME
+  return make_float2(emphasised(before, x.x), emphasised(x.x, x.y));
+#else
+  return x;
+#endif
+}
+
+// The lane's pair p of a frame inside its clip, whose pair 0 lies at `from`. Only samples of the frame are read.
+template <bool ALIGNED>
+__device__ __forceinline__ float2 inner_pair(const Sample *from, int p, int j, float pivot, float &sum) {
+  if (!HEARD(p)) return make_float2(0.f, 0.f);
+  const int n = 2 * L * p;
+  const bool has_x = WHOLE(p) || n + 2 * j < FRAME_LENGTH, has_y = WHOLE(p) || n + 2 * j + 1 < FRAME_LENGTH;
+  float2 x = make_float2(0.f, 0.f);
+  if (ALIGNED && WHOLE(p)) {
+    x = pair_of(__ldg((const SamplePair *)(from + n)));
+  } else {
+    if (has_x) x.x = (float)__ldg(from + n);
+    if (has_y) x.y = (float)__ldg(from + n + 1);
+  }
+  float before = 0.f;
+#if PREEMPHASIS_OF != NOTHING
+  if (has_x) before = (float)__ldg(from + n - (PREEMPHASIS_OF == OF_CLIP || p || j));
+#endif
+#if PREEMPHASIS_OF == OF_CLIP
+  x = make_float2(emphasised(before, x.x), emphasised(x.x, x.y));
+#endif
+  if (!has_x) x.x = pivot;
+  if (!has_y) x.y = pivot;
+  return framed(before, x, pivot, sum);
+}
+
+// The sum of what the lanes of a frame have, the same bits in each of them.
+__device__ __forceinline__ float sum_of_frame(float x, int lane, int j) {
+  constexpr int TWOS = L % 5 ? L : L / 5;
+  if (L % 5 == 0) {
+    const float mine = x;
+    x = 0.f;
+#pragma unroll
+    for (int k = 0; k < 5; ++k) x += __shfl_sync(ALL_LANES, mine, lane - j + j % TWOS + k * TWOS);
+  }
+#pragma unroll
+  for (int d = TWOS / 2; d; d >>= 1) x += __shfl_xor_sync(ALL_LANES, x, d);
+  return x;
+}
+
+// Loads z[p] = samples 2 n and 2 n + 1 of a frame, n = p L + j, less their mean and with the frame's pre-emphasis:
+//   x[n] - a x[n - 1] - (1 - a) mean, and (1 - a) (x[0] - mean) for the first one.
+// Frames that reach over an end of the clip go through the lane's own part of `scratch`, which keeps the code of that
+// rare path short.
 __device__ __forceinline__ void load(const Sample *y, long long first, long long n_samples, int reflect, bool on,
-                                     int j, float2 *scratch, float2 (&z)[P]) {
-  const bool inside = on && first >= 0 && first + N_FFT <= n_samples;
+                                     int lane, int j, float2 *scratch, float2 (&z)[P]) {
+  const bool inside = on && first >= INNER && first + FRAME_LENGTH <= n_samples;
   const Sample *from = y + first + 2 * j;
+  const float pivot = REMOVE_DC && on ? pivot_of(y, first, n_samples, reflect) : 0.f;
+  float sum = 0.f;
   if (inside && ((long long)from & (sizeof(SamplePair) - 1)) == 0) {
 #pragma unroll
-    for (int p = 0; p < P; ++p) z[p] = pair_of(__ldg((const SamplePair *)from + p * L));
+    for (int p = 0; p < P; ++p) z[p] = inner_pair<true>(from, p, j, pivot, sum);
   } else if (inside) {
 #pragma unroll
-    for (int p = 0; p < P; ++p) z[p] = make_float2((float)__ldg(from + 2 * p * L), (float)__ldg(from + 2 * p * L + 1));
+    for (int p = 0; p < P; ++p) z[p] = inner_pair<false>(from, p, j, pivot, sum);
   } else if (on) {
 #pragma unroll 1
-    for (int n = j; n < M; n += L) {
+    for (int n = j; n < L * N_HEARD; n += L) {
       const long long at = first + 2 * n;
-      scratch[n] = make_float2(sample_at(y, at, n_samples, reflect), sample_at(y, at + 1, n_samples, reflect));
+      const bool has_x = FRAME_LENGTH == N_FFT || 2 * n < FRAME_LENGTH;
+      const bool has_y = FRAME_LENGTH == N_FFT || 2 * n + 1 < FRAME_LENGTH;
+      const float2 x = make_float2(has_x ? sample_at(y, at, n_samples, reflect) : pivot,
+                                   has_y ? sample_at(y, at + 1, n_samples, reflect) : pivot);
+      float before = x.x;
+#if PREEMPHASIS_OF == OF_FRAME
+      if (has_x && n) before = sample_at(y, at - 1, n_samples, reflect);
+#endif
+      scratch[n] = framed(before, x, pivot, sum);
     }
 #pragma unroll
-    for (int p = 0; p < P; ++p) z[p] = scratch[p * L + j];
+    for (int p = 0; p < P; ++p) z[p] = HEARD(p) ? scratch[p * L + j] : make_float2(0.f, 0.f);
   } else {
 #pragma unroll
     for (int p = 0; p < P; ++p) z[p] = make_float2(0.f, 0.f);
   }
+#if REMOVE_DC
+  constexpr float SHARE = (PREEMPHASIS_OF == OF_FRAME ? 1.f - PREEMPHASIS : 1.f) / FRAME_LENGTH;
+  const float mean = SHARE * sum_of_frame(sum, lane, j);
+#pragma unroll
+  for (int p = 0; p < N_HEARD; ++p) z[p].x -= mean, z[p].y -= mean;
+#endif
 }
 
 // Multiplies by the window and does the innermost butterflies. plan.py has halved the window, as `split` doubles.
 __device__ __forceinline__ void windowed_pairs(const float2 *window, int j, float2 (&z)[P]) {
 #pragma unroll
   for (int p = 0; p < P / 2; ++p) {
-    const float2 v = __ldg(window + p * L + j), w = __ldg(window + (p + P / 2) * L + j), b = z[p + P / 2];
-    const float2 a = make_float2(z[p].x * v.x, z[p].y * v.y);
-    z[p] = make_float2(fmaf(b.x, w.x, a.x), fmaf(b.y, w.y, a.y));
-    z[p + P / 2] = make_float2(fmaf(-b.x, w.x, a.x), fmaf(-b.y, w.y, a.y));
+    float2 a = z[p];  // zeros where the frame has no pair p
+    if (HEARD(p)) {
+      const float2 v = __ldg(window + p * L + j);
+      a = make_float2(a.x * v.x, a.y * v.y);
+    }
+    if (HEARD(p + P / 2)) {
+      const float2 w = __ldg(window + (p + P / 2) * L + j), b = z[p + P / 2];
+      z[p] = make_float2(fmaf(b.x, w.x, a.x), fmaf(b.y, w.y, a.y));
+      z[p + P / 2] = make_float2(fmaf(-b.x, w.x, a.x), fmaf(-b.y, w.y, a.y));
+    } else {
+      z[p] = z[p + P / 2] = a;
+    }
   }
 }
 
@@ -144,7 +229,7 @@ frontend(const Sample *samples, const long long *starts, const long long *length
     const bool on = live && t + g < clip.n_frames;
     float2 z[P];
     const long long at = clip.first + wide(t + g, hop_length);
-    load(samples + clip.start, at, clip.n_samples, reflect, on, j, exchange, z);
+    load(samples + clip.start, at, clip.n_samples, reflect, on, lane, j, exchange, z);
     windowed_pairs(window, j, z);
     dft<P>(Plain(), z);
     __syncwarp();

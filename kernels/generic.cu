@@ -7,16 +7,36 @@
 extern "C" __global__ void __launch_bounds__(THREADS)
 cut(const Sample *samples, const long long *starts, const long long *lengths, long long start, unsigned stride,
     long long n_samples, long long first, unsigned hop_length, long long beyond, long long least_samples,
-    int width, int n_blocks, unsigned reciprocal, int reflect, const float *window, int n_fft, int log_frames,
-    unsigned first_block, float *frames) {
+    int width, int n_blocks, unsigned reciprocal, int reflect, const float *window, int n_fft, int frame_length,
+    int log_frames, unsigned first_block, float *frames) {
   const Batch batch = {starts, lengths, start, stride, n_samples, first, hop_length, beyond, least_samples, width,
                        n_blocks, reciprocal};
   const Clip clip = clip_of(batch, first_block + (blockIdx.x >> log_frames), log_frames);
   const int t = blockIdx.x & ((1 << log_frames) - 1);
   const long long at = clip.first + wide(t, hop_length);
   float *to = frames + (long long)blockIdx.x * n_fft;
-  for (int n = threadIdx.x; n < n_fft; n += THREADS)
-    to[n] = t < clip.n_frames ? window[n] * sample_at(samples + clip.start, at + n, clip.n_samples, reflect) : 0.f;
+  const Sample *y = samples + clip.start;
+  const int n_heard = t < clip.n_frames ? frame_length : 0;
+  float pivot = 0.f, mean = 0.f;
+  const auto centred = [&](int n) { return sample_at(y, at + n, clip.n_samples, reflect) - pivot - mean; };
+#if REMOVE_DC
+  DYNAMIC_SHARED(shared);
+  pivot = n_heard ? pivot_of(y, at, clip.n_samples, reflect) : 0.f;
+  Sum sum = {0.f, 0.f};
+  for (int n = threadIdx.x; n < n_heard; n += THREADS) sum = plus(sum, centred(n));
+  mean = total(sum, (Sum *)shared) / frame_length;
+#endif
+  for (int n = threadIdx.x; n < n_fft; n += THREADS) {
+    float x = 0.f;
+    if (n < n_heard) {
+      x = centred(n);
+#if PREEMPHASIS_OF == OF_FRAME
+      x = emphasised(centred(n ? n - 1 : 0), x);
+#endif
+      x *= window[n];
+    }
+    to[n] = x;
+  }
 }
 
 // Mel filters come without their zeros: filter m has the weights mel_offsets[m] to mel_offsets[m + 1], for the bins

@@ -6,7 +6,6 @@ Nothing here needs a GPU: the launcher in `cuda` and the emulator in the tests r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import tables
+from . import constants, tables
 from .config import INT16_SCALE, FeatureConfig
+from .constants import Form, Stage
 from .filterbank import mel_rows, window
+from .rules import Normalize
 from .tables import Mel
 
 # n_fft = 2 P L: P points in registers of each of the L lanes of a frame, where L divides P and is at most 32.
@@ -36,23 +37,7 @@ FEW_BLOCKS = 1024  # Below this, blocks take fewer frames, so that more of them 
 FEW_CLIPS = 132
 ONE_BLOCK_BYTES = 256 * 1024
 SHARE = 16384  # values that a block of the second launch makes final
-
-
-class Stage(IntEnum):
-    """Where the computation stops."""
-
-    SPECTRUM = 0
-    STRENGTH = 1
-    MEL = 2
-    DECIBEL = 3
-
-
-class Form(IntEnum):
-    """What a log-mel spectrogram becomes."""
-
-    FLOAT = 0
-    HALF = 1
-    IMAGE = 2
+SUMS_BYTES = 8 * WARPS  # shared memory of a sum over a block
 
 
 @dataclass(frozen=True)
@@ -65,7 +50,7 @@ class Kernel:
 
     def text(self) -> str:
         """Return the whole source; headers are joined in front, since CuPy's cache does not look into them."""
-        files = ["common.cuh", "fft.cuh", "epilogue.cuh", self.source]
+        files = ["common.cuh", "fft.cuh", "sums.cuh", "epilogue.cuh", self.source]
         lines = [f"#define {name} {value}" for name, value in self.constants]
         return "\n".join([*lines, *((Path(__file__).parent / name).read_text(encoding="utf-8") for name in files)])
 
@@ -80,7 +65,7 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Fused:
-    """The one launch of a config whose n_fft is in `RADICES`."""
+    """The launch of a config whose n_fft is in `RADICES`."""
 
     kernel: Kernel
     warps: int
@@ -131,16 +116,19 @@ def fused(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16: b
     else:
         return None
     most = min(max(MOST_FRAMES, least), 1 << (room.bit_length() - 1))
-    constants = _constants(stage, form, warps, most, int16=int16, magnitude=cfg.power == 1) | {
+    given = constants.of_samples(cfg, int16=int16) | constants.of_values(cfg, stage, form)
+    given |= {
+        "WARPS": warps,
+        "COLUMNS": most + 1,
         "P": p,
         "L": lanes,
+        "FRAME_LENGTH": cfg.frame_length,
         "BINS": mel.n_bins,
         "N_TWIST": twiddles.shape[1],
-        "MEL_QUADS": ", ".join(map(str, mel.quads)),
         "MIN_BLOCKS": MIN_BLOCKS.get(cfg.n_fft, DEFAULT_MIN_BLOCKS),
     }
     return Fused(
-        kernel=_kernel("fused.cu", "frontend", constants),
+        kernel=_kernel("fused.cu", "frontend", _constants(**given) | {"MEL_QUADS": ", ".join(map(str, mel.quads))}),
         warps=warps,
         shared=exchange + column * (most + 1),
         region=region,
@@ -186,7 +174,7 @@ class Generic:
         """Return the grids of `cut` and `features`, for `n_blocks` times `frames` frames."""
         threads = WARPS * WARP
         tile = WARP * (MOST_FRAMES + 1) * self.value_bytes
-        return Grid(n_blocks * frames, threads, 0), Grid(n_blocks * self.n_tiles, threads, tile)
+        return Grid(n_blocks * frames, threads, SUMS_BYTES), Grid(n_blocks * self.n_tiles, threads, tile)
 
 
 @lru_cache(maxsize=64)
@@ -197,8 +185,10 @@ def generic(cfg: FeatureConfig, stage: Stage, form: Form = Form.FLOAT, *, int16:
         rows = mel_rows(cfg)
         first, offsets, weights = rows.first, rows.offsets, rows.weights
     return Generic(
-        cut=_kernel("generic.cu", "cut", _constants(int16=int16)),
-        features=_kernel("generic.cu", "features", _constants(stage, form, magnitude=cfg.power == 1)),
+        cut=_kernel("generic.cu", "cut", _constants(**constants.of_samples(cfg, int16=int16))),
+        features=_kernel(
+            "generic.cu", "features", _constants(DROPPED=cfg.n_dropped, **constants.of_values(cfg, stage, form))
+        ),
         n_rows=n_rows(cfg, stage),
         value_bytes=value_bytes(stage),
         window=scaled_window(cfg, int16=int16).astype(np.float32),
@@ -213,10 +203,21 @@ def mfcc(n_clips: int, n_frames: int) -> tuple[Kernel, Grid]:
     return _kernel("mfcc.cu", "mfcc", _constants()), Grid(n_clips * -(-n_frames // WARP), WARPS * WARP, 0)
 
 
-def finish(n_clips: int, n_values: int, form: Form) -> tuple[Kernel, Grid]:
+def finish(cfg: FeatureConfig, n_clips: int, n_values: int, form: Form) -> tuple[Kernel, Grid]:
     """Plan the second launch, which makes `n_clips` clips of `n_values` decibels final when no last block does."""
     grid = Grid(n_clips * -(-n_values // SHARE), WARPS * WARP, 0)
-    return _kernel("finish.cu", "finish", _constants(Stage.DECIBEL, form)), grid
+    given = _constants(STAGE=Stage.DECIBEL, FORM=form, **constants.of_levels(cfg))
+    return _kernel("finish.cu", "finish", given), grid
+
+
+def statistics(cfg: FeatureConfig, n_clips: int, form: Form) -> tuple[Kernel, Grid]:
+    """Plan the launch after a clip's levels: its own statistics, then a mean and a deviation for each band."""
+    given = constants.of_statistics(cfg, form)
+    n_groups = 1 if given["NORMALIZE"] == constants.PER_CLIP else cfg.n_mels  # a block for each
+    return (
+        _kernel("statistics.cu", "statistics", _constants(**given)),
+        Grid(n_clips * n_groups, WARPS * WARP, 2 * SUMS_BYTES),
+    )
 
 
 def needs_finish(n_clips: int, n_values: int) -> bool:
@@ -239,29 +240,24 @@ def scaled_window(cfg: FeatureConfig, *, int16: bool) -> NDArray[np.float64]:
     return window(cfg) * (cfg.scale * (INT16_SCALE if int16 else 1.0))
 
 
-def _constants(
-    stage: Stage = Stage.MEL,
-    form: Form = Form.FLOAT,
-    warps: int = WARPS,
-    frames: int = MOST_FRAMES,
-    *,
-    int16: bool = False,
-    magnitude: bool = False,
-) -> dict[str, object]:
+def bands(cfg: FeatureConfig) -> NDArray[np.float32]:
+    """Return what `statistics` takes last: the mean of each band [n_mels], and one over the deviation of each."""
+    mean, std = (np.broadcast_to(np.array(value), cfg.n_mels) for value in (cfg.mean, cfg.std))
+    return np.stack([mean, 1.0 / std]).astype(np.float32)
+
+
+def eps(by: Normalize) -> tuple[np.float32, np.float32]:
+    """Return what `statistics` adds to a variance, and to a deviation."""
+    return (np.float32(0.0), np.float32(by.eps)) if by.eps_in == "std" else (np.float32(by.eps), np.float32(0.0))
+
+
+def _constants(**given: float) -> dict[str, str]:
     """Return the constants of common.cuh.
 
     A kernel that ignores a constant gets its default, so that it is compiled only once.
     """
-    values = {
-        "INT16": int16,
-        "STAGE": stage,
-        "FORM": form,
-        "MAGNITUDE": magnitude,
-        "WARPS": warps,
-        "COLUMNS": frames + 1,
-    }
-    return {name: int(value) for name, value in values.items()}
+    return constants.literals({"WARPS": WARPS, "COLUMNS": MOST_FRAMES + 1} | given)
 
 
-def _kernel(source: str, entry: str, constants: dict[str, object]) -> Kernel:
-    return Kernel(source, entry, tuple((name, str(value)) for name, value in constants.items()))
+def _kernel(source: str, entry: str, given: dict[str, str]) -> Kernel:
+    return Kernel(source, entry, tuple(given.items()))

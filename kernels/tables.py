@@ -58,7 +58,7 @@ def mel(cfg: FeatureConfig, m: int, lanes: int) -> Mel:
     """Lay out the filters of `cfg` for `lanes` lanes; no filter reads beyond the bins that the kernel writes."""
     rows = mel_rows(cfg)
     sizes = np.diff(rows.offsets)
-    quads = tuple(-(-int(sizes[g : g + lanes].max()) // QUAD) for g in range(0, cfg.n_mels, lanes))
+    quads = tuple(max(1, -(-int(sizes[g : g + lanes].max()) // QUAD)) for g in range(0, cfg.n_mels, lanes))
     n_bins = -(-max(rows.last_bin, QUAD * max(quads)) // lanes) * lanes
     readable = n_bins
     if n_bins > m // 2:  # The kernel computes all bins, and writes three zeros after them.
@@ -80,9 +80,10 @@ def _first_bins(rows: SparseRows, filters: range, n_weights: int, readable: int,
 
     As many lanes as possible get a bank of shared memory of their own: a bipartite matching by augmenting paths.
     """
-    choices = []
+    choices, begins = [], rows.first
     for row in filters:
-        begin, end = int(rows.bins[rows.offsets[row]]), int(rows.bins[rows.offsets[row + 1] - 1]) + 1
+        begin = int(begins[row])
+        end = begin + int(rows.offsets[row + 1] - rows.offsets[row])  # `begin`, where the filter is empty
         choices.append(range(max(0, end - n_weights), min(begin, readable - n_weights) + 1))
     first = [choice[-1] for choice in choices]
     owner: dict[int, int] = {}  # lane that begins in each bank

@@ -156,7 +156,7 @@ class Source:
         self.load = range(start, self.lines.index("}", start))
         branches = [n for n in self.load if re.match(r"  (if \(|\} else)", self.lines[n])]
         self.aligned = range(branches[0] + 1, branches[1])
-        assert any("SamplePair" in self.lines[n] for n in self.aligned)
+        assert any("inner_pair<true>" in self.lines[n] for n in self.aligned)
 
     def phase(self, instruction: Instruction) -> str:
         """Return what an instruction is for."""

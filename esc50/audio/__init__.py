@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
-    from .formats.extensions import EXTENSIONS
+    from .formats.extensions import BY_FFMPEG, EXTENSIONS
+    from .formats.ffmpeg import installed as ffmpeg
     from .formats.opening import HIGHEST_RATE, LOWEST_RATE
     from .recording import BLOCK_BYTES, Header, Recording, Waveform, load, load_all
     from .resampling import resample_clips, resample_on, resampled_length, resampler_on
-    from .samples import Pcm, Samples, check_finite, fit_length, resample, resample_stream, to_mono
+    from .samples import Pcm, Samples, check_finite, fit_length, own_part, resample, resample_stream, to_mono
     from .windowing import spans, windows
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -67,5 +67,14 @@ def fit_length(y: Samples, n_samples: int) -> Samples:
     The ESC-50 baseline fits its clips in the same way.
     """
     if len(y) < n_samples:
-        y = np.pad(y, -(-(n_samples - len(y)) // 2), mode="reflect")
+        y = np.pad(y, own_part(len(y), n_samples)[0], mode="reflect")
     return y[:n_samples]
+
+
+def own_part(n: int, n_samples: int) -> tuple[int, int]:
+    """Return where a clip of `n` samples lies in what `fit_length` makes of it: first sample, and one behind the last.
+
+    Samples before and behind are mirrored.
+    """
+    first = max(0, -(-(n_samples - n) // 2))
+    return first, min(n_samples, first + n)

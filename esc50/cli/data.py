@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ import typer
 from ...kernels import PRESETS, CumelError, FeatureConfig
 from ..system import CORES
 from . import show
-from .options import INPUTS_HELP, AsJson, Device, Inputs, Workers, feature_options
+from .options import INPUTS_HELP, AsJson, Device, Inputs, Root, Workers, feature_options
 
 
 def synth(
@@ -53,6 +52,7 @@ def extract(
     features: Annotated[str, typer.Option(help="logmel, mel, stft, mfcc or image.")] = "logmel",
     dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     device: Device = "auto",
+    root: Root = None,
     shard: Annotated[str | None, typer.Option(help="i/n: only every n-th file, from the i-th on.")] = None,
     workers: Workers = CORES,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
@@ -74,40 +74,29 @@ def extract(
     """
     import pyarrow as pa
 
-    from ..extraction import extract as here, my_share
-    from ..inputs import check, resolve
-    from ..system import choose
+    from ..datasets import extract as run
 
     pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own pool keeps freed memory: 250 bytes a name
-    if engine not in ("local", "ray"):
-        raise CumelError(f"--engine {engine}: must be local or ray")
-    if address is not None and engine != "ray":
-        raise CumelError(f"--address {address}: only --engine ray has one")
-    listing = resolve(inputs)
-    check(listing)
-    paths = my_share(listing, shard)
-    if not paths:
-        show.facts({"files": 0, "note": f"no file falls into share {shard}"}, as_json)
-        return
-    if engine == "ray":
-        from ..extraction import extract_on_ray
-
-        run = functools.partial(extract_on_ray, device=device, address=address)
-    else:
-        run = functools.partial(here, device=choose(device))
     report = run(
-        paths,
+        inputs,
         out,
         cfg,
         kind=features,
         dtype=dtype,
+        device=device,
+        root=root,
+        shard=shard,
         workers=workers,
+        engine=engine,
+        address=address,
         overwrite=overwrite,
         retry_errors=retry_errors,
         drop_errors=drop_errors,
         repair=repair,
         quiet=quiet,
     )
+    if not report["files"] and "failed" not in report:
+        return show.facts(report, as_json)
     show.extraction(report, as_json, quiet)
     raise typer.Exit(1 if report["failed"] or report["failed_before"] else 0)
 

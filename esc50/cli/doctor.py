@@ -78,14 +78,22 @@ def _cpu_path() -> dict[str, str]:
 
 
 def _sound() -> list[dict[str, str]]:
+    from ..audio import ffmpeg
+
+    program = ffmpeg()
+    text = "not installed: M4A, AAC and the sound of videos cannot be read" if program is None else program
+    return [_libsndfile(), _check("ffmpeg", "note" if program is None else "ok", text)]
+
+
+def _libsndfile() -> dict[str, str]:
     import soundfile
 
     formats = soundfile.available_formats()
     missing = [name for name in ("WAV", "FLAC", "OGG", "MP3", "AIFF") if name not in formats]
     if missing:
         text = f"libsndfile {soundfile.__libsndfile_version__} cannot read {', '.join(missing)}; upgrade soundfile"
-        return [_check("audio formats", "note", text)]
-    return [_check("audio formats", "ok", f"libsndfile {soundfile.__libsndfile_version__}: WAV, FLAC, OGG, MP3, AIFF")]
+        return _check("audio formats", "note", text)
+    return _check("audio formats", "ok", f"libsndfile {soundfile.__libsndfile_version__}: WAV, FLAC, OGG, MP3, AIFF")
 
 
 def _gpu() -> list[dict[str, str]]:

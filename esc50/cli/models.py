@@ -38,8 +38,20 @@ def predict(
     hop_seconds: Annotated[
         float | None, typer.Option(help="Classify whole recordings, in windows this far apart; else their beginning.")
     ] = None,
+    threshold: Annotated[
+        float, typer.Option(help="Least probability of a label that is named; a clip without one is none of these.")
+    ] = 0.0,
     out: Annotated[str | None, typer.Option(help="Rows as they come: a .csv or .jsonl file, or - for stdout.")] = None,
     format: Annotated[str | None, typer.Option(help="csv or jsonl, whatever --out is called.")] = None,  # noqa: A002
+    aggregate: Annotated[
+        str | None, typer.Option(help="mean or max: one answer for each whole recording, of all its windows.")
+    ] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="Windows of one label merged: .csv, .jsonl, or .txt (labels for Audacity).")
+    ] = None,
+    event_threshold: Annotated[
+        float | None, typer.Option(help="Least probability of an event; 0.5.", show_default=False)
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Picture: recordings with their labels; with --hop-seconds a timeline.")
     ] = None,
@@ -63,11 +75,15 @@ def predict(
     from ...export.runtime import load_model
     from .predicting import run
 
-    source = Source.of(inputs, raw=raw, sr=sr, channels=channels, dtype=dtype, hop_seconds=hop_seconds)
-    target = Target.of(out, format, plot, as_json=as_json)
+    whole = aggregate is not None or events is not None
+    source = Source.of(inputs, raw=raw, sr=sr, channels=channels, dtype=dtype, hop_seconds=hop_seconds, whole=whole)
+    target = Target.of(
+        out, format, plot, as_json=as_json, events=events, aggregate=aggregate, threshold=event_threshold
+    )
     loaded = load_model(model, provider=provider, require_gpu=require_gpu, route=route)
     expected = cfg(loaded.recipe.features)
-    raise typer.Exit(run(loaded, source, target, top, expected if raw or sr is None else expected.replace(sr=sr)))
+    expected = expected if raw or sr is None else expected.replace(sr=sr)
+    raise typer.Exit(run(loaded, source, target, top, expected, threshold))
 
 
 def web(

@@ -20,7 +20,12 @@ from ...kernels.rules import CHOICES, WHOLE
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N. auto is the first CUDA device, or the CPU.")]
 Workers = Annotated[int, typer.Option(min=1, help="Threads that decode.")]
-Data = Annotated[Path, typer.Option("--data", help="Dataset in ESC-50's layout: audio/ and meta/esc50.csv.")]
+Root = Annotated[Path | None, typer.Option(help="Folder of the recordings, where their table lies elsewhere.")]
+DATA_HELP = (
+    "A folder per class; a table (.csv, .tsv, .jsonl, .parquet) of path and label; ESC-50, UrbanSound8K, FSD50K or an "
+    "audiofolder."
+)
+Data = Annotated[Path, typer.Option("--data", help=DATA_HELP)]
 INPUTS_HELP = "Recordings, folders, patterns, lists (.csv, .tsv, .jsonl, .parquet, .txt), or - for a list on stdin."
 Inputs = Annotated[list[str], typer.Argument(help=INPUTS_HELP, show_default=False)]
 
@@ -146,7 +151,7 @@ def _preset(default: str | None) -> inspect.Parameter:
 def _option(field: Field) -> inspect.Parameter:
     flag = f"--{field.name.replace('_', '-')}"
     if field.type == "bool":
-        flag += f"/--no-{field.name}"
+        flag += f"/--no-{field.name.replace('_', '-')}"
         annotation = Annotated[bool | None, typer.Option(flag, help=HELP[field.name], rich_help_panel="Features")]
     else:
         kind = KINDS.get(field.name, "WORD" if field.name in (*CHOICES, "norm") else "NUMBER")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...kernels import FeatureConfig
 from ..system import bar
-from . import show
+from . import show, show_predictions
 
 if TYPE_CHECKING:
     from ...export.prediction import Prediction, Source, Target
@@ -21,16 +21,31 @@ if TYPE_CHECKING:
 FEW_FILES = 16  # number of files up to which there is no progress bar
 
 
-def run(model: Model, source: Source, target: Target, top: int | None, cfg: FeatureConfig) -> int:
+def run(
+    model: Model, source: Source, target: Target, top: int | None, cfg: FeatureConfig, threshold: float = 0.0
+) -> int:
     """Classify, and return the exit code: 1 when an input failed."""
-    from ...export.prediction import BATCH_SIZES, STDOUT, Counts, check_call, classify, rows_into
+    from ...export.prediction import (
+        BATCH_SIZES,
+        STDOUT,
+        Counts,
+        aggregated,
+        check_call,
+        check_events,
+        classify,
+        events_into,
+        rows_into,
+        with_events,
+    )
 
-    top = (3 if source.windowed else 5) if top is None else top
-    check_call(model, top=top, cfg=cfg, hop_seconds=source.hop_seconds)
+    top = (3 if source.windowed and target.aggregate is None else 5) if top is None else top
+    check_call(model, top=top, cfg=cfg, hop_seconds=source.hop_seconds, threshold=threshold)
     recordings = source.recordings()
     if recordings is not None:
         show.left_out(recordings)
     n_files = 1 if recordings is None else len(recordings)
+    if target.events is not None:
+        check_events(target.events, n_files)
     counts, pictures, failures, rows = Counts(), _Pictures(target.plot, source.windowed, top), [], []
     batch = 1 if recordings is None else BATCH_SIZES[model.session.on_gpu]
     with ExitStack() as files:
@@ -40,24 +55,30 @@ def run(model: Model, source: Source, target: Target, top: int | None, cfg: Feat
         elif target.as_json:
             takers.append(rows.append)
         else:
-            takers.append(show.Predictions(source.windowed))
+            takers.append(show_predictions.Predictions(source.windowed and target.aggregate is None))
         quiet = recordings is None or (n_files <= FEW_FILES and not source.windowed)
         quiet = quiet or (target.on_screen and sys.stdout.isatty())
         advance = files.enter_context(bar("classify", n_files, "files", quiet=quiet))
-        for prediction in classify(model, source.segments(recordings, model.recipe), batch):
-            counts.add(prediction.segment)
-            row = prediction.row(top)
+        predictions = classify(model, source.segments(recordings, model.recipe), batch)
+        predictions = pictures.seen(counts.counted(predictions))
+        if target.events is not None:
+            write = files.enter_context(events_into(target.events))
+            predictions = with_events(predictions, write, target.threshold)
+        if target.aggregate is not None:
+            predictions = aggregated(predictions, target.aggregate)
+        for prediction in predictions:
+            row = prediction._replace(threshold=threshold).row(top)
             for take in takers:
                 take(row)
-            pictures.take(prediction)
             if row["error"] is not None and len(failures) <= show.MOST_ROWS:
                 failures.append(row)
-            advance(prediction.segment.first, show.position(row) if source.windowed else None)
+            advance(prediction.segment.first, show_predictions.position(row) if source.windowed else None)
     report = counts.report(model) | {"plot": pictures.draw(model)}
+    report |= {} if target.events is None else {"events": str(target.events)}
     if target.as_json:
         show.as_json(report | ({"results": rows} if target.out is None else {"out": target.out}))
     else:
-        show.predicted(report, failures, sys.stderr if target.out == STDOUT else sys.stdout)
+        show_predictions.predicted(report, failures, sys.stderr if target.out == STDOUT else sys.stdout)
     return 1 if counts.failed else 0
 
 
@@ -71,6 +92,12 @@ class _Pictures:
     rows: list[dict[str, Any]] = field(default_factory=list)
     tracks: list[Track] = field(default_factory=list)
     current: Track | None = None  # track of the recording that is being classified; None when it is not drawn
+
+    def seen(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Yield predictions, and keep what the picture needs of them."""
+        for prediction in predictions:
+            self.take(prediction)
+            yield prediction
 
     def take(self, prediction: Prediction) -> None:
         """Keep what the picture needs of a prediction."""

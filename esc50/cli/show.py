@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -41,7 +41,12 @@ def facts(report: dict[str, Any], json_only: bool) -> None:
     return None
 
 
-def _failures(failures: list[dict[str, Any]], n: int | None = None) -> None:
+def trained(report: dict[str, Any], json_only: bool) -> None:
+    """Print what `train` did; what its data is was said before it began."""
+    return facts(report if json_only else {name: value for name, value in report.items() if name != "data"}, json_only)
+
+
+def failed(failures: list[dict[str, Any]], n: int | None = None) -> None:
     """Print the first of `n` failures, or of all that are given."""
     n = len(failures) if n is None else n
     for failure in failures[:MOST_ROWS]:
@@ -70,7 +75,7 @@ def extraction(report: dict[str, Any], json_only: bool, quiet: bool = False) -> 
         _say_extracted(report)
         for path in report["silent"][:MOST_ROWS]:
             print(f"{printable(path)}: mixed to one channel, every sample is zero: silence", file=sys.stderr)
-    return _failures(report["failures"], report["failed"] + report["failed_before"])
+    return failed(report["failures"], report["failed"] + report["failed_before"])
 
 
 def _say_extracted(report: dict[str, Any]) -> None:
@@ -90,7 +95,7 @@ def _say_extracted(report: dict[str, Any]) -> None:
     else:
         print(f"nothing to do: {report['store']} holds all {kept} files{before}")
     if report["dropped"]:
-        print(f"dropped: {_count(report['dropped'], 'row')} of failures")
+        print(f"dropped: {count(report['dropped'], 'row')} of failures")
 
 
 def left_out(listing: Listing) -> None:
@@ -113,7 +118,7 @@ def verification(report: dict[str, Any], json_only: bool) -> None:
     _console().print(table)
     if len(read) > MOST_ROWS:
         print(f"... and {len(read) - MOST_ROWS} better ones; --json lists them all")
-    _failures([row for row in report["rows"] if "error" in row])
+    failed([row for row in report["rows"] if "error" in row])
     if read:
         verdict = "within" if all(row["ok"] for row in read) else "BEYOND"
         limit = report["tolerance"]
@@ -138,7 +143,7 @@ def differences(report: dict[str, Any], json_only: bool) -> None:
     _console().print(table)
     if len(read) > MOST_ROWS:
         print(f"... and {len(read) - MOST_ROWS} better ones; --json lists them all")
-    _failures([row for row in report["rows"] if "error" in row])
+    failed([row for row in report["rows"] if "error" in row])
     if read:
         verdict, limit = "within" if all(row["ok"] for row in read) else "BEYOND", report["tolerance"]
         print(
@@ -154,18 +159,18 @@ def integrity(report: dict[str, Any], json_only: bool) -> None:
     """Print what `verify` found of a store."""
     if json_only:
         return as_json(report)
-    _failures([*report["files"], *report["rows"]])
+    failed([*report["files"], *report["rows"]])
     store = printable(report["store"])
     if not report["finished"]:
         print(f"{store}: is not finished; the same `cumel extract` goes on")
     if report["unchecked"]:
         print(
-            f"{_count(report['unchecked'], 'recording')} came from an earlier version, without a checksum: whether the "
+            f"{count(report['unchecked'], 'recording')} came from an earlier version, without a checksum: whether the "
             "features are right cannot be verified, only that they are there"
         )
-    verdict = f"{_count(len(report['files']), 'file')} and {_count(report['damaged'], 'recording')} DAMAGED"
+    verdict = f"{count(len(report['files']), 'file')} and {count(report['damaged'], 'recording')} DAMAGED"
     print(
-        f"{store}: {_count(report['recordings'], 'recording')}, features of {report['checked']} compared with their "
+        f"{store}: {count(report['recordings'], 'recording')}, features of {report['checked']} compared with their "
         f"checksums; {'nothing is damaged' if report['passed'] else verdict}"
     )
     return None
@@ -181,11 +186,15 @@ def evaluation(report: dict[str, Any], json_only: bool) -> None:
         label, mistaken_for = (escape(printable(row[name] or "")) for name in ("label", "mistaken_for"))
         table.add_row(label, str(row["clips"]), f"{row['recall']:.2f}", precision, mistaken_for)
     _console().print(table)
+    low, high = report["interval"]
+    average = report.get("mean_average_precision")
+    more = "" if average is None else f"mean average precision {average:.3f}, "
     print(
-        f"accuracy {report['accuracy']:.3f} on {report['clips']} clips of fold {report['fold']} "
+        f"accuracy {report['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}), {more}"
+        f"macro F1 {report['macro_f1']:.3f} on {report['clips']} clips of fold {report['fold']} "
         f"(chance {report['chance']:.3f}), recipe {report['recipe']}, on {report['device']}"
     )
-    print(f"confusion matrix: {report['confusion']}\nreport: {report['report']}")
+    print(f"confusion matrix: {report['confusion']}\n" * bool(report["confusion"]) + f"report: {report['report']}")
     return None
 
 
@@ -220,60 +229,8 @@ def models(rows: list[dict[str, Any]], json_only: bool) -> None:
     return _console().print(table)
 
 
-class Predictions:
-    """Prints results of `predict` as they come: a block per recording, or with windows a line for each."""
-
-    def __init__(self, windowed: bool) -> None:
-        self.windowed, self._file = windowed, None
-
-    def __call__(self, row: dict[str, Any]) -> None:
-        """Print a result; errors come at the end."""
-        if row["error"] is not None:
-            return
-        if row["file"] != self._file or not self.windowed:
-            self._file = row["file"]
-            print(printable(row["file"]), flush=self.windowed)
-        if not self.windowed:
-            if row["silent"]:
-                print("  silence")
-            for guess in row["top"]:
-                print(f"  {guess['probability']:6.1%}  {guess['label']}")
-            return
-        best = "   ".join(f"{guess['label']} {guess['probability']:.1%}" for guess in row["top"])
-        print(f"  {clock(row['start'])} - {clock(row['end'])}   {best or 'silence'}", flush=True)
-
-
-def clock(seconds: float) -> str:
-    """Return a time in a recording, as 1:02:03.4."""
-    minutes, rest = divmod(round(seconds, 1), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
-
-
-def position(row: dict[str, Any]) -> str:
-    """Say how far a recording has been heard."""
-    whole = "" if row["seconds"] is None else f" of {clock(row['seconds'])}"
-    return f"{clock(row['end'])}{whole} in {printable(row['file'])}"
-
-
-def predicted(report: dict[str, Any], failures: list[dict[str, Any]], file: TextIO) -> None:
-    """Print what `predict` did in all."""
-    _failures(failures, report["failed"])
-    used = report["provider"]
-    failed = f", {report['failed']} failed" if report["failed"] else ""
-    silent = f", {report['silent']} of them silent" if report["silent"] else ""
-    files, windows = _count(report["files"], "file"), _count(report["windows"], "window")
-    print(f"{files}{failed}; {windows}{silent}, {clock(report['heard_seconds'])} heard", file=file)
-    print(
-        f"ran on {used['actual']} (asked for {used['requested']}; {used['reason']}), features by the "
-        f"{used['route']} route ({used['route_reason']})",
-        file=file,
-    )
-    if report["plot"]:
-        print(f"picture: {report['plot']}", file=file)
-
-
-def _count(n: int, what: str) -> str:
+def count(n: int, what: str) -> str:
+    """Return a number of things in words."""
     return f"{n} {what}{'' if n == 1 else 's'}"
 
 
@@ -281,7 +238,7 @@ def plotted(report: dict[str, Any], json_only: bool) -> None:
     """Print what `plot` drew."""
     if json_only:
         return as_json(report)
-    _failures(report["failures"])
+    failed(report["failures"])
     if report["plot"]:
         more = f", the first {report['clips']} of {report['clips'] + report['left_out']}" if report["left_out"] else ""
         print(f"picture: {report['plot']} ({report['clips']} clips{more})")

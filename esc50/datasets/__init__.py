@@ -1,4 +1,4 @@
-"""Datasets: ESC-50 and its layout, its archive, and a synthetic one to try everything with."""
+"""Datasets: clips with labels and folds, of any layout that is known; ESC-50's archive; a synthetic one to try out."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,13 @@ from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from .archive import ESC50_URL, LICENSE_NOTICE, download
-    from .esc50 import FEATURES, Esc50
+    from .dataset import SPLITS, VALID, Clip, Dataset, Fold, held
+    from .decoding import waveforms
+    from .description import Description
+    from .inputs import FEATURES
+    from .kept import keep
+    from .lengths import AUTO, Lengths, Measured, chosen
+    from .stored import extract
     from .synth.dataset import synthesize
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -8,5 +8,6 @@ if TYPE_CHECKING:
     from .audit import check, holds_store
     from .local import extract, my_share
     from .ray.engine import extract_on_ray
+    from .resume.fingerprint import fingerprint
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

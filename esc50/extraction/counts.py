@@ -22,7 +22,7 @@ class Counts:
         self.started = time.monotonic()
         self.files = self.failed = self.n_silent = 0
         self.dropped = 0  # cancelled rows of failures
-        self.shards = self.written = 0  # finished shards, and files in them
+        self.shards = 0
         self.audio_seconds = 0.0
         self.failures: list[dict[str, str]] = []
         self.silent: list[str] = []

@@ -99,6 +99,7 @@ class Result(NamedTuple):
     real: str | None = None  # target of the path, if that is another path
     also: tuple[str, ...] = ()  # other paths to the same file
     fingerprint: int | None = None
+    source_sr: int | None = None  # rate of the recording, Hz
 
     def facts(self, sr: int) -> dict[str, Any]:
         """Return the recording's columns in the index, for features at `sr` Hz."""
@@ -110,6 +111,7 @@ class Result(NamedTuple):
             "size": self.size,
             "mtime_ns": self.mtime_ns,
             "fingerprint": self.fingerprint,
+            "source_sr": self.source_sr,
             "sr": 0 if self.error is not None else sr,
             "n_samples": self.n_samples,
             "status": "error" if self.error is not None else "silent" if self.silent else "ok",

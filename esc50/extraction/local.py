@@ -19,8 +19,9 @@ from ..audio import resampler_on
 from ..inputs import Listing
 from ..store import StoreConfig
 from ..store.rows import DROPPED
-from ..store.shards import INDEX, ROW_SCHEMA, SHARD_BYTES, ShardWriter, rows_of, sidecars, write_index
+from ..store.shards import INDEX, ROW_SCHEMA, rows_of, sidecars, write_index
 from ..store.takeover import take_over
+from ..store.writer import SHARD_BYTES, ShardWriter
 from ..system import (
     Stop,
     StoppedError,
@@ -81,7 +82,7 @@ def extract(
     workers : int
         Threads that decode; on the CPU they compute as well.
     overwrite : bool
-        Start over where `out` holds a store; it is removed when the first new shard is complete.
+        Start over where `out` holds a store; it is removed when the first new shard is on disk.
     retry_errors : bool
         Where `out` holds a store, also extract again what failed.
     drop_errors : bool
@@ -104,7 +105,8 @@ def extract(
     CumelError
         For an unknown kind or dtype, a config that no clip could satisfy, or a store that may not be touched.
     StoppedError
-        After Ctrl-C or SIGTERM; everything up to the last complete shard is kept.
+        After Ctrl-C or SIGTERM. What was done is kept, and the next call makes of it the bytes of a call that was never
+        stopped.
     """
     config = config_of(cfg, kind, dtype, device)
     if not paths:
@@ -118,7 +120,10 @@ def extract(
         if n_files and not todo.overwrites:
             (out / INDEX).unlink(missing_ok=True)  # an index says that the store is finished
         job = Job(kind, config.dtype, cfg, device, out)
-        with stoppable() as stop, bar("extracting", n_files, "files", quiet=quiet or not n_files) as advance:
+        with (
+            stoppable("the current recording") as stop,
+            bar("extracting", n_files, "files", quiet=quiet or not n_files) as advance,
+        ):
             run = _Run(job, config, todo, counts, stop, advance)
             writer = partial(
                 ShardWriter, out, job.n_rows, job.stored, shard_bytes=shard_bytes, written=job.buffers.give
@@ -172,25 +177,29 @@ class _Run:
         helpers, threads = Helpers(workers, _one_thread), torch.get_num_threads()
         results = self._results(paths, workers, helpers)
         try:
-            for result in results:
+            if self.todo.opened is not None:
+                self.commit(partial(writer.go_on, self.todo.opened))
+                self.todo.opened = None
+                if writer.is_full:
+                    self._finish(writer)
+            for result in self.stop.each(results):
                 self._write(result, writer)
                 if writer.is_full:
                     self._finish(writer)
-                if self.stop.asked and not writer.rows:
+                if self.stop.asked:
                     raise KeyboardInterrupt
             if writer.rows:
                 self._finish(writer)
         except KeyboardInterrupt:
-            raise StoppedError(
-                f"interrupted: {self.job.spill} keeps {self.todo.kept + self.counts.written} files; "
-                f"the same call{' without --overwrite' if self.todo.overwrites else ''} goes on"
-            ) from None
+            self._keep(writer)
         except OSError as error:
             self._stop(writer.explain(error))
         except Exception as error:
             fault = error if isinstance(error, UnavailableError) else device_fault(error, self.job.device)
             if fault is None:
                 raise
+            if writer.rows:
+                self._finish(writer, is_open=True)
             self._stop(fault)
         finally:
             results.close()
@@ -222,7 +231,7 @@ class _Run:
     def _write(self, result: Result, writer: ShardWriter) -> None:
         if result.error is None:
             try:
-                writer.add(result.facts(self.job.cfg.sr), result.parts)
+                writer.add(result.facts(self.job.cfg.sr), self.stop.each(result.parts))
             except CumelError as error:
                 result = failed(result, error)
         if result.error is not None:
@@ -230,13 +239,23 @@ class _Run:
         self.counts.add(result)
         self.advance(note=self.counts)
 
-    def _finish(self, writer: ShardWriter) -> None:
+    def _finish(self, writer: ShardWriter, *, is_open: bool = False) -> None:
+        finish = partial(writer.finish, is_open=is_open)
         if self.todo.overwrites and not self.counts.shards:
-            self.commit(lambda: take_over(self.job.spill, self.config, writer.finish))
+            self.commit(lambda: take_over(self.job.spill, self.config, finish))
         else:
-            self.commit(writer.finish)
+            self.commit(finish)
         self.counts.shards += 1
-        self.counts.written = self.counts.files - len(self.todo.unusable)
+
+    def _keep(self, writer: ShardWriter) -> NoReturn:
+        """Leave the shard open for the next run, and say how to go on."""
+        out, done = self.job.spill, self.counts.files - len(self.todo.unusable)
+        if writer.rows:
+            self._finish(writer, is_open=True)
+        if self.todo.overwrites and not done:
+            raise StoppedError(f"interrupted: {out} is as it was; the same call starts over")
+        which = " without --overwrite" if self.todo.overwrites else ""
+        raise StoppedError(f"interrupted: {out} keeps {self.todo.kept + done} files; the same call{which} goes on")
 
     def commit(self, write: Callable[[], None]) -> None:
         """Write what makes finished work count; a full disk says what is kept."""

@@ -84,11 +84,17 @@ class Spill:
             yield block[:n]
 
 
-def of_stream(result: Result, recording: Recording, job: Job, helpers: Helpers) -> Result:
+def _nothing() -> None: ...
+
+
+def of_stream(
+    result: Result, recording: Recording, job: Job, helpers: Helpers, go_on: Callable[[], None] = _nothing
+) -> Result:
     """Compute the features of an opened recording that is never held whole; `result` names it.
 
     The numbers are those of the whole recording at once, but for MFCC, where the matrix product may round the last bit
-    differently. Between the passes the frames lie in a nameless file in `job.spill`.
+    differently. Between the passes the frames lie in a nameless file in `job.spill`. `go_on` is called before each
+    block; what it raises ends the work.
 
     Raises
     ------
@@ -111,6 +117,7 @@ def of_stream(result: Result, recording: Recording, job: Job, helpers: Helpers) 
     def counted(blocks: Iterable[Pcm]) -> Iterator[Pcm]:
         nonlocal n_samples, silent
         for block in blocks:
+            go_on()
             n_samples += len(block)
             silent = silent and not block.any()
             yield block

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +53,11 @@ def take(result: Result, hold: Hold, job: Job, helpers: Helpers) -> Result:
     result = result._replace(fingerprint=fingerprint(result.path))
     try:
         with Recording(result.path) as recording:
+            result = result._replace(source_sr=recording.header.sr)
             cost, dtype = job.cost(recording.header), recording.header.dtype(job.cfg.sr)
             hold(cost if cost <= WHOLE_BYTES else STREAM_BYTES)
             if cost > WHOLE_BYTES:
-                return of_stream(result, recording, job, helpers)
+                return of_stream(result, recording, job, helpers, partial(hold, STREAM_BYTES))
             sr = None if on_gpu else job.cfg.sr
             clip = recording.read(sr, dtype=dtype, memory=pinned if on_gpu else np.empty)
         if on_gpu:

@@ -15,7 +15,7 @@ from ...kernels import CumelError, Later
 from ..audio import EXTENSIONS
 from .folders import HIDDEN, SYSTEM, Search, is_audio, left_out
 from .listing import MISSING, UNUSABLE, Builder, Listing, shown
-from .manifests import MANIFESTS, from_manifest
+from .manifests import MANIFESTS, named
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,7 +86,7 @@ class _Resolver:
         elif _is_pattern(text) and not os.path.lexists(text):
             self.take_pattern(text)
         elif os.path.splitext(text)[1].lower() in MANIFESTS:  # noqa: PTH122
-            self.take_list(from_manifest(Path(text)), text, os.path.dirname(text))
+            self.take_list((name for name, _ in named(Path(text))), text, os.path.dirname(text))
         elif os.path.lexists(text):
             self.n_recordings += 1
             self.builder.add_path(text)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ HIDDEN, SYSTEM, BARE, ODD = (
     "without extension",
     "other",
 )  # reasons in a report, beside extensions
+CONTAINERS = re.compile(
+    r"audio|wavs?|flac|clips?|sounds?|recordings?|data|meta(data)?|docs?|fold_?\d+", re.IGNORECASE
+)  # never a class
 LONGEST_EXTENSION = 10  # characters; a longer suffix is taken for a part of the name
 
 

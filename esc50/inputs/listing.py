@@ -16,6 +16,7 @@ from typing import NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ..audio import BY_FFMPEG
 from .naming import DIGEST, MOST_FOLDERS, RealPaths, absolute, digest, escaped
 
 RECORDING, UNUSABLE, MISSING = range(3)  # kinds of entries: the last two are only named in a report
@@ -23,7 +24,13 @@ LINKED = 4  # flag in an entry's kind: a link led to it
 
 
 def shown(counts: Mapping[str, int]) -> str:
-    """Return counts as text, the largest first."""
+    """Return counts of what was left out as text, the largest first."""
+    unread = sorted(set(counts) & set(BY_FFMPEG))
+    hint = f" ({', '.join(unread)}: read where ffmpeg is installed)" if unread else ""
+    return f"{_listed(counts)}{hint}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {what}" for what, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

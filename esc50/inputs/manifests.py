@@ -7,8 +7,9 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...kernels import CumelError, Later
 
@@ -18,22 +19,36 @@ if TYPE_CHECKING:
 else:  # Parquet alone needs them, as a store does.
     pa, pq = Later("pyarrow", "cumel.esc50.store"), Later("pyarrow.parquet", "cumel.esc50.store")
 
-PATH_COLUMNS = ("path", "file", "filename")  # names of the column with the paths; the first one present counts
+# Names of the column with the paths; the first one present counts. The last three are those of UrbanSound8K, of Hugging
+# Face's audiofolder, and of FSD50K.
+PATH_COLUMNS = ("path", "file", "filename", "slice_file_name", "file_name", "fname")
+SURELY = "path"  # what a text file's lines are called
 
 
-def from_manifest(manifest: Path) -> Iterator[str]:
-    """Yield the paths in a manifest, unchanged.
+class Record(NamedTuple):
+    """A row of a manifest."""
+
+    where: str  # its line, or its number, for messages
+    values: dict[str, Any]
+
+
+def records(manifest: Path) -> Iterator[Record]:
+    """Yield the rows of a manifest; those of a text file have one value, ``path``.
 
     Raises
     ------
     CumelError
-        When the manifest cannot be read or parsed, has no column of paths, or a row without one.
+        When the manifest cannot be read or parsed, or a row has more values than there are columns.
     """
+    with reading(manifest):
+        yield from MANIFESTS[manifest.suffix.lower()](manifest)
+
+
+@contextmanager
+def reading(manifest: Path) -> Iterator[None]:
+    """Turn what goes wrong with a manifest into a `CumelError` that names it."""
     try:
-        for number, name in enumerate(MANIFESTS[manifest.suffix.lower()](manifest), start=1):
-            if not name or "\0" in name:
-                raise CumelError(f"{manifest}: row {number} names no file; fill it in, or leave the row out")
-            yield name
+        yield
     except CumelError:
         raise
     except OSError as error:
@@ -47,54 +62,102 @@ def _errors_of_arrow() -> tuple[type[Exception], ...]:
     return (pa.ArrowException,) if "pyarrow" in sys.modules else ()
 
 
-def _from_csv(manifest: Path) -> Iterator[str | None]:
+def header_of(manifest: Path) -> list[str]:
+    """Return the names of a manifest's columns; of JSON lines, those of the first one."""
+    if manifest.suffix.lower() == ".parquet":
+        with reading(manifest):
+            return pq.read_schema(manifest).names
+    if manifest.suffix.lower() in (".csv", ".tsv"):
+        with reading(manifest), _csv_rows(manifest) as rows:
+            return list(rows.fieldnames or ())
+    first = next(records(manifest), None)
+    return [] if first is None else list(first.values)
+
+
+def named(manifest: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the path in each row of a manifest, unchanged, and the other values of the row.
+
+    Raises
+    ------
+    CumelError
+        As `records`, and when the manifest has no column of paths, or a row without one.
+    """
+    column = None
+    for number, (_, values) in enumerate(records(manifest), start=1):
+        column = column or path_column(manifest, list(values))
+        name = values.get(column)
+        name = os.fsdecode(name) if isinstance(name, bytes) else name
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise CumelError(f"{manifest}: row {number} names no file; fill it in, or leave the row out")
+        yield name, {key: value for key, value in values.items() if key != column}
+
+
+@contextmanager
+def _csv_rows(manifest: Path) -> Iterator[csv.DictReader]:
     is_tsv = manifest.suffix.lower() == ".tsv"  # a quote in a TSV is an ordinary character, as in Common Voice
     quoting, delimiter = (csv.QUOTE_NONE, "\t") if is_tsv else (csv.QUOTE_MINIMAL, ",")
     with manifest.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # names are any bytes
-        rows = csv.DictReader(file, delimiter=delimiter, quoting=quoting)
-        column = _column(manifest, rows.fieldnames or [])
+        yield csv.DictReader(file, delimiter=delimiter, quoting=quoting)
+
+
+def _from_csv(manifest: Path) -> Iterator[Record]:
+    with _csv_rows(manifest) as rows:
+        path_column(manifest, rows.fieldnames or [])
         for row in rows:
-            yield row[column]
+            if any(row.pop(None, ())):  # commas at the end of a line are no values
+                raise CumelError(
+                    f"{manifest}, line {rows.line_num}: has more values than there are columns; quote what has a comma"
+                )
+            yield Record(f"line {rows.line_num}", row)
 
 
-def _from_parquet(manifest: Path) -> Iterator[str | None]:
+def _from_parquet(manifest: Path) -> Iterator[Record]:
     with pq.ParquetFile(manifest) as file:
-        column = _column(manifest, file.schema_arrow.names)
-        for batch in file.iter_batches(columns=[column]):
-            for name in batch.column(0).to_pylist():
-                yield name if name is None else os.fsdecode(name)
+        path_column(manifest, file.schema_arrow.names)
+        plain = [each.name for each in file.schema_arrow if _is_plain(each)]
+        number = 0
+        for batch in file.iter_batches(columns=plain):
+            for row in batch.to_pylist():
+                number += 1
+                yield Record(f"row {number}", row)
 
 
-def _from_json_lines(manifest: Path) -> Iterator[str | None]:
-    column = None
+def _is_plain(column: pa.Field) -> bool:
+    """Whether a column has paths or facts about recordings, and not the recordings themselves."""
+    kinds = pa.types
+    return column.name in PATH_COLUMNS or not (kinds.is_binary(column.type) or kinds.is_struct(column.type))
+
+
+def _from_json_lines(manifest: Path) -> Iterator[Record]:
     with manifest.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-        for line in map(str.strip, file):
+        for number, line in enumerate(map(str.strip, file), start=1):
             if not line:
                 continue
             row = json.loads(line)
             if not isinstance(row, dict):
                 raise CumelError(f'{manifest}: each line must be an object, as in {{"path": "dog.wav"}}')
-            column = column or _column(manifest, list(row))
-            name = row.get(column)
-            yield name if isinstance(name, str) else None
+            yield Record(f"line {number}", row)
 
 
-def _from_text(manifest: Path) -> Iterator[str]:
+def _from_text(manifest: Path) -> Iterator[Record]:
     with manifest.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
-        yield from (line.rstrip("\r\n") for line in file if line.strip())
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield Record(f"line {number}", {SURELY: line.rstrip("\r\n")})
 
 
-MANIFESTS: dict[str, Callable[[Path], Iterator[str | None]]] = {
+TABLES: dict[str, Callable[[Path], Iterator[Record]]] = {
     ".csv": _from_csv,
     ".tsv": _from_csv,
     ".jsonl": _from_json_lines,
     ".ndjson": _from_json_lines,
     ".parquet": _from_parquet,
-    ".txt": _from_text,
 }
+MANIFESTS = TABLES | {".txt": _from_text}
 
 
-def _column(manifest: Path, names: Sequence[str]) -> str:
+def path_column(manifest: Path, names: Sequence[str]) -> str:
+    """Return which of a manifest's columns has the paths; a `CumelError` when none has."""
     for name in PATH_COLUMNS:
         if name in names:
             return name

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .clips import draw_files, draw_results
     from .difference import plot_difference
     from .html import page, picture, table, write_cross_validation, write_report
+    from .misheard import heard
     from .plots import MAX_CLIPS, check_picture, plot_confusion, plot_learning
     from .timeline import MOST_TRACKS, Track, plot_timelines
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...kernels import FeatureConfig, InputError, log_mel
-from ..audio import Recording, fit_length, load
+from ..audio import Recording, fit_length, load, own_part
 from .plots import MAX_CLIPS, plot_clips
 
 
@@ -35,6 +35,8 @@ def draw_results(results: list[dict[str, Any]], cfg: FeatureConfig, n_samples: i
     clips = []
     for result in [result for result in results if result["error"] is None][:MAX_CLIPS]:
         with Recording(result["file"]) as recording:
-            y = fit_length(recording.beginning(n_samples, cfg.sr), n_samples)
-        clips.append({"name": Path(result["file"]).name, "y": y, "log_mel": log_mel(y, cfg), "top": result["top"]})
+            heard = recording.beginning(n_samples, cfg.sr)
+        y, own = fit_length(heard, n_samples), own_part(len(heard), n_samples)
+        name = Path(result["file"]).name
+        clips.append({"name": name, "y": y, "log_mel": log_mel(y, cfg), "top": result["top"], "own": own})
     return plot_clips(clips, cfg, out) if clips else None

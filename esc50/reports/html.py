@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,18 @@ def _macro(name: str, *arguments: Any) -> Markup:
     return getattr(_TEMPLATE.module, name)(*arguments)
 
 
-def write_report(report: dict[str, Any], recipe: dict[str, Any], pictures: dict[str, Path], out: Path) -> Path:
+Facts = Iterable[tuple[str, str]]  # what, and a text about it
+
+
+def write_report(
+    report: dict[str, Any],
+    recipe: dict[str, Any],
+    pictures: dict[str, Path],
+    out: Path,
+    *,
+    facts: Facts = (),
+    misheard: Sequence[dict[str, Any]] = (),
+) -> Path:
     """Write the page about a run.
 
     Parameters
@@ -74,17 +85,26 @@ def write_report(report: dict[str, Any], recipe: dict[str, Any], pictures: dict[
     pictures : dict of str to Path
         Caption and PNG file; they are embedded.
     out : Path
+    facts : iterable of (what, text)
+        On the data, its licence, the commands and the versions.
+    misheard : sequence of dict
+        From `heard`.
     """
     note = (
-        f"accuracy on {report['clips']} held-out clips (chance {report['chance']:.3f}), mean of {report['views']} "
-        f"views each, on {report['device']}"
+        f"{_measure(report)} on {report['clips']} held-out clips{_sure(report)} (chance {report['chance']:.3f}), "
+        f"mean of {report['views']} views each, on {report['device']}"
     )
-    title = f"Recipe {report['recipe']}, tested on fold {report['fold']}"
-    return _write(out, title, report["accuracy"], note, [], pictures, report["classes"], recipe)
+    title = f"Recipe {report['recipe']}, tested on {_held(report['fold'])}"
+    sections: list[tuple[str, Markup]] = []
+    if misheard:
+        n = len(report["misheard"])
+        which = f"the surest {len(misheard)} of {n}" if n > len(misheard) else f"{n}"
+        sections.append((f"Misheard: {which}, as the network heard them", _macro("cards", misheard)))
+    return _write(out, title, report, note, [], pictures, recipe, facts, sections)
 
 
 def write_cross_validation(
-    report: dict[str, Any], recipe: dict[str, Any], pictures: dict[str, Path], out: Path
+    report: dict[str, Any], recipe: dict[str, Any], pictures: dict[str, Path], out: Path, *, facts: Facts = ()
 ) -> Path:
     """Write the page about a cross-validation; the parameters are `write_report`'s."""
     seeds = [row["seed"] for row in report["seeds"]]
@@ -97,39 +117,70 @@ def write_cross_validation(
     rows.append(("mean ± deviation over folds", "", *means, _share(report["ensemble"])))
     note = (
         f"mean accuracy over {len(report['folds'])} folds and {len(seeds)} seeds, ± {report['spread']:.3f} between "
-        f"them (chance {report['chance']:.3f}): each run's last epoch on the fold that it did not see, mean of "
-        f"{report['views']} views of each clip, on {report['device']}"
+        f"them{_sure(report)} (chance {report['chance']:.3f}): each run's network on the fold that it did not see, "
+        f"mean of {report['views']} views of each clip, on {report['device']}"
     )
     title = f"Recipe {report['recipe']}, cross-validated"
-    folds = [("Folds", table(names, rows))]
-    return _write(out, title, report["mean"], note, folds, pictures, report["classes"], recipe)
+    return _write(out, title, report, note, [("Folds", table(names, rows))], pictures, recipe, facts)
 
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
+def _held(fold: object) -> str:
+    return f"the {fold} split" if isinstance(fold, str) else f"fold {fold}"
+
+
+def _measure(report: dict[str, Any]) -> str:
+    several = "mean_average_precision" in report
+    return "share of clips whose most probable label is one of their own," if several else "accuracy"
+
+
+def _sure(report: dict[str, Any]) -> str:
+    low, high = report["interval"]
+    return f", 95 % interval of confidence {low:.3f} to {high:.3f}"
+
+
 def _write(
     out: Path,
     title: str,
-    accuracy: float,
+    report: dict[str, Any],
     note: str,
     tables: list[tuple[str, Markup]],
     pictures: dict[str, Path],
-    classes: list[dict[str, Any]],
     recipe: dict[str, Any],
+    facts: Facts,
+    last: Iterable[tuple[str, Markup]] = (),
 ) -> Path:
-    rows = [
-        (row["label"], str(row["clips"]), _share(row["recall"]), _share(row["precision"]), row["mistaken_for"] or "")
-        for row in sorted(classes, key=lambda row: row["recall"])
-    ]
-    names = ("class", "clips", "recall", "precision", "most often taken for")
+    words = [0]  # columns that are no numbers
+    about = [("macro F1, the mean over the classes", _share(report["macro_f1"]))]
+    columns = {"label": "class", "clips": "clips", "recall": "recall", "precision": "precision", "f1": "F1"}
+    if "mean_average_precision" in report:
+        about.insert(0, ("mean average precision", _share(report["mean_average_precision"])))
+        columns["average_precision"] = "average precision"
+    else:
+        columns["mistaken_for"] = "most often taken for"
+        words.append(len(columns) - 1)
+    about += facts
+    rows = [[_cell(row[name]) for name in columns] for row in sorted(report["classes"], key=lambda row: row["recall"])]
     sections = [
+        ("About", table(("", ""), about, words=(0, 1))),
         *tables,
         *((caption, picture(caption, path)) for caption, path in pictures.items()),
-        ("Per class, weakest first", table(names, rows, words=(0, 4))),
-        ("Recipe", Markup("<pre>{}</pre>").format(json.dumps(recipe, indent=2))),
+        ("Per class, weakest first", table(columns.values(), rows, words=words)),
     ]
+    if report.get("thresholds"):
+        names = ("answers below", "clips that still get an answer", "accuracy among these")
+        parts = ("threshold", "answered", "accuracy")
+        shares = [[_share(row[name]) for name in parts] for row in report["thresholds"]]
+        sections.append(("If improbable answers count as none of these", table(names, shares)))
+    sections += [*last, ("Recipe", Markup("<pre>{}</pre>").format(json.dumps(recipe, indent=2)))]
     with replacing(out) as part:
-        part.write_text(page(title, figure=_share(accuracy), note=note, sections=sections), encoding="utf-8")
+        text = page(title, figure=_share(report["accuracy"]), note=note, sections=sections)
+        part.write_text(text, encoding="utf-8")
     return out
+
+
+def _cell(value: Any) -> str:
+    return _share(value) if isinstance(value, float) else str(value if value is not None else "")

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib as mpl
 import numpy as np
@@ -19,6 +19,7 @@ from ..system import caption, label, replacing
 
 INK, ACCENT = "#1f2933", "#d1495b"
 MAX_CLIPS = 12  # most rows of one picture
+COUNTED = 15  # most classes of a confusion matrix that shows counts
 
 
 @contextmanager
@@ -37,7 +38,9 @@ def plot_clips(clips: list[dict[str, Any]], cfg: FeatureConfig, out: Path) -> Pa
     Parameters
     ----------
     clips : list of dict
-        ``name``, ``y`` [n_samples], ``log_mel`` [n_mels, n_frames] in dB, and ``top``, a list of label and probability.
+        ``name``, ``y`` [n_samples], ``log_mel`` [n_mels, n_frames] in dB; maybe ``top``, a list of label and
+        probability, and ``own``, where in ``y`` the recording's own samples are (first, one behind the last): the rest
+        is marked as mirrored.
     cfg : FeatureConfig
     out : Path
         A .png, .svg or .pdf file.
@@ -51,6 +54,8 @@ def plot_clips(clips: list[dict[str, Any]], cfg: FeatureConfig, out: Path) -> Pa
         row[0].set_title(caption(clip["name"]), loc="left", fontsize=10, color=INK)
         image = _spectrogram(row[1], clip["log_mel"], cfg)
         figure.colorbar(image, ax=row[1], format="%+d dB", pad=0.01)
+        for axis in row[:2]:
+            _mirrored(axis, clip.get("own"), len(clip["y"]), cfg.sr)
         if columns == 3:
             _top(row[2], clip.get("top") or [])
     return save(figure, out)
@@ -89,6 +94,40 @@ def _spectrogram(axis: Axes, log_mel: NDArray, cfg: FeatureConfig) -> Any:
     return image
 
 
+def plot_clip(y: NDArray, log_mel: NDArray, own: tuple[int, int], cfg: FeatureConfig, file: BinaryIO) -> None:
+    """Draw one clip's spectrogram as a small PNG, with what was mirrored marked; the parameters are `plot_clips`'."""
+    with literally():
+        figure = Figure(figsize=(4.0, 2.0), layout="constrained", facecolor="white")
+        axis = figure.subplots()
+        _spectrogram(axis, log_mel, cfg)
+        _mirrored(axis, own, len(y), cfg.sr)
+        axis.tick_params(labelsize=7)
+        axis.set_xlabel("s", fontsize=7)
+        axis.set_ylabel("Hz", fontsize=7)
+        figure.savefig(file, format="png", dpi=100)
+
+
+def _mirrored(axis: Axes, own: tuple[int, int] | None, n_samples: int, sr: int) -> None:
+    """Mark what is not the recording's own."""
+    for first, last in () if own is None else ((0, own[0]), (own[1], n_samples)):
+        if first < last:
+            hatched: dict[str, Any] = {"facecolor": "white", "edgecolor": INK, "hatch": "///"}
+            axis.axvspan(first / sr, last / sr, alpha=0.55, lw=0, zorder=3, **hatched)
+            axis.text(
+                (first + last) / 2 / sr,
+                0.5,
+                "mirrored",
+                transform=axis.get_xaxis_transform(),
+                rotation=90,
+                ha="center",
+                va="center",
+                fontsize=7,
+                color=INK,
+                zorder=4,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            )
+
+
 def _top(axis: Axes, top: list[dict[str, Any]]) -> None:
     names = [label(row["label"]) for row in top]
     values = [row["probability"] for row in top]
@@ -103,23 +142,30 @@ def _top(axis: Axes, top: list[dict[str, Any]]) -> None:
 
 @literally()
 def plot_confusion(confusion: NDArray[np.int64], labels: tuple[str, ...], out: Path) -> Path:
-    """Draw a confusion matrix [n_classes, n_classes] (rows: truth), each row as shares of its clips."""
-    size = max(4.0, 0.19 * len(labels) + 2.0)
+    """Draw a confusion matrix [n_classes, n_classes] (rows: truth), each row as shares of its clips.
+
+    Where there are few classes, the counts stand in it.
+    """
+    few = len(labels) <= COUNTED
+    size = max(4.0, (0.45 if few else 0.19) * len(labels) + 2.0)
     figure = Figure(figsize=(size + 1, size), layout="constrained", facecolor="white")
     axis = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = axis.imshow(shares, cmap="Reds", vmin=0, vmax=1)
     names = list(map(label, labels))
-    axis.set_xticks(range(len(labels)), names, rotation=90, fontsize=6)
-    axis.set_yticks(range(len(labels)), names, fontsize=6)
+    axis.set_xticks(range(len(labels)), names, rotation=90, fontsize=9 if few else 6)
+    axis.set_yticks(range(len(labels)), names, fontsize=9 if few else 6)
     axis.set(xlabel="predicted", ylabel="true")
+    for row, column in zip(*confusion.nonzero(), strict=True) if few else ():
+        color = "white" if shares[row, column] > 0.6 else INK
+        axis.text(column, row, str(confusion[row, column]), ha="center", va="center", fontsize=9, color=color)
     figure.colorbar(image, ax=axis, label="share of the class's clips", shrink=0.8)
     return save(figure, out)
 
 
 @literally()
 def plot_learning(runs: dict[str, list[dict[str, Any]]], out: Path) -> Path:
-    """Draw loss and held-out accuracy per epoch of some runs: the history of each, by the run's name."""
+    """Draw losses and held-out accuracy per epoch of some runs: the history of each, by the run's name."""
     figure = Figure(figsize=(7, 3), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
     colors = [ACCENT] if len(runs) == 1 else [f"C{i}" for i in range(len(runs))]
@@ -134,6 +180,11 @@ def plot_learning(runs: dict[str, list[dict[str, Any]]], out: Path) -> Path:
                 marker=marker,
                 label=caption(name),
             )
+        for history, color in zip(runs.values(), colors, strict=True):
+            rows = [row for row in history if key == "loss" and row.get("validation") is not None]
+            epochs, losses = [row["epoch"] for row in rows], [row["validation"] for row in rows]
+            axis.plot(epochs, losses, color=color, ls=":", lw=1)
+            title += " (dotted: of clips set aside)" if rows and "dotted" not in title else ""
         axis.set_title(title, loc="left", fontsize=10, color=INK)
         axis.set(xlabel="epoch")
         axis.grid(alpha=0.25)

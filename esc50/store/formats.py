@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ...kernels import need
 from ..system import NAME_MAX
+from .labels import LABEL, targets_of
 from .reader import Store, StoredClip, extracted
 from .shards import INDEX, ROW_SCHEMA
 
@@ -29,8 +31,9 @@ GROUP_BYTES = 32 << 20  # a row group ends with the recording that reaches this
 NUMBERS = {"use_dictionary": False, "compression": "zstd"}  # Parquet options: feature values seldom repeat
 CHUNK_BYTES = 1 << 20  # size of a Zarr chunk
 CHUNKS = 16  # chunks in a file of a Zarr array
+NAMES = "labels.json"  # names of the numbers in a .cls
 MOST_SUFFIX = 16  # longest extension, in characters, that a shortened name keeps
-CLIP_COLUMNS = {name: ROW_SCHEMA.field(name).type for name in ("path", "status", "sr", "n_samples", "n_frames")}
+CLIP_COLUMNS = ("path", "status", "source_sr", "sr", "n_samples", "n_frames")
 CARD = """---
 configs:
 - config_name: default
@@ -71,8 +74,11 @@ def _short(name: str, most: int) -> str:
 
 
 def write_webdataset(store: Store, clips: Iterator[StoredClip], out: Path) -> None:
-    """Write tar shards: two members per recording, its features and its row of the index."""
-    numbers = itertools.count()
+    """Write tar shards: each recording's features, its row of the index, and the number of its label in labels.json."""
+    numbers, names = itertools.count(), class_names(store)
+    targets = {name: target for target, name in enumerate(names)}
+    if names:
+        (out / NAMES).write_text(json.dumps(names, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     shards, clip = itertools.count(), next(clips, None)
     while clip is not None:
         with tarfile.open(out / f"clips-{next(shards):06d}.tar", "w") as tar:
@@ -81,7 +87,9 @@ def write_webdataset(store: Store, clips: Iterator[StoredClip], out: Path) -> No
                 np.save(array, clip.frames.T)
                 key = f"{next(numbers):09d}"
                 _add(tar, f"{key}.npy", array.getvalue())
-                _add(tar, f"{key}.json", json.dumps(clip.row).encode())
+                _add(tar, f"{key}.json", json.dumps(clip.row, default=str).encode())
+                if clip.row.get(LABEL) is not None:
+                    _add(tar, f"{key}.cls", str(targets[clip.row[LABEL]]).encode())
                 clip = next(clips, None)
     store.config.save(out)
 
@@ -155,6 +163,7 @@ def write_hf(store: Store, clips: Iterator[StoredClip], out: Path) -> None:
     """Write Parquet files in the layout that `datasets.load_dataset` knows."""
     (out / "data").mkdir()
     (out / "README.md").write_text(CARD.format(config=json.dumps(_config(store), indent=2)))
+    columns, names = clip_columns(store), class_names(store)
     shards, clip = itertools.count(), next(clips, None)
     writer, n_bytes = None, 0
     try:
@@ -164,7 +173,7 @@ def write_hf(store: Store, clips: Iterator[StoredClip], out: Path) -> None:
                 group.append(clip)
                 group_bytes += clip.frames.nbytes
                 clip = next(clips, None)
-            table = table_of(group, CLIP_COLUMNS)
+            table = labelled(table_of(group, columns), names)
             writer = writer or pq.ParquetWriter(
                 out / "data" / f"train-{next(shards):05d}.parquet", table.schema, **NUMBERS
             )
@@ -192,16 +201,55 @@ def table_of(clips: list[StoredClip], columns: dict[str, pa.DataType]) -> pa.Tab
     return pa.table(facts | {"features": features})
 
 
+def clip_columns(store: Store) -> dict[str, pa.DataType]:
+    """Return the columns that exports have of each recording: some of the index, and all that a manifest brought."""
+    more = [name for name in store.index.column_names if name not in ROW_SCHEMA.names]
+    return {name: store.index.schema.field(name).type for name in (*CLIP_COLUMNS, *more)}
+
+
+def class_names(store: Store) -> list[str]:
+    """Return the names of the labels, by number; none where recordings have no labels."""
+    return targets_of(store.index[LABEL])[1] if LABEL in store.index.column_names else []
+
+
+def labelled(table: pa.Table, names: list[str]) -> pa.Table:
+    """Turn the labels of a table into their numbers, with their names as a ClassLabel of Hugging Face's `datasets`."""
+    if not names:
+        return table
+    at = pc.index_in(table[LABEL], value_set=pa.array(names)).cast(pa.int64())  # pyright: ignore[reportAttributeAccessIssue]
+    table = table.set_column(table.column_names.index(LABEL), LABEL, at)
+    features = {field.name: _hf_feature(field.type) for field in table.schema}
+    features[LABEL] = {"names": names, "_type": "ClassLabel"}
+    return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def _hf_feature(kind: pa.DataType) -> dict[str, Any]:
+    """Describe a column as `datasets` does."""
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        length = {"length": kind.list_size} if pa.types.is_fixed_size_list(kind) else {}
+        return {"feature": _hf_feature(kind.value_type), **length, "_type": "List"}
+    return {
+        "dtype": {"float": "float32", "halffloat": "float16", "double": "float64"}.get(str(kind), str(kind)),
+        "_type": "Value",
+    }
+
+
 def _columns(store: Store) -> tuple[dict[str, NDArray], int]:
     """Return the columns of the index as arrays, and the number of frames of all recordings."""
     index = extracted(store)
-    columns = {name: np.array(index[name].to_pylist(), _dtype(kind)) for name, kind in CLIP_COLUMNS.items()}
+    columns = {name: _array(index[name], kind) for name, kind in clip_columns(store).items()}
     ends = np.cumsum(columns["n_frames"])
     return columns | {"offset": ends - columns["n_frames"]}, int(ends[-1])
 
 
-def _dtype(kind: pa.DataType) -> Any:
-    return np.dtypes.StringDType() if kind == pa.string() else kind.to_pandas_dtype()
+def _array(column: pa.ChunkedArray, kind: pa.DataType) -> NDArray:
+    """Return a column as an array: what is unknown is an empty text, 0, or NaN."""
+    if pa.types.is_string(kind):
+        return np.array(column.fill_null("").to_pylist(), np.dtypes.StringDType())
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        empty = float("nan") if pa.types.is_floating(kind) else pa.scalar(0).cast(kind)
+        return np.array(column.fill_null(empty).to_pylist(), kind.to_pandas_dtype())
+    return np.array(["" if value is None else str(value) for value in column.to_pylist()], np.dtypes.StringDType())
 
 
 def _config(store: Store) -> dict[str, Any]:

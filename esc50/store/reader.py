@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...kernels import CumelError
 from .arrays import HEADER_BYTES, REWRITE, damaged, frames_fit, open_shard
 from .config import StoreConfig
+from .labels import with_labels
 from .lookup import Lookup
 from .shards import INDEX, Row, merged, read_rows, shard_path, sidecars
 from .takeover import current
@@ -101,6 +102,7 @@ class Store:
         self.config = StoreConfig.load(self.folder)
         self.index = read_index(self.folder)
         check_sizes(self.folder, self.config, self.index)
+        self.index = with_labels(self.index, self.folder)
         self._checked = bytearray(len(self.index))  # rows whose checksum was compared
         self._shards: OrderedDict[int, NDArray] = OrderedDict()
 

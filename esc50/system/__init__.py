@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .lock import LOCK, locked
     from .pipeline import CORES, Hold, ahead, flat, ordered
     from .progress import bar, say, track
+    from .provenance import keep_made, made, made_now, said
     from .stopping import Stop, StoppedError, stoppable
     from .texts import caption, label, printable
     from .torch_defaults import defaults

@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 from ...kernels import CumelError
+
+T = TypeVar("T")
 
 
 class StoppedError(CumelError):
@@ -19,23 +22,45 @@ class StoppedError(CumelError):
 
 
 class Stop:
-    """Whether the user asked to stop."""
+    """Whether the user asked to stop; `where` is the place that the first wish waits for."""
 
-    def __init__(self) -> None:
-        self.asked = False
+    def __init__(self, where: str, *, anywhere: bool = False) -> None:
+        self.where = where
+        self.asked = self.at_once = False
+        self._waits = anywhere  # whether the program is at a place that the second wish may interrupt
 
     def ask(self, _number: int = 0, _frame: FrameType | None = None) -> None:
-        """Ask; the second time, interrupt."""
-        if self.asked:
+        """Ask; the second time, interrupt, here or in `each` when it asks for its next item."""
+        self.at_once = self.asked
+        if not self.asked:
+            self.asked = True
+            sys.stderr.write(f"stopping after {self.where}; once more stops at once\n")
+        elif self._waits:
             raise KeyboardInterrupt
-        self.asked = True
-        sys.stderr.write("stopping after the current shard; once more stops at once\n")
+
+    def each(self, items: Iterable[T]) -> Iterator[T]:
+        """Iterate over items; the second wish ends that with a KeyboardInterrupt before an item, never behind one."""
+        left = iter(items)
+        while True:
+            self._waits = True
+            try:
+                if self.at_once:
+                    raise KeyboardInterrupt
+                item = next(left)
+            except StopIteration:
+                return
+            finally:
+                self._waits = False
+            yield item
 
 
 @contextmanager
-def stoppable() -> Iterator[Stop]:
-    """Let SIGINT and SIGTERM ask to stop, where this is the thread that may decide so."""
-    stop = Stop()
+def stoppable(where: str, *, anywhere: bool = False) -> Iterator[Stop]:
+    """Let SIGINT and SIGTERM ask to stop, where this is the thread that may decide so.
+
+    The second one interrupts `Stop.each` alone, or `anywhere`.
+    """
+    stop = Stop(where, anywhere=anywhere)
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return

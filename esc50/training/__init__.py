@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from .data import from_store
     from .distributed import local_device, process_group
     from .evaluation import evaluate
-    from .loop import train
     from .models import MODELS, ESC50Model, count_macs, count_parameters
     from .recipes import ALIASES, RECIPES, Recipe
+    from .whole import Start, fitting, named, train
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -10,24 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels import CumelError
+from ..datasets import SPLITS
 from ..system import replacing
 from .recipes import Recipe
 
 NAME = "checkpoint.pt"
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, FORMAT)  # formats; what an earlier one lacks has a default
 MOST_LABELS = 10_000
 LARGEST = 2**31
 
 
 @dataclass(kw_only=True)
 class Checkpoint:
-    """State of a run after `epoch` epochs."""
+    """State of a run after `epoch` epochs, and `batch` batches of the next."""
 
     recipe: Recipe
     labels: tuple[str, ...]
-    fold: int  # fold held out for testing
+    fold: int | str | None  # fold or split held out for testing; None for none
     seed: int
-    data: str = ""  # `Esc50.fingerprint` of the data
+    data: str = ""  # `Dataset.fingerprint` of the data
     processes: int = 1  # processes that train together, each on a part of every batch
     epoch: int
     model: dict[str, Any]  # the network's state_dict
@@ -35,6 +37,11 @@ class Checkpoint:
     optimizer: dict[str, Any]
     scheduler: dict[str, Any] | None
     history: list[dict[str, Any]] = field(default_factory=list)  # one row per epoch
+    batch: int = 0  # batches of the epoch that is not over
+    total: float = 0.0  # sum of their losses
+    random: Tensor | None = None  # state of the random numbers within an epoch, uint8 [processes, n_bytes]
+    best: dict[str, Any] | None = None  # state_dict of the network with the lowest validation loss, if any is measured
+    init: str = ""  # digest of the weights that the run started from; none for random ones
     source: str = "checkpoint"  # file that it was read from, for error messages
 
     def __post_init__(self) -> None:
@@ -42,9 +49,19 @@ class Checkpoint:
         texts = isinstance(self.labels, tuple) and all(isinstance(label, str) for label in self.labels)
         if not texts or not 0 < len(self.labels) <= MOST_LABELS:
             raise CumelError(f"labels: must be texts, 1 to {MOST_LABELS}")
-        if not isinstance(self.data, str):
-            raise CumelError("data: must be a text")
-        for name, least in (("fold", -LARGEST), ("seed", 0), ("processes", 1), ("epoch", 0)):
+        for name in ("data", "init"):
+            if not isinstance(getattr(self, name), str):
+                raise CumelError(f"{name}: must be a text")
+        if not _is_number(self.total):
+            raise CumelError("total: must be a finite number")
+        random = self.random
+        if random is not None and (not isinstance(random, Tensor) or random.dtype != torch.uint8 or random.ndim != 2):
+            raise CumelError("random: must be the states of random numbers")
+        if (random is None) != (self.batch == 0):
+            raise CumelError("batch, random: must belong together")
+        if self.fold is not None and self.fold not in SPLITS and not _is_whole(self.fold):
+            raise CumelError(f"fold: must be a whole number, {', '.join(SPLITS)}, or none")
+        for name, least in (("seed", 0), ("processes", 1), ("epoch", 0), ("batch", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST:
                 raise CumelError(f"{name}: must be a whole number from {least} to {LARGEST}")
@@ -52,15 +69,15 @@ class Checkpoint:
             raise CumelError("history: must be a list")
         for row in self.history:
             _check_epoch(row)
-        for name in ("model", "ema"):
-            if name == "model" or self.ema is not None:
+        for name in ("model", "ema", "best"):
+            if name == "model" or getattr(self, name) is not None:
                 _check_weights(name, getattr(self, name))
         if not isinstance(self.optimizer, dict) or not isinstance(self.scheduler, dict | None):
             raise CumelError("optimizer, scheduler: must be tables of states")
 
     def network(self) -> nn.Module:
-        """Build the trained network (the averaged weights where there are any), ready for inference."""
-        weights = self.model if self.ema is None else self.ema
+        """Build the trained network (its best or averaged weights where there are any), ready for inference."""
+        weights = next(state for state in (self.best, self.ema, self.model) if state is not None)
         with torch.device("meta"):  # shapes alone: a wrong recipe's network may not fit into memory
             due = {name: value.shape for name, value in self.recipe.build(len(self.labels)).state_dict().items()}
         if due != {name: value.shape for name, value in weights.items()}:
@@ -129,9 +146,9 @@ class Checkpoint:
             values = torch.load(path, map_location="cpu", weights_only=True)
             if not isinstance(values, dict):
                 raise CumelError("it holds no named values")
-            if values.pop("format", None) != FORMAT:
+            if values.pop("format", None) not in READABLE:
                 raise CumelError("another version's checkpoint: only the cumel that wrote it reads it")
-            differing = set(STORED) ^ set(values)
+            differing = {*STORED} - OPTIONAL - {*values} | {*values} - {*STORED}
             if differing:
                 raise CumelError(f"{', '.join(sorted(map(repr, differing)))}: missing, or unknown to this version")
             if not isinstance(values["labels"], list | tuple):
@@ -146,7 +163,7 @@ class Checkpoint:
 
 def _check_epoch(row: Any) -> None:
     """Check a row of the history."""
-    if not isinstance(row, dict) or set(row) != {"epoch", "loss", "accuracy", "lr", "seconds"}:
+    if not isinstance(row, dict) or {*row} - {"validation"} != {"epoch", "loss", "accuracy", "lr", "seconds"}:
         raise CumelError("history: a row must have epoch, loss, accuracy, lr and seconds")
     for name, value in row.items():
         if not _is_number(value) and not (name == "accuracy" and value is None):
@@ -196,11 +213,16 @@ def _numbers(value: Any) -> Any:
     return [type(number) for number in value] if isinstance(value, tuple) and all(map(_is_number, value)) else value
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value)
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST  # no NaN
 
 
 STORED = tuple(each.name for each in fields(Checkpoint) if each.name != "source")
+OPTIONAL = {"batch", "total", "random", "best", "init"}  # fields that format 2 lacks
 
 
 def to_continue(out: Path, resume: bool, identity: dict[str, Any]) -> Checkpoint | None:
@@ -239,10 +261,9 @@ def to_continue(out: Path, resume: bool, identity: dict[str, Any]) -> Checkpoint
         was = getattr(previous, name)
         if was != identity[name]:
             differing.append(f"{name}={was}, not {identity[name]}")
-    if previous.labels != identity["labels"]:
-        differing.append("other labels")
-    if previous.data != identity["data"]:
-        differing.append("other clips")
+    for name, what in (("labels", "labels"), ("data", "clips"), ("init", "weights to start from")):
+        if getattr(previous, name) != identity[name]:
+            differing.append(f"other {what}")
     if differing:
         raise CumelError(f"{out}: cannot resume, its run has {'; '.join(differing)}")
     return previous

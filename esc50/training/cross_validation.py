@@ -6,6 +6,7 @@ the others, nothing is chosen by what the held-out fold says, and the last epoch
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +15,29 @@ import torch
 from numpy.typing import NDArray
 
 from ...kernels import CumelError
-from ..datasets import Esc50
+from ..datasets import Dataset
 from ..system import defaults, describe
 from .checkpoint import NAME, Checkpoint
 from .data import TrainingData, prepare
-from .evaluation import accuracy, confusion_matrix, per_class
+from .evaluation import judged
 from .loop import SCORES, train
+from .metrics import accuracy, interval
 from .recipes import Recipe
 
 
 @defaults()
 def cross_validate(
-    data: Esc50,
+    data: Dataset,
     out: Path,
     recipe: Recipe,
-    folds: list[int],
+    folds: list[Any],
     seeds: list[int],
     device: torch.device,
     *,
     resume: bool = False,
     workers: int = 2,
     training_data: TrainingData | None = None,
-) -> tuple[dict[str, Any], NDArray[np.int64]]:
+) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
     """Train and test once per fold and seed; the features are computed once.
 
     Returns
@@ -43,10 +45,12 @@ def cross_validate(
     report : dict
         ``runs``, a row per fold and seed (as `train` reports). Per seed the mean over the folds and its standard
         deviation; ``mean`` and ``spread`` are those of the seeds' means. Per fold the accuracy of the ``ensemble``,
-        the mean probability of all seeds. A row per class.
-    confusion : ndarray [n_classes, n_classes]
-        Of all runs together: each clip counts once per seed.
+        the mean probability of all seeds. Macro F1, a row per class.
+    confusion : ndarray [n_classes, n_classes] or None
+        Of all runs together: each clip counts once per seed. None where clips have several labels.
     """
+    if data.multi_label:
+        recipe = recipe.replace(loss="bce")
     runs = {(seed, fold): out / f"seed-{seed}" / f"fold-{fold}" for seed in seeds for fold in folds}
     for (_, fold), run in runs.items():
         data.split(fold)  # a fold that is absent is reported before an hour of training
@@ -66,21 +70,23 @@ def cross_validate(
 
 
 def _report(
-    data: Esc50,
+    data: Dataset,
     recipe: Recipe,
-    folds: list[int],
+    folds: list[Any],
     seeds: list[int],
     rows: list[dict[str, Any]],
     scores: dict[tuple[int, int], NDArray[np.float64]],
     device: torch.device,
-) -> tuple[dict[str, Any], NDArray[np.int64]]:
-    targets = np.array([clip.target for clip in data.clips])
-    truth = {fold: targets[data.split(fold)[1]] for fold in folds}
-    confusion = sum(confusion_matrix(fold_scores, truth[fold]) for (_, fold), fold_scores in scores.items())
-    assert isinstance(confusion, np.ndarray)
+) -> tuple[dict[str, Any], NDArray[np.int64] | None]:
+    tested = {fold: data.split(fold)[1] for fold in folds}
+    truth = {fold: data.hot()[clips] for fold, clips in tested.items()}
     by_seed = {seed: [accuracy(scores[seed, fold], truth[fold]) for fold in folds] for seed in seeds}
     together = [accuracy(np.mean([scores[seed, fold] for seed in seeds], axis=0), truth[fold]) for fold in folds]
     means = [float(np.mean(accuracies)) for accuracies in by_seed.values()]
+    every = replace(data, clips=tuple(data.clips[i] for _, fold in scores for i in tested[fold]))
+    facts, confusion = judged(np.concatenate(list(scores.values())), every, recipe)
+    mean = float(np.mean(means))
+    facts |= {"accuracy": mean, "interval": interval(mean, sum(map(len, tested.values())))}
     report = {
         "recipe": recipe.name,
         "views": recipe.views,
@@ -97,12 +103,13 @@ def _report(
             }
             for i, fold in enumerate(folds)
         ],
-        "mean": float(np.mean(means)),
+        "mean": mean,
         "spread": _spread(means),
         "ensemble": float(np.mean(together)),
         "chance": 1 / len(data.labels),
         "device": describe(device),
-        "classes": per_class(confusion, data.labels),
+        "clips": sum(map(len, tested.values())),
+        **facts,
         "runs": rows,
     }
     return report, confusion

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from ...kernels import CumelError, InputError
-from ..audio import fit_length, load_all
-from ..datasets import FEATURES, Esc50
+from ..audio import fit_length
+from ..datasets import FEATURES, VALID, Dataset, Fold, waveforms
 from ..store import Store
 from ..system import defaults, track
 from .augment import spectrogram, waveform
 from .distributed import SOLO, World
 from .recipes import Recipe
+from .stored import check_same
 
 BATCH = 32  # clips whose features are computed in one call
 FULL_SCALE = 32768  # full scale of int16
@@ -27,7 +27,7 @@ FULL_SCALE = 32768  # full scale of int16
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The features, and maybe the samples, of every clip, in the order of `Esc50.clips`."""
+    """The features, and maybe the samples, of every clip, in the order of `Dataset.clips`."""
 
     features: NDArray  # [n_clips, 1, n_mels, n_frames]; uint8 for the image, float32 dB for logmel
     samples: NDArray[np.int16] | None = None  # [n_clips, n_samples]; None unless the recipe changes samples
@@ -39,7 +39,7 @@ class TrainingData:
 
 @defaults()
 def prepare(
-    data: Esc50, recipe: Recipe, workers: int, device: torch.device | None = None, world: World = SOLO
+    data: Dataset, recipe: Recipe, workers: int, device: torch.device | None = None, world: World = SOLO
 ) -> TrainingData:
     """Decode every clip, fit it to the recipe's length, and compute its features on `device`.
 
@@ -53,21 +53,19 @@ def prepare(
     cfg, part = recipe.features, data.clips[world.rank :: world.size]
     features = np.empty((len(part), *recipe.input_shape), np.uint8 if recipe.kind == "image" else np.float32)
     samples = np.empty((len(part), recipe.n_samples), np.int16) if recipe.augment == "wave" else None
-    batch: list[NDArray[np.float32]] = []
-    clips = load_all([clip.path for clip in part], cfg.sr, workers)
+    batch: dict[int, NDArray[np.float32]] = {}  # position in `part` -> samples
     failures: list[str] = []
-    for i, loaded in enumerate(track(clips, "features", len(part), "clips", quiet=not world.is_main)):
-        if isinstance(loaded, InputError):
-            failures.append(str(loaded))
-            y = np.zeros(recipe.n_samples, np.float32)
+    clips = waveforms(part, cfg.sr, workers)
+    for n, (i, y) in enumerate(track(clips, "features", len(part), "clips", quiet=not world.is_main), start=1):
+        if isinstance(y, InputError):
+            failures.append(str(y))
+            batch[i] = np.zeros(recipe.n_samples, np.float32)
         else:
-            y = fit_length(loaded[0], recipe.n_samples)
-        batch.append(y)
+            batch[i] = fit_length(y, recipe.n_samples)
         if samples is not None:
-            samples[i] = np.clip(np.rint(y * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
-        if len(batch) == BATCH or i + 1 == len(part):
-            first = i + 1 - len(batch)
-            features[first : i + 1, 0] = FEATURES[recipe.kind](np.stack(batch), cfg, device=device)
+            samples[i] = np.clip(np.rint(batch[i] * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1)
+        if len(batch) == BATCH or n == len(part):
+            features[list(batch), 0] = FEATURES[recipe.kind](np.stack(list(batch.values())), cfg, device=device)
             batch.clear()
     if failures:
         first = "; ".join(failures[:3])
@@ -78,7 +76,7 @@ def prepare(
     )
 
 
-def from_store(folder: Path, data: Esc50, recipe: Recipe) -> TrainingData:
+def from_store(folder: Path, data: Dataset, recipe: Recipe) -> TrainingData:
     """Take the features of every clip from an extracted store, whose config must be the recipe's.
 
     Raises
@@ -98,9 +96,10 @@ def from_store(folder: Path, data: Esc50, recipe: Recipe) -> TrainingData:
     dtype = np.uint8 if recipe.kind == "image" else np.float32
     out = np.empty((len(data.clips), *recipe.input_shape), dtype)
     for i, clip in enumerate(data.clips):
-        row, status = store.row(clip.path), clip.path.stat()
-        if (row["size"], row["mtime_ns"]) != (status.st_size, status.st_mtime_ns):
-            raise CumelError(f"{clip.path}: changed since {folder} was extracted; extract it again")
+        if clip.start or clip.end is not None:
+            raise CumelError(f"--features {folder}: {clip.where} is a part of a recording; leave --features away")
+        row = store.row(clip.path)
+        check_same(row, clip.path, folder)
         if row["status"] != "error" and row["n_samples"] != recipe.n_samples:
             raise CumelError(
                 f"{clip.path}: has {row['n_samples']} samples, recipe {recipe.name} needs {recipe.n_samples}; "
@@ -110,6 +109,29 @@ def from_store(folder: Path, data: Esc50, recipe: Recipe) -> TrainingData:
     return TrainingData(out)
 
 
+def set_aside(
+    data: Dataset, train_set: list[int], fold: Fold, recipe: Recipe, seed: int
+) -> tuple[list[int], list[int]]:
+    """Return the clips to learn from, and those on which patience watches the loss: none where there is no patience.
+
+    Raises
+    ------
+    CumelError
+        When there are too few clips.
+    """
+    if not recipe.patience:
+        return train_set, []
+    valid = [] if fold == VALID else data.valid
+    taught = sorted({*train_set} - {*valid})
+    if not valid:
+        taught, valid = data.inner(train_set, seed, recipe.validation)
+    if not valid or not taught:
+        raise CumelError(
+            f"{data.source}: {len(train_set)} clips are too few to set some aside for --patience; leave it away"
+        )
+    return taught, valid
+
+
 class Batches:
     """Makes the batches of each epoch; all clips stay on the device, samples as int16.
 
@@ -117,9 +139,8 @@ class Batches:
     ----------
     training_data : TrainingData
         The training clips.
-    targets : list of int
-        The clips' classes.
-    n_classes : int
+    hot : ndarray [n_clips, n_classes], float32
+        1 where a clip has a label, else 0.
     recipe : Recipe
     device : torch.device
     world : World
@@ -129,8 +150,7 @@ class Batches:
     def __init__(
         self,
         training_data: TrainingData,
-        targets: list[int],
-        n_classes: int,
+        hot: NDArray[np.float32],
         recipe: Recipe,
         device: torch.device,
         world: World,
@@ -140,31 +160,45 @@ class Batches:
             raise CumelError(f"recipe {recipe.name} changes samples; features alone will not do")
         self.recipe, self.device, self.world = recipe, device, world
         self.clips = torch.from_numpy(clips).to(device)
-        self.labels = F.one_hot(torch.tensor(targets), n_classes).float().to(device)
-        self.n_batches = -(-len(targets) // recipe.batch_size)
-        if len(targets) // self.n_batches < world.size:
+        self.labels = torch.from_numpy(hot).to(device)
+        self.weights = class_weights(hot)
+        self.n_batches = -(-len(hot) // recipe.batch_size)
+        if len(hot) // self.n_batches < world.size:
             raise CumelError(
-                f"batch_size={recipe.batch_size}: batches of {len(targets) // self.n_batches} clips do not do for "
+                f"batch_size={recipe.batch_size}: batches of {len(hot) // self.n_batches} clips do not do for "
                 f"{world.size} processes; use larger ones, or fewer processes"
             )
 
-    def epoch(self, order: torch.Generator, mixing: bool) -> Iterator[tuple[Tensor, Tensor, float]]:
-        """Yield batches in a random order: features, soft labels, and the weight of this process's loss.
+    def epoch(self, order: torch.Generator, mixing: bool, first: int = 0) -> Iterator[tuple[Tensor, Tensor, float]]:
+        """Yield batches in a random order, from number `first` on: features, soft labels, this process's loss's weight.
 
         The clips are dealt into batches of nearly equal size: none is left out, and no last batch is tiny. The weight
         is the number of this process's clips / (clips of the batch / processes): 1.0 where all parts are equal.
         """
-        shuffled = torch.randperm(len(self.clips), generator=order).to(self.device)
-        for batch in shuffled.tensor_split(self.n_batches):
+        for batch in self._drawn(order).to(self.device).tensor_split(self.n_batches)[first:]:
             part = self.world.part(batch)
             x, labels = self._changed(self.clips[part], self.labels[part], mixing)
             yield x, labels, len(part) * self.world.size / len(batch)
+
+    def _drawn(self, order: torch.Generator) -> Tensor:
+        """Return the clips of an epoch: each once, or as many, of which the classes are equally likely."""
+        if self.recipe.balance != "sampling":
+            return torch.randperm(len(self.clips), generator=order)
+        labels = self.labels.cpu()
+        chances = (labels @ self.weights) / labels.sum(dim=1)
+        return torch.multinomial(chances, len(chances), replacement=True, generator=order)
 
     def _changed(self, clips: Tensor, labels: Tensor, mixing: bool) -> tuple[Tensor, Tensor]:
         if self.recipe.augment == "none":
             return clips.float(), labels
         change = changed_samples if self.recipe.augment == "wave" else changed_features
         return change(clips, labels, self.recipe, mixing)
+
+
+def class_weights(hot: NDArray[np.float32]) -> Tensor:
+    """Return a weight per class [n_classes], in inverse ratio to its clips, 1 on average over these; 0 without any."""
+    counts = torch.from_numpy(hot).sum(dim=0)
+    return torch.where(counts > 0, counts.sum() / ((counts > 0).sum() * counts.clamp(min=1)), 0.0)
 
 
 def changed_features(x: Tensor, labels: Tensor, recipe: Recipe, mixing: bool) -> tuple[Tensor, Tensor]:

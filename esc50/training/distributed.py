@@ -57,6 +57,14 @@ class World:
             whole[rank :: self.size] = rows
         return whole
 
+    def agreed(self, wish: bool) -> bool:
+        """Return the first process's wish, in every process."""
+        if self.size == 1:
+            return wish
+        said = torch.tensor([wish], dtype=torch.uint8)
+        dist.broadcast(said, 0)
+        return bool(said)
+
     def replica(self, net: nn.Module) -> Replica:
         """Wrap this process's copy of `net`, so that it trains together with the others."""
         if self.size == 1:

@@ -191,6 +191,7 @@ class Model:
     about: str
     recipe: str  # recipe that it is made for
     build: Callable[[tuple[int, int, int], int, float, float], nn.Module]  # input shape, classes, mean, std
+    head: str = "head"  # name of the last layer, which gives the classes' scores
 
 
 MODELS: dict[str, Model] = {  # by the names in `recipes.ANY_LENGTH`
@@ -198,11 +199,13 @@ MODELS: dict[str, Model] = {  # by the names in `recipes.ANY_LENGTH`
         "the baseline's, with its flatten layer",
         "baseline",
         lambda shape, n_classes, _mean, _std: ESC50Model(shape, num_cats=n_classes),
+        head="dense2",
     ),
     "esc50-pool": Model(
         "the baseline's, with global pooling",
         "baseline",
         lambda shape, n_classes, _mean, _std: ESC50Model(shape, num_cats=n_classes, pool=True),
+        head="dense2",
     ),
     "compact": Model(
         "plain, for a CPU", "quick", lambda _shape, n_classes, mean, std: CompactCNN(mean, std, n_classes)

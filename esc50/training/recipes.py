@@ -23,11 +23,15 @@ CHOICES = {
     "schedule": ("constant", "one-cycle"),
     "augment": ("none", "mel", "wave"),
     "precision": ("fp32", "bf16"),
+    "balance": ("none", "weights", "sampling"),
+    "loss": ("cross-entropy", "bce"),
 }
 
 # Beyond these a number is a slip, or comes from a damaged file.
 MOST = {"epochs": 10**6, "batch_size": 10**6, "views": 1000, "crop_frames": 10**6, "test_every": 10**6}
+MOST["patience"] = 10**6
 MOST_SECONDS = 3600.0
+ADDED = {"balance", "loss", "patience", "validation", "freeze"}  # fields that recipes of version 1 lack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,25 +55,36 @@ class Recipe:
     test_every: int = 1  # epochs between two tests; the last epoch is always tested
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16 wherever the device computes faster in it
     needs_gpu: bool = False  # hours on a CPU: it must be asked for by --device cpu
+    balance: Literal["none", "weights", "sampling"] = "none"  # rare classes weigh more in the loss, or come more often
+    loss: Literal["cross-entropy", "bce"] = "cross-entropy"  # of one label per clip, or of any number
+    patience: int = 0  # epochs without a lower validation loss after which training stops; 0: it never does
+    validation: float = 0.1  # share of the training clips that patience watches, where the data has no valid split
+    freeze: bool = False  # train the last layer alone
 
     def __post_init__(self) -> None:
         """Check types and ranges, as values come from the command line and from files."""
-        if not isinstance(self.name, str) or not isinstance(self.needs_gpu, bool):
-            raise CumelError(f"name={self.name!r}, needs_gpu={self.needs_gpu!r}: must be a text, and true or false")
+        if not isinstance(self.name, str):
+            raise CumelError(f"name={self.name!r}: must be a text")
+        for name in ("needs_gpu", "freeze"):
+            if not isinstance(getattr(self, name), bool):
+                raise CumelError(f"{name}={getattr(self, name)!r}: must be true or false")
         for name, most in MOST.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-                raise CumelError(f"{name}={value!r}: must be a whole number, 1 or more, at most {most}")
+            least = 0 if name == "patience" else 1
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+                raise CumelError(f"{name}={value!r}: must be a whole number, {least} or more, at most {most}")
         for name, known in CHOICES.items():
             if not isinstance(getattr(self, name), str) or getattr(self, name) not in known:
                 raise CumelError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(known)}")
-        for name in ("seconds", "lr", "weight_decay", "ema_decay"):
+        for name in ("seconds", "lr", "weight_decay", "ema_decay", "validation"):
             if not isinstance(getattr(self, name), int | float) or isinstance(getattr(self, name), bool):
                 raise CumelError(f"{name}={getattr(self, name)!r}: must be a number")
         if self.augment != "none" and self.kind != "logmel":
             raise CumelError(f"kind={self.kind!r}: spectrograms in dB alone can be augmented")
         if not 0 <= self.ema_decay < 1 or not 0 <= self.weight_decay < math.inf:
             raise CumelError(f"ema_decay={self.ema_decay!r}, weight_decay={self.weight_decay!r}: must be 0 or more")
+        if not 0 < self.validation <= 0.5:
+            raise CumelError(f"validation={self.validation!r}: must be above 0, and 0.5 or less")
         if not 0 < self.lr < math.inf:
             raise CumelError(f"lr={self.lr!r}: must be above 0, and finite")
         if not self.seconds > 0:
@@ -87,12 +102,13 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Build a recipe from `to_dict`'s result."""
+        """Build a recipe from `to_dict`'s result, or an earlier version's, which lacks the settings that were added."""
         if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
             raise CumelError(f"recipe: expected named fields, got {type(values).__name__}")
         known = {field.name for field in fields(cls)}
-        if set(values) != known:
-            raise CumelError(f"recipe: fields {sorted(set(values) ^ known)} are missing or unknown to this version")
+        differing = known - ADDED - set(values) | set(values) - known
+        if differing:
+            raise CumelError(f"recipe: fields {sorted(differing)} are missing or unknown to this version")
         name = values["name"]
         name = ALIASES.get(name, name) if isinstance(name, str) else name
         return cls(**{**values, "name": name, "features": FeatureConfig.from_dict(values["features"])})
@@ -127,11 +143,12 @@ class Recipe:
         return MODELS[self.model].build(self.input_shape, n_classes, mean, std)
 
     def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
-        """Make Adam, or AdamW where weights decay."""
+        """Make Adam, or AdamW where weights decay, for the weights that learn."""
         import torch
 
         kind = torch.optim.AdamW if self.weight_decay else torch.optim.Adam
-        return kind(net.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=True)
+        learning = [weight for weight in net.parameters() if weight.requires_grad]
+        return kind(learning, lr=self.lr, weight_decay=self.weight_decay, fused=True)
 
     def scheduler(self, optimizer: torch.optim.Optimizer, n_batches: int) -> torch.optim.lr_scheduler.OneCycleLR | None:
         """Make the schedule of the learning rate, which is stepped after every batch; None for a constant rate."""

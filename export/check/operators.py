@@ -15,7 +15,9 @@ CUDA_KERNELS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("Add", "Clip", "Concat", "Div", "Gather", "Mul", "Reshape", "Slice", "Sub"), _NUMBERS),
     **dict.fromkeys(("Abs", "Cast", "Expand", "Less", "Shape", "Split", "Tile", "Transpose", "Where"), _NUMBERS),
     **dict.fromkeys(("GatherElements", "ReduceSum", "ScatterElements"), _NUMBERS),
-    **dict.fromkeys(("Conv", "Floor", "Gemm", "Log", "MatMul", "MaxPool", "Pad", "Relu", "Softmax"), _FLOATS),
+    **dict.fromkeys(
+        ("Conv", "Floor", "Gemm", "Log", "MatMul", "MaxPool", "Pad", "Relu", "Sigmoid", "Softmax"), _FLOATS
+    ),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "Sqrt"), _FLOATS),
     "Range": frozenset({"INT64"}),
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...esc50.audio import HIGHEST_RATE, LOWEST_RATE
-from ...esc50.datasets import FEATURES
+from ...esc50.datasets import FEATURES, SPLITS
 from ...esc50.training import Recipe
 from ...kernels import CumelError, FeatureConfig
 
@@ -31,7 +31,7 @@ class Metadata:
     recipe: Recipe
     input: str  # name of the graph's input: one of INPUTS
     precision: str  # one of PRECISIONS
-    fold: int  # the fold that was held out from training
+    fold: int | str | None  # the fold or split that was held out from training; None for none
     epoch: int
     accuracy: float | None  # accuracy on that fold, by the mean of `recipe.views` views; None without history
     versions: dict[str, str]  # versions of the packages that wrote and checked the file
@@ -92,7 +92,7 @@ class Metadata:
             recipe=_recipe(props),
             input=_one_of(props, "input", INPUTS),
             precision=_one_of(props, "precision", PRECISIONS),
-            fold=_count(props, "fold"),
+            fold=_fold(props),
             epoch=_count(props, "epoch"),
             accuracy=_accuracy(props),
             versions=_mapping(props, "versions", str),
@@ -133,6 +133,11 @@ def _count(props: Mapping[str, str], name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 31:
         raise CumelError(f"metadata: {name} is not a whole number, 0 or more")
     return value
+
+
+def _fold(props: Mapping[str, str]) -> int | str | None:
+    value = _value(props, "fold")
+    return value if value is None or value in SPLITS else _count(props, "fold")
 
 
 def _accuracy(props: Mapping[str, str]) -> float | None:

@@ -18,15 +18,16 @@ IMAGE, PROBABILITIES = "image", "probabilities"
 
 
 class Classifier(nn.Module):
-    """A network and a softmax; the softmax is float32 even when the network is float16."""
+    """A network and a softmax, or for several labels a sigmoid; these are float32 even when the network is float16."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, loss: str = "cross-entropy") -> None:
         super().__init__()
-        self.net = net
+        self.net, self.loss = net, loss
 
     def forward(self, features: Tensor) -> Tensor:
         """Return probabilities [batch, n_classes]."""
-        return self.net(features).float().softmax(dim=1)
+        logits = self.net(features).float()
+        return logits.sigmoid() if self.loss == "bce" else logits.softmax(dim=1)
 
 
 def halved(net: nn.Module) -> nn.Module:

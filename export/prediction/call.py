@@ -10,6 +10,7 @@ from pathlib import Path
 from ...esc50.inputs import STDIN, Listing, resolve
 from ...esc50.training import Recipe
 from ...kernels import CumelError
+from .aggregate import THRESHOLD, check_aggregate
 from .raw_stream import HEADERS, RawFormat, segments_of_raw
 from .rows import STDOUT, format_of
 from .segments import Segment, segments_of
@@ -21,7 +22,8 @@ class Source:
 
     inputs: list[str]
     layout: RawFormat | None  # None for recordings
-    hop_seconds: float | None  # None for the beginning of each recording alone
+    hop_seconds: float | None  # None for the beginning of each recording alone, unless `whole`
+    whole: bool = False  # all of each recording, in windows that follow each other where no hop is given
 
     @classmethod
     def of(
@@ -33,6 +35,7 @@ class Source:
         channels: int | None,
         dtype: str | None,
         hop_seconds: float | None,
+        whole: bool = False,
     ) -> Source:
         """Make a source of options; a `CumelError` for options that contradict each other, or a stdin without data."""
         if not raw:
@@ -41,7 +44,7 @@ class Source:
                     raise CumelError(f"--{name} {value}: only --raw samples have one; recordings tell theirs")
             if STDIN in inputs:
                 _check_list()
-            return cls(inputs=inputs, layout=None, hop_seconds=hop_seconds)
+            return cls(inputs=inputs, layout=None, hop_seconds=hop_seconds, whole=whole)
         if inputs != [STDIN]:
             raise CumelError(f"--raw reads stdin alone: give - as the only input, not {' '.join(inputs)}")
         if sr is None:
@@ -58,7 +61,7 @@ class Source:
     @property
     def windowed(self) -> bool:
         """Whether recordings are classified whole, window by window."""
-        return self.layout is not None or self.hop_seconds is not None
+        return self.layout is not None or self.hop_seconds is not None or self.whole
 
     def recordings(self) -> Listing | None:
         """List the recordings; None for raw samples."""
@@ -68,7 +71,8 @@ class Source:
         """Yield the segments of the listed recordings, or of the raw samples on stdin."""
         if self.layout is not None:
             return segments_of_raw(sys.stdin.fileno(), self.layout, recipe, self.hop_seconds)
-        return segments_of(recordings or (), recipe, self.hop_seconds)
+        hop_seconds = recipe.seconds if self.whole and self.hop_seconds is None else self.hop_seconds
+        return segments_of(recordings or (), recipe, hop_seconds)
 
 
 def _check_list() -> None:
@@ -85,10 +89,23 @@ class Target:
     out: str | None
     format: str
     plot: Path | None
+    events: Path | None
+    aggregate: str | None
+    threshold: float
     as_json: bool
 
     @classmethod
-    def of(cls, out: str | None, named: str | None, plot: Path | None, *, as_json: bool) -> Target:
+    def of(
+        cls,
+        out: str | None,
+        named: str | None,
+        plot: Path | None,
+        *,
+        as_json: bool,
+        events: Path | None = None,
+        aggregate: str | None = None,
+        threshold: float | None = None,
+    ) -> Target:
         """Make a target of options; a `CumelError` for options that contradict each other."""
         kind = format_of(out, named)
         out = STDOUT if out is None and named is not None else out
@@ -98,7 +115,13 @@ class Target:
             from ...esc50.reports import check_picture  # loads matplotlib
 
             check_picture(plot)
-        return cls(out=out, format=kind, plot=plot, as_json=as_json)
+        if threshold is not None and events is None:
+            raise CumelError(f"--event-threshold {threshold:g}: only --events has one")
+        threshold = THRESHOLD if threshold is None else threshold
+        check_aggregate(aggregate, threshold)
+        return cls(
+            out=out, format=kind, plot=plot, events=events, aggregate=aggregate, threshold=threshold, as_json=as_json
+        )
 
     @property
     def on_screen(self) -> bool:

@@ -14,6 +14,7 @@ from ...esc50.audio import fit_length
 from ...esc50.system import defaults
 from ...kernels import CumelError, FeatureConfig
 from ..runtime import Model, load_model
+from .aggregate import aggregated, check_aggregate
 from .segments import Segment, segments_of
 
 __all__ = ["BATCH_SIZES", "Counts", "Model", "Prediction", "check_call", "classify", "load_model", "predict"]
@@ -28,13 +29,15 @@ class Prediction(NamedTuple):
     segment: Segment
     probabilities: NDArray[np.float32] | None  # [n_classes]; None for silence, and for an error
     labels: tuple[str, ...]
+    threshold: float = 0.0  # least probability of a label that is named
 
     def best(self, top: int) -> list[dict[str, Any]]:
-        """Return the `top` most probable labels, each with its probability."""
+        """Return the `top` most probable labels, each with its probability; none where all are below the threshold."""
         if self.probabilities is None:
             return []
         order = np.argsort(-self.probabilities, kind="stable")[:top]
-        return [{"label": self.labels[i], "probability": float(self.probabilities[i])} for i in order]
+        best = [{"label": self.labels[i], "probability": float(self.probabilities[i])} for i in order]
+        return [row for row in best if row["probability"] >= self.threshold]
 
     def row(self, top: int) -> dict[str, Any]:
         """Return JSON types: the file, the part of it in seconds, the best labels, or the error."""
@@ -71,16 +74,32 @@ class Counts:
 
     def __init__(self) -> None:
         self.files = self.failed = self.windows = self.silent = 0
-        self.heard_seconds = 0.0  # sum over all segments, overlaps counted twice
+        self.heard_seconds = 0.0  # time that windows cover, each second once
+        self.seconds = 0.0  # length of the recordings that were heard; of a stream, what was heard
+        self._end = 0.0  # until when the current recording has been heard
 
     def add(self, segment: Segment) -> None:
         """Count a segment."""
         self.files += segment.first
         self.failed += segment.error is not None
-        if segment.error is None:
-            self.windows += 1
-            self.silent += segment.silent
-            self.heard_seconds += segment.end - segment.start
+        self._end = 0.0 if segment.first else self._end
+        if segment.error is not None:
+            return
+        self.windows += 1
+        self.silent += segment.silent
+        new = max(0.0, segment.end - max(segment.start, self._end))
+        self._end = max(self._end, segment.end)
+        self.heard_seconds += new
+        if segment.seconds is None:
+            self.seconds += new
+        elif segment.first:
+            self.seconds += segment.seconds
+
+    def counted(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Yield predictions, and count their segments."""
+        for prediction in predictions:
+            self.add(prediction.segment)
+            yield prediction
 
     def report(self, model: Model) -> dict[str, Any]:
         """Return the counts, with the model and where it ran."""
@@ -91,14 +110,22 @@ class Counts:
             "windows": self.windows,
             "silent": self.silent,
             "heard_seconds": self.heard_seconds,
+            "seconds": self.seconds,
             "failed": self.failed,
         }
 
 
 def check_call(
-    model: Model, *, top: int = 5, cfg: FeatureConfig | None = None, hop_seconds: float | None = None
+    model: Model,
+    *,
+    top: int = 5,
+    cfg: FeatureConfig | None = None,
+    hop_seconds: float | None = None,
+    threshold: float = 0.0,
 ) -> None:
     """Raise a `CumelError` for options that no recording could satisfy."""
+    if not 0 <= threshold <= 1:
+        raise CumelError(f"threshold={threshold:g}: must be a probability, from 0 to 1")
     if top < 1:
         raise CumelError(f"top={top}: must be 1 or more")
     if hop_seconds is not None and not LEAST_HOP <= hop_seconds < float("inf"):
@@ -116,6 +143,8 @@ def predict(
     top: int = 5,
     cfg: FeatureConfig | None = None,
     hop_seconds: float | None = None,
+    aggregate: str | None = None,
+    threshold: float = 0.0,
 ) -> dict[str, Any]:
     """Classify recordings; one that cannot be classified gets its reason, and the others go on.
 
@@ -132,6 +161,10 @@ def predict(
         Features that the caller expects the model to have.
     hop_seconds : float, optional
         Classify the whole recording, in windows this far apart; without it, the beginning.
+    aggregate : {"mean", "max"}, optional
+        One answer for each recording, of all its windows; they follow each other unless `hop_seconds` is given.
+    threshold : float
+        Least probability of a label that is named: a window that has none, and is not silent, is none of the labels.
 
     Returns
     -------
@@ -145,10 +178,12 @@ def predict(
     CumelError
         For `top` below 1, a hop that is not positive and finite, and a `cfg` that the model was not trained on.
     """
-    check_call(model, top=top, cfg=cfg, hop_seconds=hop_seconds)
-    counts, rows = Counts(), []
+    check_call(model, top=top, cfg=cfg, hop_seconds=hop_seconds, threshold=threshold)
+    check_aggregate(aggregate)
+    counts = Counts()
+    hop_seconds = model.recipe.seconds if aggregate is not None and hop_seconds is None else hop_seconds
     segments = segments_of(map(Path, paths), model.recipe, hop_seconds)
-    for prediction in classify(model, segments, BATCH_SIZES[model.session.on_gpu]):
-        counts.add(prediction.segment)
-        rows.append(prediction.row(top))
+    predictions = counts.counted(classify(model, segments, BATCH_SIZES[model.session.on_gpu]))
+    predictions = predictions if aggregate is None else aggregated(predictions, aggregate)
+    rows = [prediction._replace(threshold=threshold).row(top) for prediction in predictions]
     return counts.report(model) | {"results": rows}

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ...esc50.datasets import held
 from ...esc50.system import commit, unwritable
 from ...kernels import CumelError, need
 from ..graph import FEATURES_NAME, WAVEFORM, Metadata
@@ -159,7 +160,7 @@ def _about(metadata: Metadata) -> dict[str, Any]:
     facts = [f"{recipe.model} network, recipe {recipe.name}, {metadata.precision}"]
     if metadata.accuracy is not None:
         views = f", by {recipe.views} views a clip" if recipe.views > 1 else ""
-        facts.append(f"{metadata.accuracy:.1%} right on fold {metadata.fold}, which it never saw{views}")
+        facts.append(f"{metadata.accuracy:.1%} right on {held(metadata.fold)}, which it never saw{views}")
     bands = f"{cfg.n_mels} mel bands, {cfg.fmin:g}-{cfg.top_frequency:g} Hz"
     facts += [
         f"{len(metadata.labels)} labels",

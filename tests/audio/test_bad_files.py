@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from cumel.esc50 import inputs
 from cumel.esc50.audio import load
 from cumel.esc50.cli import main
+from cumel.esc50.datasets import stored
 from cumel.esc50.inputs.naming import escaped
 from cumel.esc50.store import Store
 from cumel.kernels import log_mel
@@ -106,14 +106,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         make(root / name)
     (root / "deep" / "up").symlink_to(root)  # a loop of folders
-    resolve = inputs.resolve
+    resolve = stored.resolve
 
     def then_one_vanishes(given: list[str]) -> list[Path]:
         found = resolve(given)
         (root / "vanishes.wav").unlink()
         return found
 
-    monkeypatch.setattr(inputs, "resolve", then_one_vanishes)
+    monkeypatch.setattr(stored, "resolve", then_one_vanishes)
     if os.geteuid() == 0:  # who may read everything
         opened = Path.open
 

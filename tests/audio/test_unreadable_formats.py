@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from cumel.esc50.audio import load
+from cumel.esc50.audio.formats import ffmpeg
 from cumel.esc50.audio.formats.ogg import page_checksum
 from cumel.kernels import InputError
+
+
+@pytest.fixture(autouse=True)
+def _without_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ffmpeg, "installed", lambda: None)
+
 
 UNREAD = ", which libsndfile does not read; convert it: ffmpeg -i "
 

@@ -92,7 +92,7 @@ def test_predict_raw_samples(
     lines = out.splitlines()
     assert code == 0
     assert [line[:17] for line in lines[:4]] == ["stdin", "  0:00.0 - 0:01.0", "  0:01.0 - 0:02.0", "  0:01.5 - 0:02.5"]
-    assert lines[4].startswith("1 file; 3 windows, 0:03.0 heard")
+    assert lines[4].startswith("1 file; 3 windows, heard 0:02.5")
 
 
 def test_a_recording_on_stdin_is_no_list(
@@ -156,3 +156,19 @@ def test_calibration_takes_several_paths(tmp_path: Path, capsys: pytest.CaptureF
     assert code == 2
     assert err.strip() == "cumel: calibration: 3 recordings; give 16 or more such as the model will classify"
     assert ask(capsys, "export", run, *options, "--calibration")[0] == 2
+
+
+def test_no_label_is_named_below_a_threshold(
+    clips: list[Path], model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = json.loads(ask(capsys, "predict", model, *clips, "--json")[1])["results"]
+    best = max(row["top"][0]["probability"] for row in rows)
+    code, out, _ = ask(capsys, "predict", model, *clips, "--threshold", best, "--json")
+    shown = json.loads(out)["results"]
+    assert code == 0
+    assert [len(row["top"]) for row in shown] == [row["top"][0]["probability"] >= best for row in rows]
+    assert not any(row["silent"] for row in shown)
+    lines = ask(capsys, "predict", model, *clips, "--threshold", best)[1].splitlines()
+    assert lines.count("  none of these") == sum(not row["top"] for row in shown) > 0
+    code, _, err = ask(capsys, "predict", model, *clips, "--threshold", 1.5)
+    assert (code, err) == (2, "cumel: threshold=1.5: must be a probability, from 0 to 1\n")

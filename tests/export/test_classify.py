@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cumel.esc50.audio import fit_length
-from cumel.esc50.datasets.esc50 import FEATURES
+from cumel.esc50.datasets import FEATURES
 from cumel.esc50.training.recipes import Recipe
 from cumel.export.prediction.classifier import BATCH_SIZES, Model, load_model, predict
 from cumel.export.runtime.providers import CUDA
@@ -234,7 +234,7 @@ def test_a_model_carries_its_configuration(model: Model) -> None:
 
 def test_the_report_names_model_and_provider(model: Model) -> None:
     report = predict(model, [])
-    counts = {"files": 0, "windows": 0, "silent": 0, "heard_seconds": 0.0, "failed": 0}
+    counts = {"files": 0, "windows": 0, "silent": 0, "heard_seconds": 0.0, "seconds": 0.0, "failed": 0}
     assert report == {"model": str(model.path), "provider": model.report(), "results": [], **counts}
     assert report["provider"]["requested"] == "cpu"
 

@@ -5,7 +5,7 @@ import errno
 import io
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ import pytest
 import torch
 
 from cumel.esc50.audio import fit_length, load
+from cumel.esc50.datasets import Description, Lengths
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.recipes import Recipe
 from cumel.export import export_onnx, to_onnx
 from cumel.export.graph.metadata import Metadata
 from cumel.export.prediction.classifier import load_model, predict
+from cumel.export.runtime import read_exported
 from cumel.export.runtime.session import CPU, CUDA
 from cumel.kernels import CumelError
 
@@ -119,7 +121,7 @@ def test_metadata_and_labels_round_trip(exported: Exported) -> None:
     assert metadata.to_props() == props
     assert set(metadata.versions) == {"cumel", "torch", "onnx", "onnxruntime"}
     assert metadata.versions["torch"] == torch.__version__.partition("+")[0]
-    labels = exported.model.with_name("labels.json")
+    labels = exported.model.with_suffix(".labels.json")
     assert json.loads(labels.read_text(encoding="utf-8")) == {
         "labels": list(LABELS),
         "input": exported.taken,
@@ -233,15 +235,31 @@ def test_a_model_needs_a_name_or_a_repository(copied: Exported) -> None:
         export_onnx(copied.run)
 
 
-def test_the_labels_of_another_model_in_the_folder_are_kept(copied: Exported, tmp_path: Path) -> None:
-    export_onnx(copied.run, tmp_path / "one.onnx", input=copied.taken)
-    export_onnx(copied.run, tmp_path / "two.onnx", input=copied.taken)  # the same labels fit both
-    assert {path.name for path in tmp_path.iterdir()} == {"one.onnx", "one.md", "two.onnx", "two.md", "labels.json"}
-    before = (tmp_path / "labels.json").read_bytes()
+def test_models_lie_side_by_side(copied: Exported, tmp_path: Path) -> None:
     other = lively_run(tmp_path / "run", copied.recipe.replace(name="other"))
-    with pytest.raises(CumelError, match=r"labels\.json: describes another model there \(one\.onnx\)"):
-        export_onnx(other, tmp_path / "two.onnx", input=copied.taken)
-    assert (tmp_path / "labels.json").read_bytes() == before
+    for run, name in ((copied.run, "one"), (other, "two")):
+        export_onnx(run, tmp_path / "models" / f"{name}.onnx", input=copied.taken)
+        recipe = json.loads((tmp_path / "models" / f"{name}.labels.json").read_text(encoding="utf-8"))["recipe"]
+        assert (recipe["name"] == "other") == (name == "two")
+    names = {path.name for path in (tmp_path / "models").iterdir()}
+    assert names == {f"{name}{suffix}" for name in ("one", "two") for suffix in (".onnx", ".md", ".labels.json")}
+
+
+@pytest.mark.parametrize("fold", [None, "test", 0])
+def test_the_card_says_what_the_run_learned_from(tmp_path: Path, fold: int | str | None) -> None:
+    run = lively_run(tmp_path / "run", tiny_recipe())
+    checkpoint = Checkpoint.load(run)
+    replace(checkpoint, fold=fold).save(run)
+    lengths = Lengths.of(np.array([0.5, 1.0, 4.0]), 1.0, "auto")
+    facts = {"name": "yard", "root": "yard", "layout": "class folders", "clips": 3, "classes": 3, "split": "dealt"}
+    Description(**facts, license="CC0", lengths=lengths, rates={8000: 3}).save(run)
+    export_onnx(run, tmp_path / "model.onnx")
+    text = (tmp_path / "model.md").read_text(encoding="utf-8")
+    assert "1 of 3 are cut (3.0 s are not heard); 1 of 3 are mirrored (0.5 s)" in text
+    assert "- Licence: CC0." in text
+    assert "ESC-50" not in text
+    assert f"| {'none' if fold is None else fold} | 1 |" in text
+    assert read_exported(tmp_path / "model.onnx")[1].fold == fold
 
 
 @pytest.mark.gpu

@@ -116,7 +116,16 @@ def described(recipe: Recipe, **changes: object) -> str:
 @pytest.mark.parametrize("name", ["quick", "baseline"])
 def test_the_card_says_what_a_user_needs(name: str, precision: str) -> None:
     text = described(tiny_recipe(name), input="waveform", precision=precision, accuracy=0.8125)
-    for part in ("# dogs\n", "CC BY-NC 3.0", "81.2 %", "97.0 % of 64", "1.4e-05 dB", "at 8000 Hz", "naïve 猫", "n_fft"):
+    for part in (
+        "# dogs\n",
+        "its run has no data.json",
+        "81.2 %",
+        "97.0 % of 64",
+        "1.4e-05 dB",
+        "at 8000 Hz",
+        "naïve 猫",
+        "n_fft",
+    ):
         assert part in text
     assert ("`use_tf32=0`" in text) == (precision != "int8")
     assert all(len(line) <= 500 for line in text.splitlines())
@@ -142,3 +151,15 @@ def test_an_image_models_card_has_no_waveform() -> None:
     assert "`image` [batch, 1, 16, 63]" in text
     assert "above 3000 Hz" in text
     assert "not measured" in text
+
+
+def test_a_model_of_several_labels_gives_each_a_probability_of_its_own(tmp_path: Path) -> None:
+    recipe = tiny_recipe(loss="bce")
+    run = lively_run(tmp_path / "run", recipe)
+    export_onnx(run, tmp_path / "model.onnx")
+    y = clips(recipe, 6)
+    with torch.no_grad():
+        expected = Checkpoint.load(run).network()(torch.from_numpy(features(y, recipe))).sigmoid().numpy()
+    given = answers(tmp_path / "model.onnx", y)
+    np.testing.assert_allclose(given, expected, atol=1e-4)
+    assert np.abs(given.sum(axis=1) - 1).max() > 0.1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cumel.esc50.audio import Recording, fit_length, load, recording
-from cumel.esc50.datasets.esc50 import FEATURES
+from cumel.esc50.datasets import FEATURES
 from cumel.esc50.system.pipeline import CORES
 from cumel.esc50.training.recipes import Recipe
 from cumel.export.prediction import segments

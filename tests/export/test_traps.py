@@ -131,7 +131,7 @@ def test_trap_9_labels_lie_beside_the_model(make: Make, name: str, precision: st
     """Browsers cannot read a model's metadata."""
     made = make(name, precision)
     props = {prop.key: prop.value for prop in onnx.load(made.path).metadata_props}
-    described = json.loads(made.path.with_name("labels.json").read_text(encoding="utf-8"))
+    described = json.loads(made.path.with_suffix(".labels.json").read_text(encoding="utf-8"))
     assert described == Metadata.from_props(props).to_dict()
     assert described["labels"] == list(LABELS)
     assert (described["input"], described["seconds"], described["features"]["sr"]) == ("waveform", 1.0, 8000)

@@ -1,4 +1,4 @@
-"""Killed, interrupted, out of room: what was complete is kept, and the next call goes on to the same bytes."""
+"""Killed, out of room: what was complete is kept, and the next call goes on to the same bytes."""
 
 import itertools
 import json
@@ -23,11 +23,11 @@ from cumel.esc50.cli import main
 from cumel.esc50.extraction import local as module, short
 from cumel.esc50.extraction.job import Job, Result
 from cumel.esc50.extraction.local import extract
-from cumel.esc50.store import Store, shards as shards_module
+from cumel.esc50.store import Store, writer as writer_module
 from cumel.esc50.store.shards import sidecars
-from cumel.esc50.system.stopping import StoppedError
 from cumel.kernels import CumelError
 
+from support.interrupts import at_recording
 from support.recordings import TINY, content, thirty, tiny_log_mel
 
 CPU = torch.device("cpu")
@@ -83,40 +83,6 @@ def test_killed_at_random_the_store_is_that_of_one_run(
             kills, unfinished = kills + 1, unfinished + 1
     assert kills == KILLS
     assert stores > 1
-
-
-def test_an_interrupt_finishes_the_shard_and_the_next_call_goes_on(tmp_path: Path, paths: list[Path]) -> None:
-    extract(paths, tmp_path / "whole", TINY, **OPTIONS)
-    out = tmp_path / "out"
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(StoppedError, match=r"out keeps \d+ files; the same call goes on"), when_shards(2):
-        extract(paths, out, TINY, **OPTIONS)
-    assert signal.getsignal(signal.SIGINT) is before
-    done = len(Store(out))
-    assert len(sidecars(out)) == 3
-    assert not list(out.glob(".*.part"))
-    assert extract(paths, out, TINY, **OPTIONS)["kept"] == done
-    assert content(out) == content(tmp_path / "whole")
-
-
-class when_shards:  # noqa: N801
-    """Send this process SIGINT while it writes its n-th shard."""
-
-    def __init__(self, n: int) -> None:
-        self.n, self.patch = n, pytest.MonkeyPatch()
-
-    def __enter__(self) -> None:
-        add = shards_module.ShardWriter.add
-
-        def patched(writer: shards_module.ShardWriter, *arguments: Any) -> None:
-            if writer.number == self.n and not writer.rows:
-                os.kill(os.getpid(), signal.SIGINT)
-            add(writer, *arguments)
-
-        self.patch.setattr(shards_module.ShardWriter, "add", patched)
-
-    def __exit__(self, *_: object) -> None:
-        self.patch.undo()
 
 
 @pytest.fixture
@@ -182,15 +148,15 @@ def check_kept(out: Path, before: int) -> int:
 def test_a_full_disk_for_those_who_may_not_mount(
     tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, opened = tmp_path / "out", shards_module.ShardWriter._open
+    out, opened = tmp_path / "out", writer_module.ShardWriter._open
 
-    def full(writer: shards_module.ShardWriter) -> Any:
+    def full(writer: writer_module.ShardWriter) -> Any:
         if writer.number == 3 and writer._file is None:
-            shards_module.part_of(shards_module.shard_path(out, 3)).symlink_to("/dev/full")
+            writer_module.part_of(writer_module.shard_path(out, 3)).symlink_to("/dev/full")
         return opened(writer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shards_module.ShardWriter, "_open", full)
+        patch.setattr(writer_module.ShardWriter, "_open", full)
         with pytest.raises(CumelError, match=r"features-00003.npy: cannot be .*No space left.*free some.*kept"):
             extract(paths, out, TINY, **OPTIONS)
     assert len(sidecars(out)) == 3
@@ -231,8 +197,8 @@ def test_a_disk_that_fails_while_a_shard_grows(
         if flushed[-1] == 2:
             raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(shards_module, "FLUSH_BYTES", 1000)
-    monkeypatch.setattr(shards_module, "WRITE_BYTES", 1000)
+    monkeypatch.setattr(writer_module, "FLUSH_BYTES", 1000)
+    monkeypatch.setattr(writer_module, "WRITE_BYTES", 1000)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", fdatasync)
         with pytest.raises(CumelError, match=r"features-00002.npy: cannot be written \(Input/output error\)"):
@@ -269,10 +235,10 @@ def test_what_the_command_says(
         code = main(["extract", str(paths[0].parent), "--out", str(tmp_path / "out"), *options, *more])
         return code, *capsys.readouterr()
 
-    with when_shards(2):
+    with at_recording(9):
         code, out, err = ask()
     assert (code, out) == (130, "")
-    assert re.search(r"cumel: interrupted: .*out keeps \d+ files; the same call goes on\n$", err)
+    assert re.search(r"cumel: interrupted: .*out keeps 9 files; the same call goes on\n$", err)
     code, out, err = ask("--json")
     report = json.loads(out)
     assert (code, report["failed_before"], report["files"] + report["kept"]) == (1, 1, 30)

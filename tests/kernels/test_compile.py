@@ -21,6 +21,7 @@ from cupy._core.core import compile_with_cache
 from cupy.cuda import compiler
 
 from support.compiling import Used, compile_for, cupy_options
+from support.model_clips import CONFIGS as FRONT_ENDS
 from support.pairwise import running
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,11 @@ PLANS: dict[str, Fused] = {
         "image": fused(n, form=Form.IMAGE),
         "int16 image": fused(n, form=Form.IMAGE, int16=True),
     }.items()
+} | {
+    f"{cfg.n_fft} {name}": one
+    for name, cfg in FRONT_ENDS.items()
+    for one in [plan.fused(cfg, Stage.DECIBEL, int16=name == "passt")]
+    if one
 }
 KERNELS: dict[tuple[str, str], Kernel] = {
     **{(MAIN, name): one.kernel for name, one in PLANS.items()},
@@ -70,7 +76,16 @@ KERNELS: dict[tuple[str, str], Kernel] = {
         (arch, f"features {stage.name}"): plan.generic(ANY, stage).features for arch in ARCHITECTURES for stage in Stage
     },
     **{(arch, "mfcc"): plan.mfcc(1, 1)[0] for arch in ARCHITECTURES},
-    **{(arch, f"finish {form.name}"): plan.finish(1, 1, form)[0] for arch in ARCHITECTURES for form in Form},
+    **{(arch, f"finish {form.name}"): plan.finish(ANY, 1, 1, form)[0] for arch in ARCHITECTURES for form in Form},
+    **{
+        (arch, f"{entry} of {name}"): kernel
+        for arch in ARCHITECTURES
+        for name in ("seamless", "clip around cuFFT", "frame around cuFFT")
+        for entry, kernel in {
+            "cut": plan.generic(FRONT_ENDS[name], Stage.DECIBEL).cut,
+            "statistics": plan.statistics(FRONT_ENDS[name], 1, Form.FLOAT)[0],
+        }.items()
+    },
 }
 
 
@@ -81,7 +96,8 @@ def by_default(arch: str, name: str) -> bool:
     """
     kind, _, what = name.partition(" ")
     if arch == MAIN:
-        return kind in ("2048", "cut", "features", "finish", "mfcc") or what in ("SPECTRUM", "DECIBEL", "image")
+        usual = ("SPECTRUM", "DECIBEL", "image", "kaldi", "passt", "odd frame")
+        return kind in ("2048", "cut", "features", "finish", "statistics", "mfcc") or what in usual
     fused = int(kind) == [*RADICES][OTHERS.index(arch)] if kind.isdigit() else True
     return fused and what in ("DECIBEL", "FLOAT", "")
 

@@ -22,8 +22,9 @@ from cumel.kernels import (
 
 from simt.emulator import compile_many
 from support.emulation import FEATURES, PLANS, Emulated, kernels, together
+from support.model_clips import CONFIGS as FRONT_ENDS, SIGNALS, awkward, clip_of
 from support.on_device import GRADIENT_ATOL, SMOOTH, compute, noise
-from support.signals import CASES, CONFIGS, KINDS, SMALL, STFT_ATOL, cufft_slack, lengths, oracle, signal
+from support.signals import CASES, CONFIGS, KINDS, SMALL, STFT_ATOL, Oracle, cufft_slack, lengths, oracle, signal
 
 pytestmark = pytest.mark.gpu
 
@@ -52,6 +53,22 @@ def test_equals_the_reference(name: str, kind: str) -> None:
         expected = oracle(name, kind, length, cufft_slack(CONFIGS[name]))
         y = torch.from_numpy(expected.y).cuda()
         expected.check_all(lambda feature: compute(feature, y, expected.cfg).cpu().numpy(), kind)  # noqa: B023
+
+
+@pytest.mark.parametrize("kind", SIGNALS)
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_front_ends_of_models_equal_the_reference(name: str, kind: str) -> None:
+    """In a padded batch with lengths in host memory and on the device."""
+    cfg = FRONT_ENDS[name]
+    clips = [clip_of(kind, n) for n in awkward(cfg)]
+    y, n_samples = together(clips, packed=False)
+    samples = torch.from_numpy(y).cuda()
+    batch = {feature: compute(feature, samples, cfg, n_samples) for feature in FEATURES}
+    there = compute("log_mel", samples, cfg, torch.tensor(n_samples).cuda())
+    torch.testing.assert_close(there, batch["log_mel"], rtol=0, atol=0)
+    for i, clip in enumerate(clips):
+        n_frames = cfg.n_frames(len(clip))
+        Oracle(clip, cfg, cufft_slack(cfg)).check_all(lambda feature: batch[feature][i, :, :n_frames].cpu().numpy())  # noqa: B023
 
 
 @every_plan

@@ -8,7 +8,7 @@ from cumel.kernels import FeatureConfig
 from cumel.kernels.plan import RADICES
 
 from simt.emulator import compile_many
-from support.drawn import any_config, free_fields
+from support.drawn import any_config, free_fields, librosa_config
 from support.emulation import FEATURES, PLANS, Emulated, kernels, together
 from support.pairwise import running
 from support.signals import CONFIGS, SMALL, Oracle
@@ -40,13 +40,15 @@ def compiled(request: pytest.FixtureRequest) -> None:
 
 def check_batch(cfg: FeatureConfig, data: st.DataObject, *, int16: bool) -> None:
     """Draw one to three clips, compute every feature of them together, and check each clip's."""
-    shortest = 1 if cfg.center else cfg.n_fft
-    lengths = data.draw(st.lists(st.integers(shortest, 4 * cfg.n_fft), min_size=1, max_size=3), "lengths")
+    shortest = cfg.least_samples
+    lengths = st.lists(st.integers(shortest, shortest + 3 * cfg.n_fft), min_size=1, max_size=3)
+    lengths = data.draw(lengths, "lengths")
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), "seed"))
     clips = [(0.3 * rng.standard_normal(n)).astype(np.float32) for n in lengths]
     if int16:
         clips = [(clip * 10000).astype(np.int16) for clip in clips]
     batch, lengths = together(clips, packed=data.draw(st.booleans(), "packed"))
+    cfg = cfg.replace(time_major=False)  # The kernels know one layout.
     features = {feature: emulated(feature, batch, cfg, lengths) for feature in DRAWN}
     for i, clip in enumerate(clips):
         n_frames = cfg.n_frames(len(clip))
@@ -54,9 +56,17 @@ def check_batch(cfg: FeatureConfig, data: st.DataObject, *, int16: bool) -> None
 
 
 @settings(max_examples=100)
-@given(any_config(), st.data())
+@given(librosa_config(), st.data())
 def test_any_config(cfg: FeatureConfig, data: st.DataObject) -> None:
     check_batch(cfg, data, int16=cfg.power == 2 and data.draw(st.booleans(), "int16"))
+
+
+@pytest.mark.parametrize("configs", [[]], ids=["none is compiled ahead"])
+@settings(max_examples=5)  # Nearly each has kernels of its own.
+@given(any_config(), st.data())
+def test_any_config_beyond_librosa(configs: Planned, cfg: FeatureConfig, data: st.DataObject) -> None:
+    assert not configs
+    check_batch(cfg, data, int16=data.draw(st.booleans(), "int16"))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from cumel.kernels import plan
 
 from simt.emulator import EmulatorError, SanitizerError
 from support.emulation import Emulated
-from support.launches import LAUNCHES, Launch, large_blocks, small
+from support.launches import GENERIC, LAUNCHES, Launch, large_blocks, small
 from support.pairwise import running
 from support.signals import Oracle
 
@@ -63,16 +63,21 @@ IMAGE = Launch("mel_image", small(256))
 TONE = Launch("log_mel", small(256, top_db=40.0), "tone")
 NAN = Launch("log_mel", small(256), "nan")
 NAN_FRAMES = Launch("log_mel", small(256, top_db=None), "nan")
+STATISTICS = LAUNCHES["400-statistics"]
+VALID = Launch("stft", small(256, preemphasis=0.97, preemphasis_of="valid", pad_mode="symmetric"))
+FRAMES = Launch("stft", GENERIC.replace(remove_dc=True, preemphasis=0.97, window="hamming"), n_frames=(3, 2))
 TIES = Launch("log_mel", small(256, top_db=None, ref=10 ** (1 / 320)), "silence", half=True)  # -100.03125 dB
 SLIPS = {
     "partner lane": Slip("fused.cu", "(L - j) % L;", "(L - 1 - j) % L;", STFT),
     "lane 0": Slip("fused.cu", "j == 0 ? zeroth : mine", "mine", STFT),
     "pitch": Slip("fused.cu", "#define PITCH (P + 2)", "#define PITCH 8", STFT),
     "middle bin": Slip("fused.cu", "-2.f * z[0][L / 2].y", "2.f * z[0][L / 2].y", STFT),
-    "last sample": Slip("fused.cu", "first + N_FFT <= n_samples", "first + N_FFT <= n_samples + 1", TOUCHING),
+    "last sample": Slip(
+        "fused.cu", "first + FRAME_LENGTH <= n_samples", "first + FRAME_LENGTH <= n_samples + 1", TOUCHING
+    ),
     "radix 5": Slip("fft.cuh", "x[3] = sub(f, h);", "x[3] = add(f, h);", LAUNCHES["400-stft"]),
-    "mirror's period": Slip("common.cuh", "2 * (n_samples - 1)", "2 * n_samples - 1", MIRRORED),
-    "mirrored sample": Slip("common.cuh", "n = period - n;", "n = period - n - 1;", MIRRORED),
+    "mirror's period": Slip("common.cuh", "2 * (n_samples - 1 + SYMMETRIC)", "2 * n_samples - 1", MIRRORED),
+    "mirrored sample": Slip("common.cuh", "n = period - n - SYMMETRIC;", "n = period - n - 1;", MIRRORED),
     "NaN in decibels": Slip(
         "epilogue.cuh", "x < levels.least ? levels.least : x", "x > levels.least ? x : levels.least", NAN_FRAMES
     ),
@@ -93,6 +98,17 @@ SLIPS = {
     "frame past the end": Slip("common.cuh", "<= clip.n_samples - batch.beyond", "<= clip.n_samples", STFT),
     "share of a clip": Slip("finish.cu", "n_values - skipped", "n_values", LAUNCHES["generic-image"]),
     "last weight": Slip("generic.cu", "k < n_weights", "k < n_weights - 1", LAUNCHES["generic-image"]),
+    "frames of the clip": Slip("statistics.cu", "t < group.n_frames; t +=", "t < group.width; t +=", STATISTICS),
+    "a band that never changes": Slip(
+        "statistics.cu", "deviation == 0.f ? 0.f : x", "x", STATISTICS._replace(kind="silence")
+    ),
+    "a warp's sum": Slip("sums.cuh", "board[threadIdx.x / WARP] = sum", "board[0] = sum", STATISTICS),
+    "mean of a frame": Slip("fused.cu", "SHARE * sum_of_frame(sum, lane, j)", "SHARE * sum", STATISTICS),
+    "past the frame": Slip("fused.cu", "if (!has_y) x.y = pivot;", "", STATISTICS),
+    "first of a frame": Slip("fused.cu", "(PREEMPHASIS_OF == OF_CLIP || p || j)", "1", STATISTICS),
+    "first of a frame around cuFFT": Slip("generic.cu", "n ? n - 1 : 0", "n - 1", FRAMES),
+    "dropped sample": Slip("common.cuh", "clip.start += DROPPED;", "", VALID),
+    "mirrored edge": Slip("common.cuh", "n = period - n - SYMMETRIC;", "n = period - n;", VALID),
     "last band": Slip("mfcc.cu", "m < n_mels", "m < n_mels - 1", LAUNCHES["256-mfcc"]),
 }
 SYNCS = [Mutant(name, *found.span(), "") for name, source in FILES.items() for found in SYNC.finditer(source)]
@@ -144,8 +160,8 @@ def orders(mutant: Mutant) -> list[str]:
 
 def race(mutant: Mutant, order: str) -> np.ndarray:
     """Run what has several blocks per clip, and edges in a warp's second turn."""
-    launch = LAUNCHES["generic-image" if mutant.file == "generic.cu" else "400-image"]
-    return launch.run(Emulated(order=order, sanitizer="thread", edit=mutant.edit))
+    name = {"generic.cu": "generic-image", "sums.cuh": "400-statistics"}.get(mutant.file, "400-image")
+    return LAUNCHES[name].run(Emulated(order=order, sanitizer="thread", edit=mutant.edit))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cumel.kernels import FeatureConfig, InputError, cuda, kinds, out_of_core, plan
+from cumel.kernels import FeatureConfig, InputError, Normalize, cuda, kinds, out_of_core, plan
 from cumel.kernels.cuda import Clips
 from cumel.kernels.plan import Stage
 
@@ -20,11 +20,19 @@ from support.signals import CONFIGS, signal
 STREAMED = [feature for feature in FEATURES if feature != "half"]
 CPU = torch.device("cpu")
 SOME = {name: CONFIGS[name] for name in ("small", "whisper", "esc50", "odd")}
+EACH = tuple(np.linspace(-50.0, 0.0, SOME["small"].n_mels))
+FRONT_END: dict[str, Any] = {"remove_dc": True, "preemphasis": 0.97, "window": "hamming", "win_length": 201}
+FRONT_END |= {"align": "left", "pad_mode": "symmetric", "log": "ln"}
 SOME |= {
     "uncentred": SOME["esc50"].replace(center=False),
     "unlimited": SOME["small"].replace(top_db=None),
     "mirrored": SOME["small"].replace(pad_mode="reflect", top_db=33.3),
     "gaps": SOME["small"].replace(hop_length=600, pad_mode="reflect"),
+    "statistics": SOME["small"].replace(**FRONT_END, preemphasis_of="clip", normalize=Normalize(ddof=1, eps=1e-5)),
+    "one deviation": SOME["small"].replace(**FRONT_END, normalize=Normalize(per="clip", eps=1e-7, eps_in="var")),
+    "dropped": SOME["small"].replace(
+        preemphasis=0.97, preemphasis_of="valid", pad_mode="reflect", mean=EACH, top_db=40.0
+    ),
 }
 # By default, every config has its log-mel, and one with a plan and the one without have all features.
 every_feature_of_some = pytest.mark.parametrize(
@@ -92,7 +100,8 @@ def check(
 
 def samples_of(cfg: FeatureConfig, n_frames: int) -> int:
     """Samples of a clip of so many frames, and half a hop more."""
-    return (n_frames - 1) * cfg.hop_length + cfg.hop_length // 2 + cfg.n_fft - 2 * cfg.edges[0]
+    first = cfg.frame_length - sum(cfg.edges) + cfg.n_dropped
+    return first + (n_frames - 1) * cfg.hop_length + cfg.hop_length // 2
 
 
 @every_feature_of_some

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cumel import kernels
-from cumel.esc50.datasets.esc50 import Esc50
+from cumel.esc50.datasets import Dataset
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.loop import train
 from cumel.kernels import PRESETS, FeatureConfig, LogMel, cpu, tensors
@@ -95,7 +95,11 @@ def test_no_feature_depends_on_what_torch_is_set_to(mode: Callable[[], AbstractC
 
 @pytest.mark.parametrize("name", ["float64", "meta", "inference", "no grad", "autocast"])
 def test_training_does_not_depend_on_it_either(tmp_path: Path, name: str) -> None:
-    data, recipe, cpu_device = Esc50.read(write_dataset(tmp_path / "data")), tiny_recipe(epochs=1), torch.device("cpu")
+    data, recipe, cpu_device = (
+        Dataset.read(write_dataset(tmp_path / "data")),
+        tiny_recipe(epochs=1),
+        torch.device("cpu"),
+    )
     train(data, tmp_path / "plain", recipe, 1, cpu_device)
     with MODES[name]():
         train(data, tmp_path / "other", recipe, 1, cpu_device)

@@ -136,7 +136,7 @@ PLANTED = {
         number=40,
     ),
     "a sample beyond the clip": Planted(
-        LOG_MEL, r"first \+ N_FFT <= n_samples;", "first + N_FFT <= n_samples + 128;", DIFFERENT
+        LOG_MEL, r"first \+ FRAME_LENGTH <= n_samples;", "first + FRAME_LENGTH <= n_samples + 128;", DIFFERENT
     ),
     "half is cut off": Planted(HALF, r" \+ 0xfffu \+ \(size >> 13 & 1u\)", "", DIFFERENT),
 }

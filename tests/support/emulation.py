@@ -32,14 +32,18 @@ INT16 = [(name, feature) for name in ("esc50", "odd") for feature in FEATURES] +
 def kernels(cfg: FeatureConfig, features: Sequence[str] = tuple(FEATURES), *, int16: bool = False) -> Iterator[Kernel]:
     """Yield what these features launch."""
     for stage, form in (FEATURES[feature] for feature in features):
-        fused = plan.fused(cfg, stage, form, int16=int16)
+        each, levels_form = cfg.decibels if form == Form.IMAGE else cfg, form
+        if stage == Stage.DECIBEL and each.is_per_band:
+            yield plan.statistics(each, 1, form)[0]
+            levels_form = Form.FLOAT
+        fused = plan.fused(each, stage, levels_form, int16=int16)
         if fused is None:
-            generic = plan.generic(cfg, stage, form, int16=int16)
+            generic = plan.generic(each, stage, levels_form, int16=int16)
             yield from (generic.cut, generic.features)
         else:
             yield fused.kernel
         if stage == Stage.DECIBEL:
-            yield plan.finish(1, 1, form)[0]
+            yield plan.finish(each, 1, 1, levels_form)[0]
     if "mfcc" in features:
         yield plan.mfcc(1, 1)[0]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cumel.esc50.datasets.esc50 import FEATURES
+from cumel.esc50.datasets import FEATURES
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.recipes import Recipe
 

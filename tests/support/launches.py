@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cumel.kernels import FeatureConfig, cuda, plan
+from cumel.kernels import FeatureConfig, Normalize, cuda, plan
 
 from support.emulation import Emulated
 from support.signals import signal
@@ -59,6 +59,12 @@ def small(n_fft: int, **options: Any) -> FeatureConfig:
 
 GENERIC = small(GENERIC_FFT, sr=2000, hop_length=33, n_mels=33, pad_mode="reflect")  # two tiles of rows
 
+FRONT_END: dict[str, Any] = {"remove_dc": True, "preemphasis": 0.97, "window": "hamming", "log": "ln"}
+STATISTICS = small(
+    400, n_mels=25, align="left", win_length=301, pad_mode="symmetric", normalize=Normalize(), top_db=60.0, **FRONT_END
+)
+OF_A_CLIP = FRONT_END | {"preemphasis_of": "clip", "normalize": Normalize(per="clip", ddof=1, eps=1e-3)}
+
 # Every plan, stage and form; all bins and some; n_mels that fill the last group of filters, and that do not.
 LAUNCHES = {
     "256-power": Launch("spectrogram", small(256), "quiet"),
@@ -71,7 +77,9 @@ LAUNCHES = {
     "1024-half": Launch("log_mel", small(1024, n_mels=40), half=True),
     "2048-image": Launch("mel_image", small(2048, fmax=3000.0, n_mels=32)),
     "4096-image": Launch("mel_image", small(4096, pad_mode="reflect", n_mels=40), "quiet"),
+    "400-statistics": Launch("log_mel", STATISTICS),
     "generic-stft": Launch("stft", GENERIC, "quiet", n_frames=(2, 1)),
+    "generic-statistics": Launch("log_mel", GENERIC.replace(**OF_A_CLIP), "quiet", n_frames=(3, 2)),
     "generic-image": Launch("mel_image", GENERIC, n_frames=(3, 2)),
 }
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cumel.esc50.cli import main
-from cumel.esc50.training import loop, recipes
+from cumel.esc50.training import keeping, loop, recipes
 from cumel.esc50.training.distributed import process_group
 from cumel.esc50.training.models import ResidualCNN
 from cumel.esc50.training.ring import Ring
@@ -68,9 +68,9 @@ def unused_and_small_buckets() -> tuple[float, list[float], float]:
 def command(
     arguments: list[str], epochs: int, killed_at: int | None = None, by: int = signal.SIGKILL
 ) -> tuple[int, str]:
-    """Train by the command line, saving each epoch; process 1 dies at a step. Returns the exit code and last line."""
+    """Train by the command line, saving each step; process 1 dies at one. Returns the exit code and last line."""
     recipes.RECIPES["quick"] = tiny_recipe(epochs=epochs, precision="fp32")
-    loop.SAVE_SECONDS = 0.0
+    keeping.SAVE_SECONDS, keeping.AGREE = 0.0, 1
     update_ema = loop.update_ema
 
     def fatal(*given: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cumel.esc50.cli import main
-from cumel.esc50.datasets.esc50 import Esc50
+from cumel.esc50.datasets import Dataset
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.loop import train
 from cumel.kernels import CumelError
@@ -28,7 +28,7 @@ WRONG += [{"a": 1}, {1: 2}, torch.zeros(2), [[]], (1, 2), "x" * 300, 10**400]
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset, and a run that has an epoch to go."""
     folder = tmp_path_factory.mktemp("made")
-    data = Esc50.read(write_dataset(folder / "data", per_fold=1))
+    data = Dataset.read(write_dataset(folder / "data", per_fold=1))
     train(data, folder / "run", tiny_recipe(epochs=2), 1, CPU)
     return folder
 
@@ -57,7 +57,7 @@ def put(values: dict[str, Any], at: tuple, new: Any) -> dict[str, Any]:
 
 
 def goes_on(made: Path, run: Path) -> None:
-    train(Esc50.read(made / "data"), run, tiny_recipe(epochs=2), 1, CPU, resume=True)
+    train(Dataset.read(made / "data"), run, tiny_recipe(epochs=2), 1, CPU, resume=True)
 
 
 def test_drawn_values_are_refused_in_one_line_or_do_no_harm(made: Path, values: dict[str, Any], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Training sees the features of whole recordings, stored or computed, and stops at a bad one."""
 
+import shutil
 from pathlib import Path
 
 import librosa
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from cumel.esc50 import spec_to_image
-from cumel.esc50.datasets.esc50 import Esc50
+from cumel.esc50.datasets import Dataset
 from cumel.esc50.extraction.local import extract
 from cumel.esc50.system.device import choose
 from cumel.esc50.training.data import from_store, prepare
@@ -23,7 +24,7 @@ def test_features_of_clips_of_any_length(tmp_path: Path, kind: str, function: ob
     rng = np.random.default_rng(0)
     write(root / "audio" / "1-00-A-0.wav", rng.normal(0, 0.1, 3001))
     write(root / "audio" / "1-01-A-0.wav", rng.normal(0, 0.1, 30001))
-    data, recipe = Esc50.read(root), tiny_recipe()
+    data, recipe = Dataset.read(root), tiny_recipe()
     features = prepare(data, recipe.replace(kind=kind, augment="none"), workers=2).features
     assert features.shape == (18, 1, 16, TINY.n_frames(8000))
     assert features.dtype == (np.uint8 if kind == "image" else np.float32)
@@ -35,11 +36,11 @@ def test_a_bad_recording_stops_the_training_set(tmp_path: Path) -> None:
     root = write_dataset(tmp_path)
     (root / "audio" / "2-00-A-0.wav").write_bytes(b"")
     with pytest.raises(CumelError, match=r"1 of 18 recordings cannot be used: .*2-00-A-0\.wav: the file is empty"):
-        prepare(Esc50.read(root), tiny_recipe(), workers=2)
+        prepare(Dataset.read(root), tiny_recipe(), workers=2)
 
 
 def test_stored_features_are_the_computed_ones(tmp_path: Path) -> None:
-    data = Esc50.read(write_dataset(tmp_path / "data"))
+    data = Dataset.read(write_dataset(tmp_path / "data"))
     recipe, store = tiny_recipe(), tmp_path / "store"
     extract([clip.path for clip in data.clips], store, TINY, device=choose("cpu"))
     np.testing.assert_array_equal(from_store(store, data, recipe).features, prepare(data, recipe, workers=1).features)
@@ -52,12 +53,31 @@ def test_stored_features_are_the_computed_ones(tmp_path: Path) -> None:
     with pytest.raises(CumelError, match="computes fresh features each step; leave it away"):
         from_store(store, data, recipe.replace(augment="wave"))
     write(data.clips[3].path, np.zeros(8000))
-    with pytest.raises(CumelError, match="changed since"):
+    with pytest.raises(CumelError, match=r"changed since .* the same `cumel extract` as for .* takes it again"):
         from_store(store, data, recipe)
 
 
+def test_features_found_by_the_end_of_a_path_count_where_the_content_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative --data, at another place than the one that was extracted; what the error advises then helps."""
+    data, recipe, store = Dataset.read(write_dataset(tmp_path / "a" / "data")), tiny_recipe(), tmp_path / "store"
+    extract([clip.path for clip in data.clips], store, TINY, device=choose("cpu"))
+    shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)  # with times of its own
+    monkeypatch.chdir(tmp_path / "b")
+    copy = Dataset.read("data")
+    np.testing.assert_array_equal(from_store(store, copy, recipe).features, from_store(store, data, recipe).features)
+    write(copy.clips[5].path, np.zeros(8000))
+    with pytest.raises(
+        CumelError, match=r"no features of it, only of another recording of that name, .*/a/.* adds them"
+    ):
+        from_store(store, copy, recipe)
+    extract([clip.path for clip in copy.clips], store, TINY, device=choose("cpu"))
+    np.testing.assert_array_equal(from_store(store, copy, recipe).features, prepare(copy, recipe, workers=1).features)
+
+
 def test_samples_are_kept_as_int16(tmp_path: Path) -> None:
-    data = Esc50.read(write_dataset(tmp_path))
+    data = Dataset.read(write_dataset(tmp_path))
     training_data = prepare(data, tiny_recipe(augment="wave"), workers=2)
     assert training_data.samples is not None
     assert (training_data.samples.dtype, training_data.samples.shape) == (np.int16, (18, 8000))
@@ -69,11 +89,11 @@ def test_samples_are_kept_as_int16(tmp_path: Path) -> None:
 
 def test_the_real_recordings(real_data: Path) -> None:
     """1,600 clips at 16 kHz, resampled to 44.1 kHz: the image is the baseline's own, from librosa end to end."""
-    data = Esc50.read(real_data / "esc50")
+    data = Dataset.read(real_data / "esc50")
     assert (len(data.clips), len(data.labels), data.folds) == (1600, 50, [1, 2, 3, 4])
     with pytest.raises(CumelError, match=r"fold 5 is not in .*; it has 1, 2, 3, 4$"):
         data.split(5)
-    few = Esc50(data.root, data.clips[::400], data.labels)
+    few = Dataset(data.root, data.clips[::400], data.labels)
     images = prepare(few, RECIPES["baseline"], workers=2).features
     assert images.shape == (4, 1, 128, 431)
     for clip, image in zip(few.clips, images[:, 0], strict=True):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cumel.esc50.datasets.esc50 import Esc50
+from cumel.esc50.datasets import Dataset
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.data import Batches, prepare
 from cumel.esc50.training.distributed import World, process_group
@@ -59,13 +59,14 @@ def test_a_killed_process_ends_the_others_and_the_run_resumes(tmp_path: Path, ro
         arguments = ["--data", str(root), "--out", str(out), "--parallel", engine, *more]
         return Processes(2, command, arguments, EPOCHS, killed_at, by).results()
 
-    survivor, dead = train(tmp_path / "cut", killed_at=2 * BATCHES + 1)
+    survivor, dead = train(tmp_path / "cut", killed_at=2 * BATCHES + 3)
     assert dead is None if by == SIGKILL else (dead[0] == 3 and "process 1 of 2: told to stop" in dead[1])
     assert survivor == (
         3,
         "cumel: process 0 of 2: another process of this run is gone, so this one ends; --resume continues it",
     )
-    assert Checkpoint.load(tmp_path / "cut").epoch == 2
+    kept = Checkpoint.load(tmp_path / "cut")
+    assert (kept.epoch, kept.batch) == (2, 3)
     assert [code for code, _ in train(tmp_path / "cut", "--resume")] == [0, 0]
     assert [code for code, _ in train(tmp_path / "whole")] == [0, 0]
     whole, cut = Checkpoint.load(tmp_path / "whole"), Checkpoint.load(tmp_path / "cut")
@@ -89,6 +90,6 @@ def test_both_engines_end_with_the_same_weights(tmp_path: Path, root: Path) -> N
 def test_what_is_refused(root: Path) -> None:
     with pytest.raises(CumelError, match="--parallel mpi: must be one of ddp, ring"), process_group("mpi"):
         pass
-    recipe, data = tiny_recipe(batch_size=3), Esc50.read(root)
+    recipe, data = tiny_recipe(batch_size=3), Dataset.read(root)
     with pytest.raises(CumelError, match="batches of 3 clips do not do for 4 processes"):
-        Batches(prepare(data, recipe, 1), [0] * 36, 3, recipe, torch.device("cpu"), World(0, 4))
+        Batches(prepare(data, recipe, 1), data.hot(), recipe, torch.device("cpu"), World(0, 4))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import soundfile
 
+from . import ffmpeg
+
 OF_FORMATS = {
     "WAV": (".wav", ".wave", ".bwf"),
     "FLAC": (".flac",),
@@ -22,9 +24,11 @@ OF_FORMATS = {
     "PAF": (".paf",),
     "PVF": (".pvf",),
 }
-EXTENSIONS = tuple(
+SOUND_FILES = tuple(
     extension
     for name, extensions in OF_FORMATS.items()
     if name in soundfile.available_formats()
     for extension in extensions
 )
+BY_FFMPEG = ffmpeg.EXTENSIONS  # read where ffmpeg is installed
+EXTENSIONS = SOUND_FILES + (BY_FFMPEG if ffmpeg.installed() else ())

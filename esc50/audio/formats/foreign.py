@@ -23,6 +23,7 @@ OGG_OTHERS = {
     b"\1video\0\0": "video in Ogg",
 }
 UNREAD = "which libsndfile does not read"
+CONVERT = "convert it: ffmpeg"
 MP3 = 0x55
 DSD = "DSD"
 READ_CODECS = (2, 3, 6, 7, 0x11, 0x31, 0x38, 0x40, MP3)  # codecs of WAV that libsndfile reads
@@ -99,7 +100,7 @@ OTHERS: tuple[tuple[bytes, str, str], ...] = (
 def convert(path: Path, options: str = "") -> str:
     """Return the advice to convert a file, as a command of ffmpeg."""
     converted = f"{path.stem}-converted.flac" if path.suffix.lower() == ".flac" else f"{path.stem}.flac"
-    return f"convert it: ffmpeg -i {shlex.quote(path.name)} {options}{shlex.quote(converted)}"
+    return f"{CONVERT} -i {shlex.quote(path.name)} {options}{shlex.quote(converted)}"
 
 
 def what(path: Path) -> str | None:
@@ -120,6 +121,12 @@ def what(path: Path) -> str | None:
     name = name or next((name for pattern, name in CODED if re.match(pattern, head, re.DOTALL)), None)
     options = "-ar 96000 " if name == DSD else ""  # FLAC has no rate as high as DSD's own
     return f"{name}, {UNREAD}; {convert(path, options)}" if name else None
+
+
+def coded(path: Path) -> str | None:
+    """Name a format that ffmpeg converts; None for another, or a file that holds no samples."""
+    name, unread, advice = (what(path) or "").partition(f", {UNREAD}; ")
+    return name if unread and advice.startswith(CONVERT) else None
 
 
 def in_ogg(path: Path, head: bytes) -> str | None:

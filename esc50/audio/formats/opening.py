@@ -12,6 +12,7 @@ import soundfile
 
 from ....kernels import InputError
 from .counted import Forward, open_counted
+from .ffmpeg import decoded
 from .flac import last_is_cut
 from .foreign import what
 from .integrity import check_regular, check_whole
@@ -24,8 +25,18 @@ BAD_FILE, INTERNAL = 7, (24, 29, 39)  # libsndfile's codes; a file that is no MP
 
 
 def opened(path: Path, files: ExitStack) -> soundfile.SoundFile:
-    """Check a file and open it with libsndfile, until `files` closes."""
+    """Check a file and open it with libsndfile, until `files` closes; one that it does not read, by way of ffmpeg."""
     check_regular(path)
+    try:
+        return _opened(path, files)
+    except soundfile.LibsndfileError:
+        wave = decoded(path, files)
+        if wave is None:
+            raise
+    return _opened(wave, files)
+
+
+def _opened(path: Path, files: ExitStack) -> soundfile.SoundFile:
     with path.open("rb") as file:
         splice = check_whole(path, file)
         mp3 = examine(path, file) if splice is None else None

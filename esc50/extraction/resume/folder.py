@@ -17,7 +17,7 @@ from ...store.rows import IDENTITY
 from ...store.shards import INDEX, Sidecar, read_rows, rows_of, shard_path, sidecars
 from ...store.takeover import current, settle
 from ...system import LOCK
-from .compare import compare
+from .compare import Comparison, compare
 from .todo import Todo
 
 
@@ -26,7 +26,8 @@ class StoreTodo(Todo):
     """What is left to do in a store."""
 
     number: int = 0  # number of the next shard
-    overwrites: bool = False  # whether the first complete shard replaces the old store
+    overwrites: bool = False  # whether the first shard replaces the old store
+    opened: Sidecar | None = None  # of the shard that a stopped run left open, and that this one goes on with
 
 
 def not_both(*, overwrite: bool, retry_errors: bool, repair: bool) -> None:
@@ -134,7 +135,26 @@ def plan_store(
     if len(todo.places):
         (out / INDEX).unlink(missing_ok=True)
         Places.load(out).changed(todo.places, number, (sidecar.read([*IDENTITY]) for sidecar in listed)).save(out)
-    return StoreTodo.of(listing, todo, notes, number=number, overwrites=started and overwrite)
+    opened = _opened([] if overwrite else listed, todo, goes_on=not repair)
+    number = number if opened is None else opened.number
+    return StoreTodo.of(listing, todo, notes, number=number, overwrites=started and overwrite, opened=opened)
+
+
+def _opened(listed: list[Sidecar], todo: Comparison, *, goes_on: bool) -> Sidecar | None:
+    """Return the open shard that the run's first recordings belong to; any other one ends as it is."""
+    goes_on = goes_on and not len(todo.places)  # `Places` holds for whole shards, not for rows to come
+    going_on = None
+    for sidecar in listed:
+        if (
+            sidecar.is_open
+            and goes_on
+            and len(todo.again if sidecar.again else todo.new)
+            and not (sidecar.again and len(todo.new))
+        ):
+            going_on = sidecar
+        elif sidecar.is_open:
+            sidecar.close()
+    return going_on
 
 
 def _remove_orphans(out: Path, listed: list[Sidecar]) -> None:
