@@ -97,7 +97,8 @@ def _many(preset: str, package: str, module: str, batch: Callable[[], Batch], no
 
 
 @cache
-def _extractor(module: str, name: str, **options: Any) -> Any:
+def extractor_of(module: str, name: str, **options: Any) -> Any:
+    """Make a feature extractor of transformers."""
     found = importlib.import_module(f"transformers.models.{module}.feature_extraction_{module}")
     return getattr(found, name)(**options)
 
@@ -117,7 +118,7 @@ def _hf(preset: str, module: str, name: str, key: str = "input_features", **opti
     cfg = PRESETS[preset]
 
     def make() -> Batch:
-        extractor = _extractor(module, name, **options)
+        extractor = extractor_of(module, name, **options)
         calls = extractor.__call__.__code__.co_varnames
         rate = {"sampling_rate": cfg.sr} if "sampling_rate" in calls else {}
         call = CALLS.get(name, lambda ys: ((ys,), {}))

@@ -13,25 +13,25 @@ from reporting.rows import latest, numbers, where
 # The presets by family, each with the models that it is the front end of.
 FAMILIES = {
     "Whisper": {
-        "whisper": "openai/whisper tiny to large-v2, Distil-Whisper, SenseVoice-like encoders with 80 bands",
-        "whisper128": "whisper-large-v3 and turbo, Qwen2-Audio, Qwen2.5-Omni, Qwen3-ASR, Voxtral",
+        "whisper": "openai/whisper with 80 bands: tiny to large-v2",
+        "whisper128": "whisper-large-v3, Qwen2-Audio, Qwen2.5-Omni, Qwen3-ASR, Voxtral, Audio Flamingo 3",
         "voxtral_realtime": "Voxtral Realtime",
     },
     "Kaldi": {
-        "kaldi": "Kaldi, torchaudio.compliance.kaldi, WeNet",
-        "kaldi_no_snip": "lhotse, icefall, sherpa (Zipformer)",
-        "speech2text": "S2T (fairseq)",
-        "seamless": "SeamlessM4T, Wav2Vec2-BERT",
-        "wespeaker": "WeSpeaker, pyannote's embeddings, CAM++",
-        "wespeaker_raw": "WeSpeaker without its scale and means",
-        "funasr": "Paraformer, SenseVoice, Fun-ASR",
+        "kaldi": "torchaudio.compliance.kaldi, WeNet, Kaldi with snip_edges",
+        "kaldi_no_snip": "lhotse, icefall (Zipformer)",
+        "speech2text": "Speech2Text",
+        "seamless": "SeamlessM4T, w2v-BERT 2",
+        "wespeaker": "WeSpeaker, pyannote's WeSpeaker",
+        "wespeaker_raw": "WeSpeaker, samples in -1..1, without subtracted means",
+        "funasr": "FunASR: Paraformer, SenseVoice, before frames are stacked",
         "ast": "AST, SSAST",
         "beats": "BEATs",
         "phi4": "Phi-4-multimodal",
     },
     "NVIDIA NeMo": {
-        "parakeet": "Parakeet, Canary with 80 bands",
-        "parakeet128": "Parakeet, Canary with 128 bands",
+        "parakeet": "Parakeet, Canary: NeMo's 80 bands",
+        "parakeet128": "the same with 128 bands",
         "nemotron_streaming": "Nemotron ASR streaming",
     },
     "Google": {
@@ -59,7 +59,7 @@ FAMILIES = {
     "Speech synthesis": {
         "speecht5": "SpeechT5's targets",
         "univnet": "UnivNet",
-        "clvp": "CLVP (Tortoise)",
+        "clvp": "CLVP, Tortoise",
     },
     "Of no pretrained model": {
         "esc50": "the student report that this project grew out of",
@@ -135,6 +135,26 @@ def frontends_table(results: Path) -> str:
     return f"{table(pd.DataFrame(shown), ('preset', 'package'))}\n\nOne thread. {where(rows)}"
 
 
+def wrapped_table(results: Path) -> str:
+    """Return whole calls of extractors, wrapped and not; a ratio is that of the two times in its line."""
+    keys = ["extractor", "seconds", "batch"]
+    rows = latest(results, "wrapped", "package", "ms_per_clip")
+    rows = rows.assign(ms=numbers(rows["ms_per_clip"]))
+    ours = rows[rows["peer"] == OURS].set_index(keys)["ms"]
+    peers = rows[rows["peer"] != OURS]
+    own = ours.loc[pd.MultiIndex.from_frame(peers[keys])].to_numpy()
+    shown = {
+        "extractor": peers["extractor"],
+        "s": peers["seconds"],
+        "clips at once": peers["batch"],
+        "transformers: ms per clip": peers["ms"].map(short),
+        "wrapped: ms per clip": pd.Series(own, peers.index).map(short),
+        "wrapped is faster by": (peers["ms"] / own).map(times),
+    }
+    note = " or ".join(dict.fromkeys(peers["package"]))
+    return f"{table(pd.DataFrame(shown), ('extractor',))}\n\n{note}; one thread. {where(rows)}"
+
+
 def hour_table(results: Path) -> str:
     """Return time and memory of one hour at once."""
     rows = _ordered(latest(results, "hour", "package", "seconds", "peak_mb", "features_mb"))
@@ -152,5 +172,6 @@ def hour_table(results: Path) -> str:
 TABLES: dict[str, Callable[[Path], str]] = {
     "parity": parity_table,
     "frontends": frontends_table,
+    "wrapped": wrapped_table,
     "hour": hour_table,
 }

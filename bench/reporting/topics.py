@@ -83,6 +83,12 @@ ABOUT = {
         "Of ours in float32, and of the float64 reference, in a front end's own values, by bench/parity.py: on a sweep "
         "with noise on an offset of 0.01, with a quiet first eighth; or on the clip of a golden array.",
     ),
+    "wrapped": About(
+        "Extractors of Hugging Face, wrapped",
+        ("extractor", "seconds", "batch", "peer"),
+        "Whole calls, with padding and masks, by bench/wrapped.py. Results are compared first, then both are timed in "
+        f"turn, round after round. {BANDS} The `paired` speed is a median over rounds.",
+    ),
     "hour": About(
         "One hour at once",
         ("preset", "peer"),
