@@ -70,7 +70,7 @@ def measure(name: str, seconds: int, n_clips: int) -> list[dict[str, Any]]:
     ways = {"transformers": call(theirs, ys), OURS: call(wrap(theirs), ys)}
     results = []
     for way in ways.values():
-        np.random.seed(0)  # noqa: NPY002: CLAP draws one clip of a batch from NumPy's own generator
+        np.random.seed(0)  # noqa: NPY002 - CLAP draws one clip of a batch from NumPy's own generator
         results.append(way())
     demand_equal(name, *results)
     times = compare(ways)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cumel import PRESETS, log_mel
+
 import frontends
 import hour
 import originals
 import parity
 import wrapped
-from cumel import PRESETS, log_mel
 from reporting.frontends import FAMILIES, ORDER
 from timing import Times
 
