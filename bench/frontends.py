@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from cumel.kernels import PRESETS, log_mel
 
-from originals import LIVE, MEDIAN, MOST, OTHERS, Peer, differences, of, unit
+from originals import LIVE, OTHERS, Peer, differences, limits, of
 from timing import Times, compare, machine, write_rows
 
 BATCHES = (1, 8)
@@ -71,8 +71,8 @@ def wrong(preset: str, theirs: Sequence[NDArray[Any]], ours: Sequence[NDArray[An
             largest, median = differences(np.asarray(their), our, preset)
         except ValueError as error:
             return str(error)
-        of_values = unit(PRESETS[preset], our)
-        if not (largest <= MOST * of_values and median <= MEDIAN * of_values):
+        most, middle = limits(PRESETS[preset], our)
+        if not (largest <= most and median <= middle):
             return f"differs in clip {number} by {largest:.1e}, {median:.1e} in the median"
     return ""
 

@@ -83,9 +83,13 @@ def differences(theirs: NDArray[Any], features: NDArray[Any], preset: str) -> tu
     return float(error.max()), float(np.median(error))
 
 
-def unit(cfg: FeatureConfig, features: NDArray[Any]) -> float:
-    """Return what MOST and MEDIAN are multiples of in a front end's own values."""
-    return cfg.levels.gain / np.log(10) if cfg.log else max(1.0, np.abs(features).max()) * LINEAR / MOST
+def limits(cfg: FeatureConfig, features: NDArray[Any]) -> tuple[float, float]:
+    """Return the largest and the median difference that rounding explains, in a front end's own values."""
+    if cfg.log:
+        in_values = cfg.levels.gain / np.log(10)
+        return MOST * in_values, MEDIAN * in_values
+    peak = LINEAR * max(1.0, float(np.abs(features).max()))
+    return peak, peak / 10
 
 
 def _many(preset: str, package: str, module: str, batch: Callable[[], Batch], note: str) -> Peer:

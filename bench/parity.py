@@ -14,7 +14,7 @@ from cumel.kernels import PRESETS, log_mel, reference
 
 from from_tests import GOLDEN, golden_clip
 from frontends import TEN, clips
-from originals import LIVE, MEDIAN, MOST, OTHERS, Peer, differences, unit
+from originals import LIVE, OTHERS, Peer, differences, limits
 from peers import true_log_mel
 from timing import installed, machine, write_rows
 
@@ -25,10 +25,11 @@ def compared(preset: str, package: str, signal: str, y: NDArray[np.float32], the
     """Return a row of results/parity.csv."""
     cfg = PRESETS[preset]
     truth = reference.log_mel(y, cfg)
+    most, middle = limits(cfg, truth)
     row: dict[str, Any] = {"package": package, "signal": signal}
     for name, features in (("", log_mel(y, cfg)), ("reference_", truth.T if cfg.time_major else truth)):
         largest, median = differences(theirs, features, preset)
-        if not (largest <= MOST * unit(cfg, truth) and median <= MEDIAN * unit(cfg, truth)):
+        if not (largest <= most and median <= middle):
             raise SystemExit(f"{preset}: {name or 'ours '}differs from {package} by {largest:.1e}, {median:.1e}")
         row |= {f"{name}max": largest, f"{name}median": median}
     return row

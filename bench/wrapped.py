@@ -18,7 +18,7 @@ from cumel.kernels import PRESETS
 from cumel.pretrained import wrap
 
 from frontends import BATCHES, OURS, clips
-from originals import MOST, extractor_of, unit
+from originals import extractor_of, limits
 from timing import compare, machine, write_rows
 
 
@@ -58,7 +58,7 @@ def demand_equal(name: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) 
         if their.shape != our.shape:
             raise SystemExit(f"{name}: {key} has shape {our.shape}, where the original's is {their.shape}")
         largest = np.abs(their.astype(np.float64) - our).max()
-        if not largest <= (MOST * unit(cfg, their) if their.dtype.kind == "f" else 0):  # nor is NaN
+        if not largest <= (limits(cfg, their)[0] if their.dtype.kind == "f" else 0):  # nor is NaN
             raise SystemExit(f"{name}: {key} differs by {largest:.1e} from the original")
 
 

@@ -7,7 +7,7 @@ from pretrained.golden import FILE, clip
 from cumel import PRESETS, log_mel
 from cumel.kernels import reference
 
-from originals import LIVE, MEDIAN, MOST, OTHERS, Peer, differences, unit
+from originals import LIVE, OTHERS, Peer, differences, limits
 
 GOLDEN = np.load(FILE)
 LONG = ("clap", "clap_fused")  # whose clips are repeated up to 10 s otherwise
@@ -37,10 +37,11 @@ def assert_equal(preset: str, theirs: np.ndarray, y: np.ndarray, what: str) -> N
     if cfg.normalize is not None and not y.any():  # Theirs is 0 / 0, or rounding divided by 1e-5.
         assert not ours.any(), what
         return
+    most, middle = limits(cfg, truth)
     for result in (ours, truth):
         largest, median = differences(theirs, result, preset)
-        assert largest <= MOST * unit(cfg, truth), what
-        assert median <= MEDIAN * unit(cfg, truth), what
+        assert largest <= most, what
+        assert median <= middle, what
 
 
 @pytest.mark.parametrize("peer", LIVE, ids=lambda peer: f"{peer.preset}-{peer.package}")
