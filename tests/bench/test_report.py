@@ -127,9 +127,8 @@ def test_what_was_written_passes(root: Path, results: Path) -> None:
 
 
 def test_a_changed_number_in_another_document_is_named(root: Path, results: Path) -> None:
-    path = root / "docs" / "frontends.md"
-    assert "| `kaldi` | **cumel** | 1.50 | 110 | 110 |" in path.read_text()
-    path.write_text(path.read_text().replace("1.50", "1.40"))
+    text = (root / "docs" / "frontends.md").read_text()
+    (root / "docs" / "frontends.md").write_text(text.replace("| 1.50 | 110 | 110 |", "| 1.40 | 110 | 110 |"))
     assert stopped(root, results).startswith("docs/frontends.md: line 4, table bench:hour, has")
 
 
