@@ -120,8 +120,7 @@ def main() -> None:
                 for n_clips in options.batches:
                     rows, reasons = measure(preset, seconds, n_clips)
                     left_out += reasons
-                    if rows:
-                        write_rows("frontends", rows, where)  # written now, since a later peer may fail
+                    write_rows("frontends", rows, where)  # written now, since a later peer may fail
     if left_out:
         raise SystemExit("\n".join(["left out:", *left_out]))
 

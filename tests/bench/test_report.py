@@ -1,4 +1,4 @@
-"""The README's numbers are those of the csv files, the page shows all of them, and peers ahead need reasons."""
+"""The documents' numbers are those of the csv files, the page shows all of them, and peers ahead need reasons."""
 
 import csv
 import re
