@@ -29,7 +29,7 @@ test-all: install
 
 # The tests with those that need a GPU, and our kernels under CUDA's own checkers. These see the edges of torch's memory
 # only without its pool, and know calls of the driver that fail by design.
-OURS := $(foreach entry,frontend cut features finish mfcc,--kernel-regex kne=$(entry))
+OURS := $(foreach entry,frontend cut features finish statistics mfcc,--kernel-regex kne=$(entry))
 SANITIZER ?= compute-sanitizer --report-api-errors no --error-exitcode 1 $(OURS)
 test-gpu: install
 	$(BIN)/python bench/warm.py

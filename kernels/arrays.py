@@ -125,9 +125,9 @@ def check_frames(lengths: NDArray, cfg: FeatureConfig) -> None:
     """Refuse a clip that is shorter than a frame."""
     clip = int(lengths.argmin())
     if cfg.n_frames(int(lengths[clip])) == 0:
+        remedy = "pad it" if cfg.center else "use center=True or pad it"
         raise CumelError(
-            f"clip {clip} has {lengths[clip]} samples, fewer than the {cfg.least_samples} of one frame: "
-            "use center=True or pad it"
+            f"clip {clip} has {lengths[clip]} samples, fewer than the {cfg.least_samples} of one frame: {remedy}"
         )
 
 

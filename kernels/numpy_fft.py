@@ -15,6 +15,7 @@ from .native import Clips
 from .plan import Stage, n_rows, scaled_window
 
 
+@np.errstate(invalid="ignore", over="ignore")  # of a clip with infinity, which reads NaN or is refused, as elsewhere
 def compute(
     clips: Clips,
     cfg: FeatureConfig,

@@ -70,8 +70,8 @@ def signal(kind: str, n_samples: int, sr: int) -> NDArray:
     return y.astype(np.float32)
 
 
-def mel_ceiling(y: NDArray, cfg: FeatureConfig, stft: NDArray | None = None, *, of_frames: bool = False) -> Float64:
-    """Return what each mel filter would read if all its bins were as loud as the loudest one.
+def loudest(y: NDArray, cfg: FeatureConfig, stft: NDArray | None = None) -> Float64:
+    """Return the largest amplitude of a bin in each frame [n_frames].
 
     That is a bin of the STFT, or of what it would be without `remove_dc`, `preemphasis` or both: a mean or a low tone
     that they take away was rounded with all the rest.
@@ -82,12 +82,6 @@ def mel_ceiling(y: NDArray, cfg: FeatureConfig, stft: NDArray | None = None, *, 
     cfg : FeatureConfig
     stft : ndarray [n_bins, n_frames], optional
         The oracle's, where it is known.
-    of_frames : bool
-        Whether each frame has a ceiling, or the clip one for all.
-
-    Returns
-    -------
-    ndarray [n_mels, 1], or [n_mels, n_frames]
     """
     amplitude = np.abs(reference.stft(y, cfg) if stft is None else stft).max(axis=0)
     dc, emphasis = {"remove_dc": False}, {"preemphasis": 0.0}
@@ -95,6 +89,24 @@ def mel_ceiling(y: NDArray, cfg: FeatureConfig, stft: NDArray | None = None, *, 
         if other != cfg:
             stft = reference.stft(y[cfg.n_dropped - other.n_dropped :], other)
             amplitude = np.maximum(amplitude, np.abs(stft).max(axis=0))
+    return amplitude
+
+
+def mel_ceiling(y: NDArray, cfg: FeatureConfig, stft: NDArray | None = None, *, of_frames: bool = False) -> Float64:
+    """Return what each mel filter would read if all its bins were as loud as the `loudest` one.
+
+    Parameters
+    ----------
+    y, cfg, stft
+        As for `loudest`.
+    of_frames : bool
+        Whether each frame has a ceiling, or the clip one for all.
+
+    Returns
+    -------
+    ndarray [n_mels, 1], or [n_mels, n_frames]
+    """
+    amplitude = loudest(y, cfg, stft)
     return (amplitude if of_frames else amplitude.max()) ** cfg.power * mel_matrix(cfg).sum(axis=1, keepdims=True)
 
 

@@ -197,6 +197,8 @@ def test_refuses_a_clip_without_a_frame(function: Function) -> None:
         function(np.zeros((2, 600), np.float32), cfg, [512, 511])
     with pytest.raises(CumelError, match=message.replace("clip 1", "clip 0")):
         function(np.zeros(511, np.int16), cfg)
+    with pytest.raises(CumelError, match=r"^clip 0 has 9 samples, fewer than the 500 of one frame: pad it$"):
+        function(np.zeros(9, np.float32), SMALL.replace(padding=(512, -500)))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 import cumel
-from cumel import PRESETS, FeatureConfig
+from cumel import PRESETS, FeatureConfig, InputError
 from cumel.kernels import host, native, numpy_fft, reference
 from cumel.kernels.arrays import rows_first
 from cumel.kernels.kinds import FEATURES
@@ -131,6 +131,15 @@ def test_numpys_fft_is_the_reference_for_any_config(data: st.DataObject) -> None
         by_cpp, shorter = native.compute(clips, cfg, Stage.DECIBEL), int(np.argmin(n))
         after = (each[shorter, :, cfg.n_frames(n[shorter]) :] for each in (features, by_cpp))
         np.testing.assert_allclose(*after, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["whisper", "kaldi", "parakeet"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numpys_fft_warns_of_nothing_that_it_refuses(name: str, value: float) -> None:
+    y = np.full((2, 4000), 0.1, np.float32)
+    y[1, 100] = value
+    with pytest.raises(InputError, match=r"^clip 1 "):
+        numpy_fft.compute(native.Clips.of(y), PRESETS[name], Stage.DECIBEL)
 
 
 def test_an_out_over_the_samples_is_filled_at_the_end() -> None:
