@@ -81,7 +81,7 @@ def test_a_clip_that_the_config_cannot_take_is_a_row(tmp_path: Path, paths: list
     write(paths[0], tone()[:255])
     report = extract(paths, tmp_path / "out", cfg, device=CPU)
     assert [row["error"] for row in report["failures"]] == [
-        f"{paths[0]}: clip 0 has 255 samples, fewer than n_fft=256: use center=True or pad it"
+        f"{paths[0]}: clip 0 has 255 samples, fewer than the 256 of one frame: use center=True or pad it"
     ]
 
 
@@ -102,8 +102,6 @@ def test_what_a_store_refuses(tmp_path: Path, paths: list[Path]) -> None:
         extract(paths, tmp_path / "new", TINY, kind="wavelet", device=CPU)
     with pytest.raises(CumelError, match="--dtype int8"):
         extract(paths, tmp_path / "new", TINY, dtype="int8", device=CPU)
-    with pytest.raises(CumelError, match=r"mel filter \d+ of n_mels=200 has no bin in it; use n_fft >= "):
-        extract(paths, tmp_path / "new", TINY.replace(n_mels=200), device=CPU)
     assert not (tmp_path / "new").exists()
     with pytest.raises(CumelError, match="no features to retry"):
         extract(paths, tmp_path / "new", TINY, device=CPU, retry_errors=True)

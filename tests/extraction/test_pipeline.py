@@ -153,7 +153,7 @@ def test_one_bad_clip_does_not_spoil_its_batch(tmp_path: Path) -> None:
     done = list(on_device(results_of([y, y[:100], np.full(900, 3e38, np.float32), y[:5000]]), job))
     errors = [result.error for result in done]
     assert errors[0] is errors[3] is None
-    assert "fewer than n_fft=256" in str(errors[1])
+    assert "fewer than the 256 of one frame" in str(errors[1])
     assert str(errors[2]).startswith("2.wav: clip 0 of 1 holds NaN or infinity")
     np.testing.assert_array_equal(next(iter(done[3].parts)).T, log_mel(y[:5000], job.cfg))
 
@@ -174,7 +174,7 @@ def test_the_devices_path_makes_the_same_store(tmp_path: Path, monkeypatch: pyte
             if result.error is not None:
                 return result
             y, sr = soundfile.read(path, dtype="int16")
-            return begun._replace(clip=Waveform(y, sr), n_bytes=y.nbytes, fingerprint=result.fingerprint)
+            return begun._replace(clip=Waveform(y, sr), n_bytes=y.nbytes, fingerprint=result.fingerprint, source_sr=sr)
 
         return ahead(on_device(ordered(paths, read, workers, 10**6), run.job), lambda result: result.n_bytes, 10**6)
 
