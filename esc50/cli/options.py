@@ -65,7 +65,7 @@ HELP = {
     "normalize": """Statistics of each clip, as '{"per": "band", "ddof": 1, "eps": 1e-5}', or none.""",
     "mean": "Subtracted: a number, or one for each band with commas between them.",
     "std": "Divided by: a number, or one for each band with commas between them.",
-    "time_major": "Features as frames by rows, instead of rows by frames.",
+    "time_major": "Features as [n_frames, n_rows].",
     "n_mfcc": "Cepstral coefficients.",
     "lifter": "Cepstral liftering; 0 for none.",
     "lifter_from": "Number of the first coefficient in the lifter: 1 as librosa, 0 as Kaldi.",

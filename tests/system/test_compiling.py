@@ -12,6 +12,8 @@ from cumel.esc50.system import compiling
 from cumel.esc50.system.compiling import no_extension, why_eager
 from cumel.esc50.training import loop
 
+from support.recordings import tiny_recipe
+
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
@@ -115,5 +117,5 @@ def test_it_is_said_before_anything_is_computed(
     monkeypatch.setattr(loop, "prepare", prepared)
     monkeypatch.setattr(loop, "to_continue", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
-        loop.train(data, Path("unused"), None, 1, CUDA)  # type: ignore[arg-type]
+        loop.train(data, Path("unused"), tiny_recipe(), 1, CUDA)  # type: ignore[arg-type]
     assert capsys.readouterr().err.strip() == said
