@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .kernels.lazy import lazily
 
 if TYPE_CHECKING:
+    from . import kaldi as kaldi, pretrained as pretrained
     from .esc50.audio import load as load_audio
     from .esc50.datasets import Dataset as Dataset, extract as extract
     from .esc50.store import FeatureDataset as FeatureDataset, Store as Store, pad as pad

@@ -6,6 +6,8 @@ from pathlib import Path
 # The tests are not installed as a package. Their folder comes last, so that none of their modules hides one of ours.
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
+from pretrained.golden import FILE as GOLDEN, clip as golden_clip
+
 from simt.emulator import compile_many
 from support.emulation import FEATURES, PLANS, Emulated, kernels, together
 from support.model_clips import CONFIGS as FRONT_ENDS
@@ -15,11 +17,13 @@ __all__ = [
     "CONFIGS",
     "FEATURES",
     "FRONT_ENDS",
+    "GOLDEN",
     "KINDS",
     "PLANS",
     "Emulated",
     "Oracle",
     "compile_many",
+    "golden_clip",
     "kernels",
     "librosa_input",
     "signal",

@@ -5,22 +5,39 @@ tests/pretrained, which `golden.py` there makes of them.
 """
 
 import importlib
-import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cumel.kernels import PRESETS
+from cumel.kernels import PRESETS, FeatureConfig
 
-Compute = Callable[[NDArray[np.float32]], NDArray[Any]]  # a clip to features, in the layout of the preset
+from other_packages import (
+    Batch,
+    Compute,
+    array,
+    espnet,
+    faster,
+    google,
+    lhotse,
+    onnx_asr,
+    openai,
+    passt,
+    pop2piano,
+    speechbrain,
+    torchlibrosa,
+)
+
+# Both sides round float32 samples, spectra and logarithms. In natural logarithms, each with the largest that was seen.
+MOST = 6e-3  # 4.2e-3: kaldi_no_snip, kaldi-native-fbank, a band 70 dB below the others in a quiet frame
+MEDIAN = 1e-5  # 3.8e-6
+LINEAR = 1e-5  # share of the largest value, without a logarithm; 4e-6: beside an offset that no filter hears
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,7 @@ class Peer:
     module: str  # what is imported of it
     make: Callable[[], Compute]
     note: str  # the class or function
+    batch: Callable[[], Batch] | None = None  # None where it takes one clip at a time
 
     @property
     def name(self) -> str:
@@ -44,50 +62,85 @@ class Peer:
         return find_spec(self.module.split(".")[0]) is not None
 
 
-def _array(x: Any) -> NDArray[Any]:
-    return x.detach().numpy() if torch.is_tensor(x) else np.asarray(x)
+def of(preset: str) -> list[Peer]:
+    """Return the peers of a preset that are installed."""
+    return [peer for peer in (*LIVE, *OTHERS) if peer.preset == preset and peer.is_there]
+
+
+def differences(theirs: NDArray[Any], features: NDArray[Any], preset: str) -> tuple[float, float]:
+    """Return the largest and the median difference of a clip's features from a peer's, in a front end's own values.
+
+    Raises
+    ------
+    ValueError
+        For features of another shape.
+    """
+    if preset == "granite":  # it drops a last frame that has no other to be stacked with
+        features = features[: len(theirs)]
+    if theirs.shape != features.shape:
+        raise ValueError(f"shape {theirs.shape}, where ours is {features.shape}")
+    error = np.abs(theirs.astype(np.float64) - features)
+    return float(error.max()), float(np.median(error))
+
+
+def limits(cfg: FeatureConfig, features: NDArray[Any]) -> tuple[float, float]:
+    """Return the largest and the median difference that rounding explains, in a front end's own values."""
+    if cfg.log:
+        in_values = cfg.levels.gain / np.log(10)
+        return MOST * in_values, MEDIAN * in_values
+    peak = LINEAR * max(1.0, float(np.abs(features).max()))
+    return peak, peak / 10
+
+
+def _many(preset: str, package: str, module: str, batch: Callable[[], Batch], note: str) -> Peer:
+    def make() -> Compute:
+        compute = batch()
+        return lambda y: compute(y[None])[0]
+
+    return Peer(preset, package, module, make, note, batch)
 
 
 @cache
-def _extractor(module: str, name: str, **options: Any) -> Any:
+def extractor_of(module: str, name: str, **options: Any) -> Any:
+    """Make a feature extractor of transformers."""
     found = importlib.import_module(f"transformers.models.{module}.feature_extraction_{module}")
     return getattr(found, name)(**options)
 
 
-# How an extractor is called for the features of a clip as it is: without padding, noise or targets of another kind.
-CALLS: dict[str, Callable[[NDArray[np.float32]], tuple[tuple[Any, ...], dict[str, Any]]]] = {
-    "WhisperFeatureExtractor": lambda y: ((y,), {"padding": "longest", "truncation": False}),
-    "SpeechT5FeatureExtractor": lambda y: ((), {"audio_target": y}),
-    "UnivNetFeatureExtractor": lambda y: ((y,), {"return_noise": False}),
-    "ClvpFeatureExtractor": lambda y: ((y,), {"max_length": len(y)}),
-    "Gemma3nAudioFeatureExtractor": lambda y: (([y],), {"pad_to_multiple_of": None}),
-    "Gemma4AudioFeatureExtractor": lambda y: (([y],), {"pad_to_multiple_of": None}),
+# How an extractor is called for the features of clips as they are: without padding, noise or targets of another kind.
+CALLS: dict[str, Callable[[list[NDArray[np.float32]]], tuple[tuple[Any, ...], dict[str, Any]]]] = {
+    "WhisperFeatureExtractor": lambda ys: ((ys,), {"padding": "longest", "truncation": False}),
+    "SpeechT5FeatureExtractor": lambda ys: ((), {"audio_target": ys}),
+    "UnivNetFeatureExtractor": lambda ys: ((ys,), {"return_noise": False}),
+    "ClvpFeatureExtractor": lambda ys: ((ys,), {"max_length": len(ys[0])}),
+    "Gemma3nAudioFeatureExtractor": lambda ys: ((ys,), {"pad_to_multiple_of": None}),
+    "Gemma4AudioFeatureExtractor": lambda ys: ((ys,), {"pad_to_multiple_of": None}),
 }
 
 
 def _hf(preset: str, module: str, name: str, key: str = "input_features", **options: Any) -> Peer:
     cfg = PRESETS[preset]
 
-    def make() -> Compute:
-        extractor = _extractor(module, name, **options)
+    def make() -> Batch:
+        extractor = extractor_of(module, name, **options)
         calls = extractor.__call__.__code__.co_varnames
         rate = {"sampling_rate": cfg.sr} if "sampling_rate" in calls else {}
-        call = CALLS.get(name, lambda y: ((y,), {}))
+        call = CALLS.get(name, lambda ys: ((ys,), {}))
 
-        def compute(y: NDArray[np.float32]) -> NDArray[Any]:
+        def compute(ys: NDArray[np.float32]) -> list[NDArray[Any]]:
             # Statistics of silence are 0 / 0 there, and a warning.
             with np.errstate(invalid="ignore", divide="ignore"):
-                arguments, given = call(y)
-                found = extractor(*arguments, **given, **rate)[key][0]
-            features = _array(found)
-            n_frames, n_bands = cfg.n_frames(len(y)), cfg.n_mels
+                arguments, given = call(list(ys))
+                found = extractor(*arguments, **given, **rate)[key]
+            n_frames, n_bands = cfg.n_frames(ys.shape[1]), cfg.n_mels
+            clips = (array(features) for features in found)
             if cfg.time_major:  # pairs of frames may be stacked, and clips padded or doubled
-                return features.reshape(-1, n_bands)[:n_frames]
-            return features[:, :n_frames]
+                return [features.reshape(-1, n_bands)[:n_frames] for features in clips]
+            return [features[:, :n_frames] for features in clips]
 
         return compute
 
-    return Peer(preset, "transformers", "transformers", make, name)
+    return _many(preset, "transformers", "transformers", make, name)
 
 
 def _kaldis(preset: str, cmn: bool = False, **options: Any) -> Peer:
@@ -130,125 +183,6 @@ def _native(preset: str, **options: Any) -> Peer:
     return Peer(preset, "kaldi-native-fbank", "kaldi_native_fbank", make, "OnlineFbank")
 
 
-def _torchlibrosa() -> Compute:
-    from torchlibrosa.stft import LogmelFilterBank, Spectrogram
-
-    spectrum, filters = Spectrogram(1024, 320), LogmelFilterBank(32000, 1024, 64, 50, 14000, top_db=None)
-    return lambda y: _array(filters(spectrum(torch.from_numpy(y)[None])))[0, 0].T
-
-
-def _openai(n_mels: int) -> Callable[[], Compute]:
-    def make() -> Compute:
-        audio = importlib.import_module("whisper.audio")
-        return lambda y: _array(audio.log_mel_spectrogram(y, n_mels))
-
-    return make
-
-
-def _faster(n_mels: int) -> Callable[[], Compute]:
-    def make() -> Compute:
-        # Its package imports an engine that features do not need.
-        found = find_spec("faster_whisper")
-        assert found is not None
-        assert found.origin is not None
-        path = Path(found.origin).with_name("feature_extractor.py")
-        spec = importlib.util.spec_from_file_location("feature_extractor", path)
-        assert spec is not None
-        module = importlib.util.module_from_spec(spec)
-        assert spec.loader is not None
-        spec.loader.exec_module(module)
-        extractor = module.FeatureExtractor(feature_size=n_mels)
-        return lambda y: extractor(y, padding=0)
-
-    return make
-
-
-def _lhotse() -> Compute:
-    from lhotse.features.kaldi.layers import Wav2LogFilterBank
-
-    layer = Wav2LogFilterBank(num_filters=80, low_freq=20.0, high_freq=-400.0, use_energy=False)
-    return lambda y: _array(layer(torch.from_numpy(y)[None]))[0]
-
-
-def _passt() -> Compute:
-    from hear21passt.models.preprocess import AugmentMelSTFT
-
-    layer, stft = AugmentMelSTFT().eval(), torch.stft
-
-    def real(*arguments: Any, **options: Any) -> Any:  # what torch.stft returned when the package was written
-        return torch.view_as_real(stft(*arguments, **(options | {"return_complex": True})))
-
-    def compute(y: NDArray[np.float32]) -> NDArray[Any]:
-        torch.stft = real
-        try:
-            return _array(layer(torch.from_numpy(y)[None]))[0]
-        finally:
-            torch.stft = stft
-
-    return compute
-
-
-def _google(offset: float) -> Callable[[], Compute]:
-    def make() -> Compute:
-        import sys
-
-        sys.modules.setdefault("resampy", types.ModuleType("resampy"))
-        mel = importlib.import_module("torchvggish.mel_features")
-        edges = {"num_mel_bins": 64, "lower_edge_hertz": 125, "upper_edge_hertz": 7500}
-        return lambda y: mel.log_mel_spectrogram(y, 16000, offset, 0.025, 0.01, **edges)
-
-    return make
-
-
-def _speechbrain() -> Compute:
-    layer = importlib.import_module("speechbrain.lobes.features").Fbank()
-    return lambda y: _array(layer(torch.from_numpy(y)[None]))[0]
-
-
-def _onnx_asr(name: str) -> Callable[[], Compute]:
-    def make() -> Compute:
-        import onnxruntime
-
-        found = find_spec("onnx_asr")
-        assert found is not None
-        assert found.origin is not None
-        file = Path(found.origin).with_name("preprocessors") / "data" / f"{name}.onnx"
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-
-        def compute(y: NDArray[np.float32]) -> NDArray[Any]:
-            lengths = np.array([len(y)], np.int64)
-            features = session.run(["features"], {"waveforms": y[None], "waveforms_lens": lengths})[0][0]
-            return features.T[: len(y) // 160] if name.startswith("nemo") else features  # NeMo's last frame is masked
-
-        return compute
-
-    return make
-
-
-def _espnet() -> Compute:
-    """ESPnet's LogMel, as its source has it: torch's STFT, librosa's filters, a floor of 1e-10."""
-    import librosa
-
-    filters = torch.from_numpy(librosa.filters.mel(sr=16000, n_fft=512, n_mels=80).T.copy())
-
-    def compute(y: NDArray[np.float32]) -> NDArray[Any]:
-        window = torch.hann_window(512)
-        x = torch.stft(torch.from_numpy(y)[None], 512, 128, 512, window, return_complex=True).transpose(1, 2)
-        return _array(((x.real**2 + x.imag**2) @ filters).clamp(min=1e-10).log()[0])
-
-    return compute
-
-
-def _pop2piano() -> Compute:
-    extractor = importlib.import_module("transformers.audio_utils")
-    filters = extractor.mel_filter_bank(2049, 512, 10.0, 11025.0, 22050, norm=None, mel_scale="htk")
-    window = np.hanning(4097)[:-1]
-    options = {"window": window, "frame_length": 4096, "hop_length": 1024, "power": 2.0, "mel_filters": filters}
-    return lambda y: extractor.spectrogram(y, **options).T
-
-
 LIVE = (  # installed with the tests
     _hf("whisper", "whisper", "WhisperFeatureExtractor"),
     _hf("whisper128", "whisper", "WhisperFeatureExtractor", feature_size=128),
@@ -278,20 +212,21 @@ LIVE = (  # installed with the tests
     _hf("speecht5", "speecht5", "SpeechT5FeatureExtractor", "input_values"),
     _hf("univnet", "univnet", "UnivNetFeatureExtractor"),
     _hf("clvp", "clvp", "ClvpFeatureExtractor"),
-    Peer("pop2piano", "transformers", "transformers", _pop2piano, "Pop2PianoFeatureExtractor"),
-    Peer("panns", "torchlibrosa", "torchlibrosa", _torchlibrosa, "LogmelFilterBank"),
-    Peer("espnet", "librosa", "librosa", _espnet, "the lines of ESPnet's LogMel"),
+    Peer("pop2piano", "transformers", "transformers", pop2piano, "Pop2PianoFeatureExtractor"),
+    _many("panns", "torchlibrosa", "torchlibrosa", torchlibrosa, "LogmelFilterBank"),
+    _many("espnet", "librosa", "librosa", espnet, "the lines of ESPnet's LogMel"),
 )
 OTHERS = (  # in golden arrays
-    Peer("whisper", "openai-whisper", "whisper", _openai(80), "log_mel_spectrogram"),
-    Peer("whisper128", "openai-whisper", "whisper", _openai(128), "log_mel_spectrogram"),
-    Peer("whisper", "faster-whisper", "faster_whisper", _faster(80), "FeatureExtractor, padding=0"),
-    Peer("kaldi_no_snip", "lhotse", "lhotse", _lhotse, "Wav2LogFilterBank"),
-    Peer("parakeet", "onnx-asr", "onnx_asr", _onnx_asr("nemo80_conv"), "nemo80_conv.onnx"),
-    Peer("gigaam", "onnx-asr", "onnx_asr", _onnx_asr("gigaam_v2_conv"), "gigaam_v2_conv.onnx"),
-    Peer("wespeaker_raw", "onnx-asr", "onnx_asr", _onnx_asr("wespeaker"), "wespeaker.onnx"),
-    Peer("passt", "hear21passt", "hear21passt", _passt, "AugmentMelSTFT"),
-    Peer("vggish", "torchvggish", "torchvggish", _google(0.01), "mel_features"),
-    Peer("yamnet", "torchvggish", "torchvggish", _google(0.001), "mel_features with YAMNet's offset"),
-    Peer("speechbrain", "speechbrain", "speechbrain", _speechbrain, "Fbank"),
+    Peer("whisper", "openai-whisper", "whisper", openai(80), "log_mel_spectrogram"),
+    Peer("whisper128", "openai-whisper", "whisper", openai(128), "log_mel_spectrogram"),
+    Peer("whisper", "faster-whisper", "faster_whisper", faster(80), "FeatureExtractor, padding=0"),
+    _many("kaldi_no_snip", "lhotse", "lhotse", lhotse, "Wav2LogFilterBank"),
+    _many("parakeet", "onnx-asr", "onnx_asr", onnx_asr("nemo80_conv"), "nemo80_conv.onnx"),
+    _many("gigaam", "onnx-asr", "onnx_asr", onnx_asr("gigaam_v2_conv"), "gigaam_v2_conv.onnx"),
+    _many("wespeaker_raw", "onnx-asr", "onnx_asr", onnx_asr("wespeaker"), "wespeaker.onnx"),
+    _many("passt", "hear21passt", "hear21passt", passt(), "AugmentMelSTFT"),
+    _many("efficientat", "hear21passt", "hear21passt", passt(fmax_aug_range=2000), "AugmentMelSTFT, upper edge 15 kHz"),
+    Peer("vggish", "torchvggish", "torchvggish", google(0.01), "mel_features"),
+    Peer("yamnet", "torchvggish", "torchvggish", google(0.001), "mel_features with YAMNet's offset"),
+    _many("speechbrain", "speechbrain", "speechbrain", speechbrain, "Fbank"),
 )

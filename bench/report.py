@@ -1,4 +1,4 @@
-"""Tables of the README, its picture, and one HTML page, made from the rows in bench/results."""
+"""Tables of the documents, the README's picture, and one HTML page, made from the rows in bench/results."""
 
 import argparse
 import hashlib
@@ -15,8 +15,9 @@ from timing import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMITTED = ROOT / "bench" / "results"
-DOCUMENT = "README.md"  # the document with the tables
-PICTURE = Path("docs") / "speed.png"  # the document's picture
+README = "README.md"
+DOCUMENTS = (README, "docs/frontends.md")  # with the tables
+PICTURE = Path("docs") / "speed.png"  # the README's picture
 DIGEST = "Rows"  # key of a text inside the picture: the digest of the rows that it shows
 REMEDY = "run python bench/report.py"
 
@@ -28,41 +29,43 @@ def digest(results: Path) -> str:
 
 
 def check(root: Path, results: Path) -> None:
-    """Exit with what is out of date: the document's tables, or its picture."""
-    text = (root / DOCUMENT).read_text(encoding="utf-8")
-    if changed := difference(text, render(text, results)):
-        raise SystemExit(f"{DOCUMENT}: {changed}\n{REMEDY}")
-    if str(PICTURE) in text:
+    """Exit with what is out of date: a document's tables, or the README's picture."""
+    for name in DOCUMENTS:
+        text = (root / name).read_text(encoding="utf-8")
+        if changed := difference(text, render(text, results)):
+            raise SystemExit(f"{name}: {changed}\n{REMEDY}")
+    if str(PICTURE) in (root / README).read_text(encoding="utf-8"):
         path = root / PICTURE
         if not path.exists():
-            raise SystemExit(f"{PICTURE}: {DOCUMENT} shows it, but it is not there; {REMEDY}")
+            raise SystemExit(f"{PICTURE}: {README} shows it, but it is not there; {REMEDY}")
         with Image.open(path) as image:
             if image.info.get(DIGEST) != digest(results):
                 raise SystemExit(f"{PICTURE}: shows other rows than those of features.csv; {REMEDY}")
 
 
 def write(root: Path, results: Path) -> None:
-    """Write the document's tables, and its picture where it shows one."""
-    path = root / DOCUMENT
-    old = path.read_text(encoding="utf-8")
-    new = render(old, results)
-    if str(PICTURE) in new:
+    """Write the documents' tables, and the picture where the README shows one."""
+    for name in DOCUMENTS:
+        path = root / name
+        old = path.read_text(encoding="utf-8")
+        new = render(old, results)
+        if new != old:
+            path.write_text(new, encoding="utf-8")
+    if str(PICTURE) in (root / README).read_text(encoding="utf-8"):
         figure = speed(latest(results, "features"))
         if figure is None:
-            raise SystemExit(f"{PICTURE}: {DOCUMENT} shows it, but features.csv has no row of one thread to draw")
+            raise SystemExit(f"{PICTURE}: {README} shows it, but features.csv has no row of one thread to draw")
         figure.savefig(root / PICTURE, dpi=DPI, metadata={DIGEST: digest(results)})
-    if new != old:
-        path.write_text(new, encoding="utf-8")
 
 
 def main() -> None:
-    """Write the page and the document, or with --check only say what is out of date."""
+    """Write the page and the documents, or with --check only say what is out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--results", type=Path, default=RESULTS, help="folder of csv files; README.md shows bench/results alone"
+        "--results", type=Path, default=RESULTS, help="folder of csv files; the documents show bench/results alone"
     )
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "report", help="folder for index.html")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when README.md is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a document is out of date")
     options = parser.parse_args()
     if options.check:
         check(ROOT, options.results)

@@ -37,6 +37,9 @@ STEPS: dict[str, tuple[Step, ...]] = {
         script("extract"),
         script("inference"),
         script("routes", "--no-compile"),
+        # A front end of each kind; `bench/frontends.py` alone times all of them, in seven minutes.
+        script("frontends", "--presets", "whisper", "parakeet", "kaldi", "seamless", "clap", "--seconds", "30"),
+        script("wrapped", "--extractors", "Whisper", "SeamlessM4T"),
         script("train", "--threads", "1", "--scaling", "2"),
         script("static"),
     ),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..kernels import CumelError, FeatureConfig, InputError, log_mel
+from ..kernels.arrays import rows_first
 from ..kernels.tolerance import MEAN_DB, TONAL_DB
 from .audio import load_all
 from .system import bar, defaults, describe
@@ -26,7 +27,16 @@ def verify(paths: Sequence[Path], cfg: FeatureConfig, device: torch.device, work
     dict
         A row per file (max and mean difference in dB, the band and frame of the worst value, error), and the worst of
         all. `passed` is true when every file could be read and lies within TONAL_DB and MEAN_DB.
+
+    Raises
+    ------
+    CumelError
+        For a config that librosa cannot express.
     """
+    cfg.librosa_mel()  # what librosa cannot express is no recording's fault
+    beyond = cfg.differences(cfg.decibels.replace(offset=0.0, time_major=cfg.time_major))
+    if beyond:
+        raise CumelError(f"librosa's decibels cannot express {'; '.join(beyond)}; `reference` computes it in float64")
     rows = []
     with bar("verifying", len(paths), "files") as advance:
         for path, loaded in zip(paths, load_all(paths, cfg.sr, workers), strict=True):
@@ -34,7 +44,7 @@ def verify(paths: Sequence[Path], cfg: FeatureConfig, device: torch.device, work
                 if isinstance(loaded, InputError):
                     raise loaded
                 y, _ = loaded
-                rows.append(_row(path, log_mel(y, cfg, device=device), y, cfg))
+                rows.append(_row(path, rows_first(log_mel(y, cfg, device=device), cfg), y, cfg))
             except CumelError as error:
                 rows.append({"file": str(path), "error": str(error)})
             advance()

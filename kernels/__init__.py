@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         kinds as kinds,
         lazy as lazy,
         native as native,
+        normalization as normalization,
         precision as precision,
         reference as reference,
         rules as rules,

@@ -60,6 +60,13 @@ def joined(bands: Moments, by: Normalize) -> Moments:
     return Moments(first + middle, squares, bands.n * bands.mean.shape[-2])
 
 
+def merged(one: Moments, other: Moments) -> Moments:
+    """Join the moments of each band over some frames with those over others."""
+    n, apart = one.n + other.n, other.mean - one.mean
+    squares = one.squares + other.squares + apart.square() * (one.n * other.n / n)
+    return Moments(one.mean + apart * (other.n / n), squares, n)
+
+
 def normalized(x: Tensor, of: Moments, by: Normalize) -> Tensor:
     """Take the mean from features ``x`` [..., n_rows, n_frames], and divide by their deviation."""
     centred = x - of.mean

@@ -1,6 +1,6 @@
 """Front ends by name: our own, librosa's, and those that pretrained models were trained with.
 
-Each of the latter is held to the original in tests/kernels/test_parity.py. What is around a front end (padding to 30 s,
+Each of the latter is held to the original in tests/pretrained/test_parity.py. What is around a front end (padding to 30 s,
 stacking of frames, masks) is in `pretrained`.
 """
 

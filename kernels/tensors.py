@@ -177,7 +177,9 @@ def image(log_mel: Tensor, n_frames: list[int]) -> Tensor:
 
 def stretch(log_mel: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Stretch decibels between `low` and `high` over 0..255: uint8 of the same shape, 0 where all are the same."""
-    scale = 255.0 / (high - low) * ROUNDED_UP  # rounded up, so that the maximum reaches 255; as in epilogue.cuh
+    # Rounded up, so that the maximum reaches 255; as in epilogue.cuh. A tensor is divided, since torch divides a number
+    # by multiplying it with a reciprocal, whose last bit differs.
+    scale = torch.full_like(high, 255.0) / (high - low) * ROUNDED_UP
     return ((log_mel - low) * torch.where(high - low < FLAT_DB, 0.0, scale)).to(torch.uint8)
 
 

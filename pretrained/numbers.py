@@ -48,6 +48,8 @@ class Numbers:
         value = self.values.get(name)
         if value is None:
             return None
+        while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+            value = value[0]  # transformers writes such lists with the axes of a batch and of time
         if not isinstance(value, list) or len(value) != n:
             raise CumelError(f"{name}: must be a list of {n} numbers, one for each band")
         return tuple(Numbers({name: number}).real(name, 0.0) for number in value)

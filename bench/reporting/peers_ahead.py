@@ -56,6 +56,8 @@ COMPARED = {
     ),
     "inference_frontend": Comparison(("op",), "ms_per_clip", ("cumel",)),
     "inference": Comparison(("op",), "ms_per_clip", ("cumel", "ONNX Runtime", "TensorRT")),
+    "frontends": Comparison(("preset", "seconds", "batch"), "ms_per_clip", ("cumel",)),
+    "wrapped": Comparison(("extractor", "seconds", "batch"), "ms_per_clip", ("cumel",)),
     "routes": Comparison(("op", "threads", "batch"), "ms_per_clip", ("cumel", "ONNX Runtime", "TensorRT")),
 }
 COLUMNS = ("topic", "device", "place", "peer", "own", "faster", "closer", "clear")

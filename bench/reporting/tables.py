@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from reporting.frontends import TABLES as FRONT_ENDS
 from reporting.markdown import bold, percent, short, table, times
 from reporting.peers_ahead import CLOSER, FASTER, comparisons, demand_reasons, peers_ahead
 from reporting.rows import latest, numbers, where
@@ -192,6 +193,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "extract": extract_table,
     "inference": inference_table,
     "static": static_table,
+    **FRONT_ENDS,
 }
 
 

@@ -70,6 +70,31 @@ ABOUT = {
         "`graph` has the front end inside the ONNX file, `kernels` runs cumel's own before it; by bench/routes.py. "
         f"{TIMED} {PAIRED} The difference is the largest of a probability from torch eager.",
     ),
+    "frontends": About(
+        "Front ends of pretrained models",
+        ("preset", "seconds", "batch", "peer"),
+        "Clips in memory to features, by the packages that the models were trained with, by bench/frontends.py. A peer "
+        "is checked against ours first, then timed in turn with it, round after round. A peer that takes one clip at "
+        f"a time has no batches. {BANDS} The `paired` speed is a median over rounds.",
+    ),
+    "parity": About(
+        "Differences from the packages of pretrained models",
+        ("preset", "peer"),
+        "Of ours in float32, and of the float64 reference, in a front end's own values, by bench/parity.py: on a sweep "
+        "with noise on an offset of 0.01, with a quiet first eighth; or on the clip of a golden array.",
+    ),
+    "wrapped": About(
+        "Extractors of Hugging Face, wrapped",
+        ("extractor", "seconds", "batch", "peer"),
+        "Whole calls, with padding and masks, by bench/wrapped.py. Results are compared first, then both are timed in "
+        f"turn, round after round. {BANDS} The `paired` speed is a median over rounds.",
+    ),
+    "hour": About(
+        "One hour at once",
+        ("preset", "peer"),
+        "Median of three calls, and the memory of the first beyond the samples, each way in a process of its own, by "
+        "bench/hour.py.",
+    ),
     "train": About(
         "Training steps",
         ("op", "device_used", "precision", "processes", "batch"),

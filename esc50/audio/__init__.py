@@ -11,6 +11,6 @@ if TYPE_CHECKING:
     from .recording import BLOCK_BYTES, Header, Recording, Waveform, load, load_all
     from .resampling import resample_clips, resample_on, resampled_length, resampler_on
     from .samples import Pcm, Samples, check_finite, fit_length, own_part, resample, resample_stream, to_mono
-    from .windowing import spans, windows
+    from .windowing import Span, spans, windows
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -19,39 +19,53 @@ class Window(NamedTuple):
     y: Samples  # [n_samples]; shorter when the whole stream is shorter
 
 
-def spans(blocks: Iterable[NDArray], cfg: FeatureConfig, step: int) -> Iterator[NDArray]:
-    """Cut a stream of samples into spans of `step` frames each; the last span may have fewer.
+class Span(NamedTuple):
+    """Samples of a recording, and the config that gives of them the frames of the whole."""
 
-    Computed without centring, the spans give the frames of the whole recording, in order.
+    y: NDArray  # [n_samples]
+    cfg: FeatureConfig  # with the padding of this part, which is none between the first and the last
+
+
+def spans(blocks: Iterable[NDArray], cfg: FeatureConfig, step: int) -> Iterator[Span]:
+    """Cut a stream of samples into spans, of which frames are computed one after another as those of the whole.
+
+    Each span has the samples that its frames take, its padding is mirrored from, and its pre-emphasis begins with.
 
     Parameters
     ----------
     blocks : iterable of ndarray [n]
         The samples, in blocks of any length.
     cfg : FeatureConfig
-        Its `center` and `pad_mode` say how the recording is padded.
+        That of the whole recording.
     step : int
-        Frames per span.
+        Frames per span. The first span has a multiple of it where the padding before it is long; the last one has what
+        is left.
 
     Yields
     ------
-    ndarray [(n_frames - 1) * hop_length + n_fft]
+    Span
     """
-    stride, length = step * cfg.hop_length, (step - 1) * cfg.hop_length + cfg.n_fft
+    (left, right), hop, dropped = cfg.edges, cfg.hop_length, cfg.n_dropped
+    before = int(cfg.preemphasis > 0 and cfg.preemphasis_of != "frame")  # samples that a span's first one follows
+    inner = cfg.replace(center=True, padding=(0, 0), preemphasis_of="valid" if before else cfg.preemphasis_of)
+    n_frames = step * max(1, -(-(left + before - dropped) // (step * hop)))  # The second span has no padding before it.
+    needed = (n_frames - 1) * hop + cfg.frame_length - left + dropped
+    length, stride = max(needed, left + 1 + dropped), n_frames * hop - left + dropped - before
+    now, last = cfg.replace(center=True, padding=(left, needed - length)), cfg
+    kept = max(right, 0) + 1 + before  # what the padding after the last span is mirrored from
     buffer: list[NDArray] = []
-    n_buffered = 0  # Negative where frames do not overlap: so many samples are skipped.
-    for block in _padded(blocks, cfg):
+    n_buffered = 0
+    for block in blocks:
         buffer.append(block)
         n_buffered += len(block)
-        while n_buffered >= max(length, stride):
-            y = _last(buffer, n_buffered)
-            yield y[:length]
-            n_buffered -= stride
-            buffer = [y[stride:]]
-    if n_buffered >= cfg.n_fft:
-        y = _last(buffer, n_buffered)
-        n_frames = min(step, 1 + (n_buffered - cfg.n_fft) // cfg.hop_length)
-        yield y[: (n_frames - 1) * cfg.hop_length + cfg.n_fft]
+        while n_buffered >= max(length - min(right, 0), stride + kept):
+            y = _joined(buffer)
+            yield Span(y[:length], now)
+            buffer, n_buffered = [y[stride:]], n_buffered - stride
+            now, last = inner, inner.replace(padding=(0, right))
+            length, stride = (step - 1) * hop + cfg.frame_length + before, step * hop
+    if n_buffered and (last is cfg or last.n_frames(n_buffered)):
+        yield Span(_joined(buffer), last)
 
 
 def windows(blocks: Iterable[Samples], n_samples: int, hop: int) -> Iterator[Window]:
@@ -89,32 +103,5 @@ def windows(blocks: Iterable[Samples], n_samples: int, hop: int) -> Iterator[Win
         yield Window(first, buffer[first - low :])
 
 
-def _last(buffer: list[NDArray], n: int) -> NDArray:
-    y = buffer[0] if len(buffer) == 1 else np.concatenate(buffer)
-    assert len(y) == n
-    return y
-
-
-def _padded(blocks: Iterable[NDArray], cfg: FeatureConfig) -> Iterator[NDArray]:
-    """Yield the samples with `cfg.padding` more at each end, as `numpy.pad` adds them."""
-    width, mode = cfg.edges[0], cfg.pad_mode
-    blocks = iter(blocks)
-    if width == 0:
-        yield from blocks
-        return
-    head, n = [], 0
-    for block in blocks:
-        head.append(block)
-        n += len(block)
-        if n > width:
-            break
-    y = np.concatenate(head)
-    if n <= width:  # The whole recording is shorter than its padding.
-        yield np.pad(y, width, mode=mode)
-        return
-    yield np.pad(y, (width, 0), mode=mode)
-    tail = y[-width - 1 :]
-    for block in blocks:
-        yield block
-        tail = np.concatenate([tail, block])[-width - 1 :]
-    yield np.pad(tail, (0, width), mode=mode)[len(tail) :]
+def _joined(buffer: list[NDArray]) -> NDArray:
+    return buffer[0] if len(buffer) == 1 else np.concatenate(buffer)

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -58,7 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not fit the terminal's encoding
     arguments = sys.argv[1:] if arguments is None else arguments
-    code, error = _run(arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"cumel: {message}", file=sys.stderr)
+        code, error = _run(arguments)
     if error:
         print(f"cumel: {error}", file=sys.stderr)
         if "--json" in arguments:

@@ -72,6 +72,7 @@ HELP = {
 }
 
 
+NORMALIZE = """give an object such as '{"per": "band", "eps": 1e-5}', or none"""
 KINDS = {"padding": "LEFT,RIGHT", "normalize": "JSON", "mean": "NUMBER(S)", "std": "NUMBER(S)"}  # what an option takes
 
 
@@ -151,13 +152,17 @@ def _preset(default: str | None) -> inspect.Parameter:
 def _option(field: Field) -> inspect.Parameter:
     flag = f"--{field.name.replace('_', '-')}"
     if field.type == "bool":
-        flag += f"/--no-{field.name.replace('_', '-')}"
-        annotation = Annotated[bool | None, typer.Option(flag, help=HELP[field.name], rich_help_panel="Features")]
+        flag += flag.replace("--", "/--no-")
+        annotation = Annotated[bool | None, typer.Option(flag, help=_help(field), rich_help_panel="Features")]
     else:
         kind = KINDS.get(field.name, "WORD" if field.name in (*CHOICES, "norm") else "NUMBER")
-        option = typer.Option(flag, help=HELP[field.name], rich_help_panel="Features", metavar=kind)
+        option = typer.Option(flag, help=_help(field), rich_help_panel="Features", metavar=kind)
         annotation = Annotated[str | None, option]
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _help(field: Field) -> str:
+    return HELP[field.name].replace("[", "\\[")  # brackets would be markup
 
 
 Expectation = Callable[[FeatureConfig], FeatureConfig]  # turns a model's own config into the one that the user named
@@ -184,15 +189,18 @@ def _parse(name: str, text: Any) -> Any:
         return text
     if name == "normalize":
         try:
-            return json.loads(text)
+            value = json.loads(text)
         except ValueError as error:
-            raise CumelError(f"--normalize {text}: not JSON ({error})") from None
+            raise CumelError(f"--normalize {text}: not JSON ({error}); {NORMALIZE}") from None
+        if not isinstance(value, dict):
+            raise CumelError(f"--normalize {text}: {NORMALIZE}")
+        return value
     if "," in text:
         return tuple(_parse(name, part.strip()) for part in text.split(","))
     if name == "norm" and text in ("slaney", "inf"):
         return text
     try:
-        return int(text) if text.isdecimal() else float(text)
+        return int(text) if text.removeprefix("-").isdecimal() else float(text)
     except ValueError:
         whole = "whole " if name in WHOLE else ""
         raise CumelError(f"--{name.replace('_', '-')} {text}: must be a {whole}number") from None

@@ -28,10 +28,14 @@ class Job:
 
     kind: str
     stored: str  # dtype on disk
-    cfg: FeatureConfig
+    cfg: FeatureConfig  # with `time_major` off: what is computed is [n_rows, n_frames]
     device: torch.device
     spill: Path  # folder for temporary files, which hold long recordings' features between two passes
     buffers: Buffers = field(default_factory=Buffers, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Compute in one layout: shards have one, and `Store` gives that of the config."""
+        object.__setattr__(self, "cfg", self.cfg.replace(time_major=False))
 
     @cached_property
     def n_rows(self) -> int:

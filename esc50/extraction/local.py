@@ -143,7 +143,8 @@ def config_of(cfg: FeatureConfig, kind: str, dtype: str, device: torch.device) -
         raise CumelError(f"--features {kind}: must be one of {', '.join(KINDS)}")
     if dtype not in ("float32", "float16"):
         raise CumelError(f"--dtype {dtype}: must be float32 or float16")
-    KINDS[kind](np.zeros(cfg.n_fft, np.float32), cfg)  # a config that is wrong for every clip fails here, once
+    y = np.zeros(max(cfg.n_fft, cfg.least_samples), np.float32)
+    KINDS[kind](y, cfg)  # a config that is wrong for every clip fails here, once
     stored = {"image": "uint8", "stft": "complex64"}.get(kind, dtype)
     if dtype == "float16" and stored != "float16":
         raise CumelError(f"--dtype float16: --features {kind} is stored as {stored}; leave --dtype away")

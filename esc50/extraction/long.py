@@ -1,4 +1,4 @@
-"""Recordings too long for memory: features piece by piece; those relative to the maximum need a second pass."""
+"""Recordings too long for memory: features piece by piece; what depends on all of them takes a second pass."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import reduce
 from threading import Semaphore
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...kernels import log_mel
-from ...kernels.tensors import cepstra, stretch
-from ..audio import Pcm, Recording, spans
+from ...kernels import FeatureConfig, log_mel
+from ...kernels.normalization import joined, merged, moments_of_bands, normalized
+from ...kernels.tensors import band_values, cepstra, stretch
+from ..audio import Pcm, Recording, Span, spans
 from ..system import write_all
 from .job import KINDS, PIECE_BYTES, Job, Result
 
@@ -28,7 +30,7 @@ class Helpers:
         self._free = Semaphore(n)
         self._pool = ThreadPoolExecutor(n, "cumel-piece", start)
 
-    def map(self, compute: Callable[[Pcm], NDArray], pieces: Iterable[Pcm]) -> Iterator[NDArray]:
+    def map(self, compute: Callable[[Span], NDArray], pieces: Iterable[Span]) -> Iterator[NDArray]:
         """Yield ``compute(piece)`` of each piece, in order; all callers together have at most `n` in the threads."""
         pending: deque[Future[NDArray] | NDArray] = deque()
 
@@ -92,9 +94,9 @@ def of_stream(
 ) -> Result:
     """Compute the features of an opened recording that is never held whole; `result` names it.
 
-    The numbers are those of the whole recording at once, but for MFCC, where the matrix product may round the last bit
-    differently. Between the passes the frames lie in a nameless file in `job.spill`. `go_on` is called before each
-    block; what it raises ends the work.
+    The numbers are those of the whole recording at once. Only MFCC, made by a matrix product, and what is normalized,
+    or has a mean of each band, may have their last bit rounded differently. Between the passes the frames lie in a
+    nameless file in `job.spill`. `go_on` is called before each block; what it raises ends the work.
 
     Raises
     ------
@@ -103,13 +105,15 @@ def of_stream(
     OSError
         When there is no room for that file.
     """
-    two_passes = KINDS[job.kind].of_maximum
-    bare = job.cfg.replace(center=False)  # the spans are padded already
-    bare = bare.replace(top_db=None, ref=1.0) if two_passes else bare
+    cfg = job.cfg.decibels if job.kind == "image" else job.cfg
+    limited = cfg.levels.span < np.inf or cfg.normalize is not None or job.kind == "image"
+    two_passes = KINDS[job.kind].of_maximum and limited
+    bare = cfg.replace(top_db=None, normalize=None) if two_passes else cfg  # what a frame becomes by itself
+    bare = bare.replace(mean=0.0, std=1.0) if two_passes and cfg.is_per_band else bare
     feature = log_mel if two_passes else KINDS[job.kind]
 
-    def compute(span: Pcm) -> NDArray:
-        frames = feature(span, bare, device=job.device).T
+    def compute(span: Span) -> NDArray:
+        frames = feature(span.y, span.cfg, device=job.device).T
         return np.ascontiguousarray(frames) if two_passes else job.as_stored(frames)
 
     n_samples, silent = 0, True
@@ -124,7 +128,7 @@ def of_stream(
 
     on_gpu = job.device if job.device.type == "cuda" else None
     blocks = recording.blocks(job.cfg.sr, dtype=recording.header.dtype(job.cfg.sr), device=on_gpu)
-    pieces = spans(counted(blocks), job.cfg, job.piece_frames)
+    pieces = spans(counted(blocks), bare, job.piece_frames)
     n_frames, low, high = 0, np.float32(np.inf), np.float32(-np.inf)
     spill = Spill(job, *((job.cfg.n_mels, "float32") if two_passes else (job.n_rows, job.stored)))
     for frames in helpers.map(compute, pieces):
@@ -132,22 +136,50 @@ def of_stream(
         if two_passes:
             low, high = min(low, frames.min()), max(high, frames.max())
         spill.add(frames)
-    parts = _second(spill, job, low, high) if two_passes else spill
+    parts = _second(spill, job.kind, cfg, low, high, job.as_stored) if two_passes else spill
     return result._replace(n_samples=n_samples, n_frames=n_frames, silent=silent, parts=parts, n_bytes=4 * PIECE_BYTES)
 
 
-def _second(spill: Spill, job: Job, low: np.float32, high: np.float32) -> Iterator[NDArray]:
-    """Yield the second pass: dB limited by the recording's maximum, or MFCC or an image made of that."""
-    cfg = job.cfg
-    floor = np.float32(-np.inf) if cfg.top_db is None else high - np.float32(cfg.top_db)
-    ref = np.float32(0.0 if cfg.ref == 1.0 else cfg.db_of_ref)
-    ends = torch.tensor([max(low, floor) - ref, high - ref], dtype=torch.float32, device="cpu")
-    for db in spill:
-        np.maximum(db, floor, out=db)
-        db -= ref
-        if job.kind == "mfcc":
-            n = (len(db) - 1) * cfg.hop_length + cfg.n_fft
-            db = cepstra(torch.from_numpy(db.T)[None], [n], cfg.replace(center=False))[0].numpy().T
-        elif job.kind == "image":
-            db = stretch(torch.from_numpy(db), *ends).numpy()
-        yield job.as_stored(db)
+def _second(
+    spill: Spill,
+    kind: str,
+    cfg: FeatureConfig,
+    low: np.float32,
+    high: np.float32,
+    as_stored: Callable[[NDArray], NDArray],
+) -> Iterator[NDArray]:
+    """Yield the second pass: what the recording's maximum limits and its statistics normalize, or MFCC or an image."""
+    floor = high - np.float32(cfg.levels.span)
+    ends = torch.tensor([max(low, floor), high], dtype=torch.float32, device="cpu")
+    finish = _finisher(cfg, _limited(spill, floor)) if cfg.is_per_band else None
+    for values in _limited(spill, floor):
+        frames = values if finish is None else finish(values)
+        if kind == "mfcc":
+            whole = cfg.replace(center=True, padding=(0, 0), preemphasis_of="frame")
+            n = (len(frames) - 1) * cfg.hop_length + cfg.frame_length
+            frames = cepstra(torch.from_numpy(frames.T)[None], [n], whole)[0].numpy().T
+        elif kind == "image":
+            frames = stretch(torch.from_numpy(frames), *ends).numpy()
+        yield as_stored(frames)
+
+
+def _limited(spill: Spill, floor: np.float32) -> Iterator[NDArray]:
+    for values in spill:
+        yield np.maximum(values, floor, out=values)
+
+
+def _finisher(cfg: FeatureConfig, blocks: Iterable[NDArray]) -> Callable[[NDArray], NDArray]:
+    """Return what normalizes frames by the statistics of all `blocks`, and takes each band's mean and std."""
+    by, (mean, std) = cfg.normalize, band_values(cfg, torch.device("cpu"))
+    moments = (moments_of_bands(_bands(block)) for block in blocks)
+    statistics = None if by is None else (joined(reduce(merged, moments), by), by)
+
+    def finish(values: NDArray) -> NDArray:
+        x = _bands(values) if statistics is None else normalized(_bands(values), *statistics)
+        return x.sub_(mean).div_(std).float().numpy().T
+
+    return finish
+
+
+def _bands(frames: NDArray) -> torch.Tensor:
+    return torch.from_numpy(frames).T.double()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...kernels import FeatureConfig, InputError, log_mel
+from ...kernels.arrays import rows_first
 from ..audio import Recording, fit_length, load, own_part
 from .plots import MAX_CLIPS, plot_clips
 
@@ -17,7 +18,7 @@ def draw_files(paths: Sequence[Path], cfg: FeatureConfig, out: Path) -> dict[str
     for path in paths[:MAX_CLIPS]:
         try:
             y, _ = load(path, cfg.sr)
-            clips.append({"name": path.name, "y": y, "log_mel": log_mel(y, cfg)})
+            clips.append({"name": path.name, "y": y, "log_mel": rows_first(log_mel(y, cfg), cfg)})
         except InputError as error:
             failures.append({"path": str(path), "error": str(error)})
     if clips:

@@ -47,7 +47,14 @@ def plot_difference(theirs: NDArray, ours: NDArray, name: str, original: str, cf
         interpolation="nearest",
     )  # fmt: skip
     axes[2].plot(
-        frame + 0.5, band + 0.5, "o", markersize=14, markerfacecolor="none", markeredgecolor=ACCENT, markeredgewidth=2
+        frame + 0.5,
+        band + 0.5,
+        "o",
+        clip_on=False,
+        markersize=14,
+        markerfacecolor="none",
+        markeredgecolor=ACCENT,
+        markeredgewidth=2,
     )
     worst = (
         f"largest difference {apart[band, frame]:.1e} in band {band}, frame {frame}; median {np.nanmedian(apart):.1e}"
@@ -56,5 +63,5 @@ def plot_difference(theirs: NDArray, ours: NDArray, name: str, original: str, cf
     axes[2].set_xlabel(f"frames of {1000 * cfg.hop_length / cfg.sr:g} ms")
     for axis in axes:
         axis.set_ylabel("band")
-    figure.colorbar(image, ax=axes[2], pad=0.01)
+    figure.colorbar(image, ax=axes[2], pad=0.01, format=lambda value, _: f"{value:.0e}")
     return save(figure, out)

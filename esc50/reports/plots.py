@@ -38,7 +38,7 @@ def plot_clips(clips: list[dict[str, Any]], cfg: FeatureConfig, out: Path) -> Pa
     Parameters
     ----------
     clips : list of dict
-        ``name``, ``y`` [n_samples], ``log_mel`` [n_mels, n_frames] in dB; maybe ``top``, a list of label and
+        ``name``, ``y`` [n_samples], ``log_mel`` [n_mels, n_frames]; maybe ``top``, a list of label and
         probability, and ``own``, where in ``y`` the recording's own samples are (first, one behind the last): the rest
         is marked as mirrored.
     cfg : FeatureConfig
@@ -53,7 +53,7 @@ def plot_clips(clips: list[dict[str, Any]], cfg: FeatureConfig, out: Path) -> Pa
         _waveform(row[0], clip["y"], cfg.sr)
         row[0].set_title(caption(clip["name"]), loc="left", fontsize=10, color=INK)
         image = _spectrogram(row[1], clip["log_mel"], cfg)
-        figure.colorbar(image, ax=row[1], format="%+d dB", pad=0.01)
+        figure.colorbar(image, ax=row[1], format=_scale(cfg), pad=0.01)
         for axis in row[:2]:
             _mirrored(axis, clip.get("own"), len(clip["y"]), cfg.sr)
         if columns == 3:
@@ -92,6 +92,11 @@ def _spectrogram(axis: Axes, log_mel: NDArray, cfg: FeatureConfig) -> Any:
     axis.set_yticks(places, [f"{hz // 1000}k" if hz >= 1000 else str(hz) for hz in ticks])
     axis.set(xlabel="s", ylabel="Hz")
     return image
+
+
+def _scale(cfg: FeatureConfig) -> str:
+    """Return how values are written beside a spectrogram: plain decibels have a unit."""
+    return "%+d dB" if cfg.log == "db" and cfg.decibels == cfg.replace(time_major=False) else "%+.3g"
 
 
 def plot_clip(y: NDArray, log_mel: NDArray, own: tuple[int, int], cfg: FeatureConfig, file: BinaryIO) -> None:

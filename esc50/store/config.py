@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ...kernels import CumelError, FeatureConfig
 from ...kernels.kinds import KINDS
 from ..system import replacing
@@ -46,6 +48,10 @@ class StoreConfig:
     def n_rows(self) -> int:
         """Number of values per frame."""
         return KINDS[self.kind].n_rows(self.features)
+
+    def laid_out(self, frames: NDArray) -> NDArray:
+        """Return ``frames`` [n_frames, n_rows], as all shards have them, in the layout of `features`."""
+        return frames if self.features.time_major else frames.T
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""

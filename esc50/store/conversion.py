@@ -39,9 +39,10 @@ def convert(folder: Path, out: Path, to: str, *, quiet: bool = False) -> dict[st
     folder, out : Path
         `out` must not exist, or be an empty folder; for ``hdf5`` it is a file.
     to : {"npy", "webdataset", "zarr", "hdf5", "hf"}
-        - ``npy``: a file [n_rows, n_frames] per recording, named as it is below the folder that all have in common;
-          ``index.parquet`` names them all. A name that is too long for the disk is shortened.
-        - ``webdataset``: tar shards with ``N.npy`` [n_rows, n_frames] and ``N.json``, its row of the index.
+        - ``npy``: a file [n_rows, n_frames] per recording, or as `time_major` of its config says, named as it is below
+          the folder that all have in common; ``index.parquet`` names them all. A name that is too long for the disk is
+          shortened.
+        - ``webdataset``: tar shards with ``N.npy`` of the same layout and ``N.json``, its row of the index.
         - ``zarr`` (version 3), ``hdf5``: ``features`` [total_frames, n_rows], all recordings one after another, and
           for each its ``path``, ``status``, ``sr``, ``n_samples``, ``offset`` (first frame) and ``n_frames``.
         - ``hf``: Parquet files for `datasets.load_dataset`, a row per recording, ``features`` [n_frames, n_rows].

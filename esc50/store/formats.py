@@ -58,7 +58,7 @@ def write_npy(store: Store, clips: Iterator[StoredClip], out: Path) -> int:
     names = [str(Path(*(_short(part, most) for part in Path(name).parts))) for name in full_names]
     for name, clip in zip(names, clips, strict=True):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
-        np.save(out / name, clip.frames.T)
+        np.save(out / name, store.config.laid_out(clip.frames))
     pq.write_table(index.append_column("file", pa.array(names)), out / INDEX)
     store.config.save(out)
     return sum(map(operator.ne, names, full_names))
@@ -84,7 +84,7 @@ def write_webdataset(store: Store, clips: Iterator[StoredClip], out: Path) -> No
         with tarfile.open(out / f"clips-{next(shards):06d}.tar", "w") as tar:
             while clip is not None and tar.offset < TAR_BYTES:
                 array = io.BytesIO()
-                np.save(array, clip.frames.T)
+                np.save(array, store.config.laid_out(clip.frames))
                 key = f"{next(numbers):09d}"
                 _add(tar, f"{key}.npy", array.getvalue())
                 _add(tar, f"{key}.json", json.dumps(clip.row, default=str).encode())

@@ -91,8 +91,9 @@ class Store:
 
     Examples
     --------
-    ``Store("features")["dog.wav"]`` is the array [n_rows, n_frames] of that recording. A longer end of its path, the
-    whole path and a row number work as well.
+    ``Store("features")["dog.wav"]`` is the array [n_rows, n_frames] of that recording, or [n_frames, n_rows] where its
+    config has `time_major`: as the feature's function returns it. A longer end of its path, the whole path and a row
+    number work as well.
     """
 
     def __init__(self, folder: Path | str, mode: Literal["r", "c"] = "r", *, check: bool = True) -> None:
@@ -162,7 +163,7 @@ class Store:
         if self.check and not self._checked[number]:
             check_frames(self.folder, row, frames)
             self._checked[number] = True
-        return frames.T
+        return self.config.laid_out(frames)
 
     def shard(self, number: int) -> NDArray:
         """Return the frames of a shard [n_frames, n_rows]."""

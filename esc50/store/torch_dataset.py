@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import log10
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ...kernels import CumelError, FeatureConfig
-from ...kernels.tensors import dct_weights
+from ...kernels.arrays import rows_first
+from ...kernels.tensors import band_values, dct_weights
 from .labels import targets_of
 from .reader import Store
 from .shards import Row
@@ -43,20 +43,20 @@ class FeatureItem(tuple[Tensor, Any]):
 class Batch(NamedTuple):
     """Clips of different length, padded with silence."""
 
-    features: Tensor  # [n_clips, n_rows, most_frames]
+    features: Tensor  # [n_clips, n_rows, most_frames], or with `time_major` [n_clips, most_frames, n_rows]
     n_frames: Tensor  # [n_clips]
     paths: list[str]
 
     @property
     def mask(self) -> Tensor:
         """Bool [n_clips, most_frames], true at a clip's own frames."""
-        return torch.arange(self.features.shape[2], device=self.n_frames.device) < self.n_frames[:, None]
+        return torch.arange(int(self.n_frames.max()), device=self.n_frames.device) < self.n_frames[:, None]
 
 
 class LabelledBatch(NamedTuple):
     """Clips of different length, padded with silence, and their labels."""
 
-    features: Tensor  # [n_clips, n_rows, most_frames]
+    features: Tensor  # as of `Batch`
     labels: Tensor | list[str]  # [n_clips, ...], int64 for numbers of classes; or texts
     n_frames: Tensor  # [n_clips]
     paths: list[str]
@@ -69,6 +69,8 @@ class LabelledBatch(NamedTuple):
 
 class FeatureDataset(Dataset[tuple[Tensor, Any]]):
     """The recordings of a store that could be extracted, as pairs of features [n_rows, n_frames] and path, or label.
+
+    Where the store's config has `time_major`, features are [n_frames, n_rows], in a batch as well.
 
     The features are memory-mapped: only what a batch takes is read. Changing them in place changes no file. Each
     recording's are compared with their checksum when they are first taken; a `CumelError` says when they differ.
@@ -159,19 +161,20 @@ class FeatureDataset(Dataset[tuple[Tensor, Any]]):
 def pad(batch: Sequence[tuple[Tensor, Any]]) -> Batch | LabelledBatch:
     """Collate clips of different length, padded with the values that silence has in their kind of feature.
 
-    Decibels are filled with the clip's own floor, ``top_db`` below its maximum, as `log_mel` fills a padded batch; MFCC
-    with those of digital silence; linear features (mel, STFT) and images with 0. In pairs of another dataset than
-    `FeatureDataset`, integers and complex numbers are filled with 0, real numbers with the clip's least value.
+    A log-mel spectrogram is filled as `log_mel` fills a padded batch: with the clip's own floor, ``top_db`` below its
+    maximum, or with 0 where clips are normalized; MFCC with those of digital silence; linear features (mel, STFT) and
+    images with 0. In pairs of another dataset than `FeatureDataset`, integers and complex numbers are filled with 0,
+    real numbers with the clip's least value.
 
     Returns
     -------
     Batch
-        A tuple of ``features`` [n_clips, n_rows, most_frames], ``n_frames`` [n_clips] and ``paths``; its `mask`
-        [n_clips, most_frames] tells a clip's own frames from the filling.
+        A tuple of ``features`` [n_clips, n_rows, most_frames], in the layout of the clips, ``n_frames`` [n_clips] and
+        ``paths``; its `mask` [n_clips, most_frames] tells a clip's own frames from the filling.
     LabelledBatch
         For pairs with labels: a tuple of ``features``, ``labels`` [n_clips], ``n_frames`` and ``paths``.
     """
-    clips = [features for features, _ in batch]
+    clips = [_rows_first(item[0], item) for item in batch]
     n_frames = torch.tensor([clip.shape[1] for clip in clips], dtype=torch.int64, device="cpu")
     features = clips[0].new_empty(len(clips), clips[0].shape[0], int(n_frames.max()))
     for out, item, clip in zip(features, batch, clips, strict=True):
@@ -180,6 +183,7 @@ def pad(batch: Sequence[tuple[Tensor, Any]]) -> Batch | LabelledBatch:
             out[:, clip.shape[1] :] = (
                 silence(clip, item.kind, item.cfg) if isinstance(item, FeatureItem) else _least(clip)
             )
+    features = _rows_first(features, batch[0]).contiguous()
     seconds = [second for _, second in batch]
     paths = [
         item.path if isinstance(item, FeatureItem) else second for item, second in zip(batch, seconds, strict=True)
@@ -191,15 +195,21 @@ def pad(batch: Sequence[tuple[Tensor, Any]]) -> Batch | LabelledBatch:
     return LabelledBatch(features, seconds, n_frames, paths)
 
 
+def _rows_first(features: Tensor, item: tuple[Tensor, Any]) -> Tensor:
+    """Give a view [..., n_rows, n_frames] of features in the layout of a pair, or the other way round."""
+    return rows_first(features, item.cfg) if isinstance(item, FeatureItem) else features
+
+
 def silence(features: Tensor, kind: str, cfg: FeatureConfig) -> Tensor:
     """Return the frame [n_rows, 1] that stands for silence behind ``features`` [n_rows, n_frames] of a kind."""
-    if kind not in ("logmel", "mfcc"):
+    if kind not in ("logmel", "mfcc") or cfg.normalize is not None:
         return features.new_zeros(features.shape[0], 1)
-    level = cfg.db_per_decade * log10(cfg.least) - cfg.db_of_ref
+    levels, (mean, std) = cfg.levels, band_values(cfg, torch.device("cpu")) if cfg.is_per_band else (0.0, 1.0)
+    level = levels.silence
     if kind == "logmel":
-        level = level if cfg.top_db is None else max(level, float(features.max()) - cfg.top_db)
-        return features.new_full((features.shape[0], 1), level)
-    quiet = torch.full((cfg.n_mels, 1), level, dtype=torch.float32, device="cpu")
+        level = max(level, float((features * std + mean).max()) - levels.span)
+        return ((features.new_full((features.shape[0], 1), level) - mean) / std).to(features.dtype)
+    quiet = (torch.full((cfg.n_mels, 1), level, dtype=torch.float32, device="cpu") - mean) / std
     return (dct_weights(cfg, quiet.device) @ quiet).to(features.dtype)
 
 

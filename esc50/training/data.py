@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...kernels import CumelError, InputError
+from ...kernels.arrays import rows_first
 from ..audio import fit_length
 from ..datasets import FEATURES, VALID, Dataset, Fold, waveforms
 from ..store import Store
@@ -88,7 +89,7 @@ def from_store(folder: Path, data: Dataset, recipe: Recipe) -> TrainingData:
     if recipe.augment == "wave":
         raise CumelError(f"--features {folder}: recipe {recipe.name} computes fresh features each step; leave it away")
     store = Store(folder)
-    differing = store.config.features.differences(recipe.features)
+    differing = store.config.features.replace(time_major=False).differences(recipe.features)
     if store.config.kind != recipe.kind:
         differing.insert(0, f"features={store.config.kind}, not {recipe.kind}")
     if differing:
@@ -105,7 +106,7 @@ def from_store(folder: Path, data: Dataset, recipe: Recipe) -> TrainingData:
                 f"{clip.path}: has {row['n_samples']} samples, recipe {recipe.name} needs {recipe.n_samples}; "
                 "leave --features away, so that clips are fitted"
             )
-        out[i, 0] = store[clip.path]
+        out[i, 0] = rows_first(store[clip.path], store.config.features)
     return TrainingData(out)
 
 
@@ -203,12 +204,16 @@ def class_weights(hot: NDArray[np.float32]) -> Tensor:
 
 def changed_features(x: Tensor, labels: Tensor, recipe: Recipe, mixing: bool) -> tuple[Tensor, Tensor]:
     """Change a batch of log-mel spectrograms; `mixing` also crops, mixes and masks it."""
+    cfg = recipe.features
+    levels = cfg.levels
+    per_db = levels.gain / cfg.db_per_decade  # The changes are made in dB, whatever logarithm the features have.
+    x = (x + levels.shift) / per_db
     x = spectrogram.crop(x, recipe.crop_frames) if mixing and recipe.crops else spectrogram.roll(x)
     x = spectrogram.gain(spectrogram.shift_bands(x))
     if mixing:
         x, labels = spectrogram.mix(x, labels)
         x = spectrogram.mask(x)
-    return x, labels
+    return x * per_db - levels.shift, labels
 
 
 def changed_samples(y: Tensor, labels: Tensor, recipe: Recipe, mixing: bool) -> tuple[Tensor, Tensor]:

@@ -39,7 +39,7 @@ class Recipe:
     """One way to train. Frozen and checked; every checkpoint carries its own."""
 
     name: str
-    features: FeatureConfig
+    features: FeatureConfig  # always without `time_major`
     kind: Literal["image", "logmel"]  # input of the network: a uint8 image, or dB
     model: str  # one of `ANY_LENGTH`
     seconds: float = 5.0  # length of each clip
@@ -79,6 +79,11 @@ class Recipe:
         for name in ("seconds", "lr", "weight_decay", "ema_decay", "validation"):
             if not isinstance(getattr(self, name), int | float) or isinstance(getattr(self, name), bool):
                 raise CumelError(f"{name}={getattr(self, name)!r}: must be a number")
+        if self.features.time_major:  # Networks see [n_mels, n_frames]; the numbers are the same.
+            object.__setattr__(self, "features", self.features.replace(time_major=False))
+        if self.augment == "mel" and (self.features.log is None or self.features.is_per_band):
+            why = f"log={self.features.log}" if self.features.log is None else "normalize, or mean or std of each band"
+            raise CumelError(f"augment='mel': changes levels, which features with {why} have not; use wave or none")
         if self.augment != "none" and self.kind != "logmel":
             raise CumelError(f"kind={self.kind!r}: spectrograms in dB alone can be augmented")
         if not 0 <= self.ema_decay < 1 or not 0 <= self.weight_decay < math.inf:

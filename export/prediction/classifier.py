@@ -130,7 +130,7 @@ def check_call(
         raise CumelError(f"top={top}: must be 1 or more")
     if hop_seconds is not None and not LEAST_HOP <= hop_seconds < float("inf"):
         raise CumelError(f"hop_seconds={hop_seconds:g}: must be {LEAST_HOP:g} or more, in seconds")
-    differing = [] if cfg is None else model.recipe.features.differences(cfg)
+    differing = [] if cfg is None else model.recipe.features.differences(cfg.replace(time_major=False))
     if differing:
         raise CumelError(f"{model.path}: was trained on {'; '.join(differing)}; leave the feature options out")
 

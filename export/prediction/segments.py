@@ -135,4 +135,5 @@ def check_sound(name: str, y: Samples, cfg: FeatureConfig) -> None:
 @lru_cache(maxsize=8)
 def _loudest(cfg: FeatureConfig) -> float:
     """Return an amplitude up to which no bin's power, nor the sum of all, can overflow."""
-    return math.sqrt(FLOAT32_MAX / cfg.n_fft) / float(np.abs(window_of(cfg)).sum())
+    gain = cfg.scale * (1.0 + cfg.preemphasis) * (2.0 if cfg.remove_dc else 1.0)  # of samples, before the transform
+    return math.sqrt(FLOAT32_MAX / cfg.n_fft) / (gain * float(np.abs(window_of(cfg)).sum()))

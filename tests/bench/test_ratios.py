@@ -1,4 +1,4 @@
-"""Every ratio that the README prints is that of the two numbers printed beside it."""
+"""Every ratio that a document prints is that of the two numbers printed beside it."""
 
 import re
 from pathlib import Path
@@ -10,9 +10,9 @@ from reporting.tables import BEGIN, END
 ROOT = Path(__file__).parents[2]
 
 
-def cells(table: str) -> list[dict[str, str]]:
-    """Read a table of the README, a dictionary for each line."""
-    text = (ROOT / "README.md").read_text()
+def cells(table: str, document: str = "README.md") -> list[dict[str, str]]:
+    """Read a table, a dictionary for each line."""
+    text = (ROOT / document).read_text()
     lines = text.split(BEGIN.format(table))[1].split(END.format(table))[0].strip().splitlines()
     names, _, *rows = (
         [cell.strip(" `*") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if "|" in line
@@ -57,3 +57,17 @@ def test_a_printed_ratio_is_that_of_the_printed_rows(case: str) -> None:
 def test_times_real_time_are_those_of_the_printed_milliseconds() -> None:
     for row in cells("features"):
         assert printed(row["x real time"]) == pytest.approx(5e3 / printed(row[MS]), rel=0.006), row
+
+
+@pytest.mark.parametrize(
+    ("table", "theirs", "ours", "ratio"),
+    [
+        ("frontends", "ms per clip", "cumel: ms per clip", "cumel is faster by"),
+        ("wrapped", "transformers: ms per clip", "wrapped: ms per clip", "wrapped is faster by"),
+    ],
+)
+def test_a_printed_ratio_is_that_of_its_line(table: str, theirs: str, ours: str, ratio: str) -> None:
+    rows = cells(table, "docs/frontends.md")
+    assert len(rows) > 10
+    for row in rows:
+        assert printed(row[ratio]) == pytest.approx(printed(row[theirs]) / printed(row[ours]), rel=0.012), row

@@ -1,4 +1,4 @@
-"""The README's numbers are those of the csv files, the page shows all of them, and peers ahead need reasons."""
+"""The documents' numbers are those of the csv files, the page shows all of them, and peers ahead need reasons."""
 
 import csv
 import re
@@ -75,8 +75,11 @@ def growing() -> list[dict[str, str]]:
 
 @pytest.fixture
 def root(tmp_path: Path, results: Path) -> Path:
-    """Make a README with four tables and the picture, up to date."""
+    """Make a README with four tables and the picture, and the other document with a table, up to date."""
     (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "frontends.md").write_text(f"{BEGIN.format('hour')}\n{END.format('hour')}\n")
+    hour = {"preset": "kaldi", "peer": OURS, "package": "", "seconds": "1.5", "peak_mb": "110", "features_mb": "109.9"}
+    write(results, "hour", [hour | CPU])
     tables = "\n".join(f"{BEGIN.format(t)}\n{END.format(t)}" for t in ("features", "scaling", "accuracy", "ahead"))
     (tmp_path / "README.md").write_text(f"# Speed\n![](docs/speed.png)\n{tables}\nThe end.\n")
     report.write(tmp_path, results)
@@ -89,13 +92,14 @@ def stopped(root: Path, results: Path) -> str:
     return str(found.value)
 
 
-def test_the_readme_is_up_to_date() -> None:
+def test_the_documents_are_up_to_date() -> None:
     done = subprocess.run([sys.executable, ROOT / "bench" / "report.py", "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_readme_shows_every_table() -> None:
-    assert {name for _, name in MARKER.findall((ROOT / "README.md").read_text())} == set(TABLES)
+def test_the_documents_show_every_table() -> None:
+    texts = [(ROOT / name).read_text() for name in report.DOCUMENTS]
+    assert {name for text in texts for _, name in MARKER.findall(text)} == set(TABLES)
 
 
 def test_a_ratio_is_of_the_fastest_batches(results: Path) -> None:
@@ -120,6 +124,12 @@ def test_what_was_written_passes(root: Path, results: Path) -> None:
     assert "Nowhere in 2 comparisons." in text
     assert text.startswith("# Speed\n")
     assert text.endswith("\nThe end.\n")
+
+
+def test_a_changed_number_in_another_document_is_named(root: Path, results: Path) -> None:
+    text = (root / "docs" / "frontends.md").read_text()
+    (root / "docs" / "frontends.md").write_text(text.replace("| 1.50 | 110 | 110 |", "| 1.40 | 110 | 110 |"))
+    assert stopped(root, results).startswith("docs/frontends.md: line 4, table bench:hour, has")
 
 
 @pytest.mark.parametrize(

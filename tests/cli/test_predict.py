@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+import torch
 
 from cumel.esc50.cli import main
+from cumel.esc50.training.checkpoint import Checkpoint
+from cumel.kernels import PRESETS, reference
 
 from support.onnx_models import HZ, save_waveform
 from support.recordings import tiny_checkpoint, tiny_recipe, tone, write
@@ -58,6 +62,29 @@ def test_predict_writes_rows(
     code, out, _ = ask(capsys, "predict", model, *good, "--out", tmp_path / "rows.jsonl", "--json")
     assert json.loads(out)["files"] == len(rows_of((tmp_path / "rows.jsonl").read_text())) == 3
     assert "results" not in json.loads(out)
+
+
+def test_predict_with_a_pretrained_models_front_end(
+    tmp_path: Path, clips: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {"sr": 8000, "n_fft": 256, "win_length": 200, "hop_length": 80, "n_mels": 16}
+    recipe = tiny_recipe(features=PRESETS["seamless"].replace(**small), augment="none")
+    names = ("a", "b", "c")
+    run, model = tiny_checkpoint(tmp_path / "run", recipe, names), tmp_path / "model.onnx"
+    assert ask(capsys, "export", run, "--out", model, "--input", "image")[0] == 0
+    frames_first = [f"--{name.replace('_', '-')}={value}" for name, value in small.items()]
+    code, out, err = ask(capsys, "predict", model, *clips, "--json", "--preset", "seamless", *frames_first)
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["provider"]["route"] == "kernels"
+    net = Checkpoint.load(run).network()
+    for row, clip in zip(report["results"], clips, strict=True):
+        x = reference.log_mel(soundfile.read(clip)[0], recipe.features)[None, None]
+        with torch.no_grad():
+            expected = net(torch.from_numpy(x).float()).softmax(dim=1)[0]
+        scores = {each["label"]: each["probability"] for each in row["top"]}
+        np.testing.assert_allclose([scores[name] for name in names], expected, atol=1e-4)
+    assert ask(capsys, "predict", model, clips[0], "--plot", tmp_path / "a.png")[0] == 0
 
 
 def test_predict_whole_recordings(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,8 @@ from cumel.esc50.extraction.long import Helpers
 from cumel.esc50.extraction.short import begin, take
 from cumel.esc50.inputs import Keys
 from cumel.esc50.system.buffers import Buffers
-from cumel.kernels import cuda, launcher, log_mel, mel_image
+from cumel.kernels import PRESETS, cuda, launcher, log_mel, mel_image
+from cumel.kernels.arrays import rows_first
 
 from support.emulation import Emulated
 from support.recordings import TINY, tone, write
@@ -56,6 +57,20 @@ def test_a_batch_of_another_rate_is_each_clip_alone(kind: str, sr: int, tmp_path
         assert (result.n_samples, result.n_frames, result.clip) == (len(y), expected.shape[1], None)
         atol = 1.0 if kind == "image" else RESAMPLED_DB
         np.testing.assert_allclose(frames.T.astype(expected.dtype), expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("name", ["whisper", "kaldi", "seamless", "parakeet", "passt", "speechbrain", "gemma3n"])
+@pytest.mark.parametrize("kind", ["logmel", "image"])
+def test_a_batch_of_a_pretrained_models_front_end_is_each_clip_alone(name: str, kind: str, tmp_path: Path) -> None:
+    cfg = PRESETS[name]
+    clips = [Waveform(noise(n, n), cfg.sr) for n in (4001, 700, 9000, max(1, cfg.least_samples - 1))]
+    done = list(on_device(results_of(clips), Job(kind, "uint8" if kind == "image" else "float32", cfg, CPU, tmp_path)))
+    for result, clip in zip(done, clips, strict=True):
+        if not cfg.n_frames(len(clip.y)):
+            assert f"fewer than the {cfg.least_samples} of one frame" in str(result.error)
+            continue
+        (frames,) = result.parts
+        np.testing.assert_array_equal(rows_first(frames.T, cfg), KINDS[kind](clip.y, cfg))
 
 
 def test_a_batch_has_one_rate_and_its_samples_count_as_they_will_be() -> None:

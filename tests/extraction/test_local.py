@@ -102,6 +102,8 @@ def test_what_a_store_refuses(tmp_path: Path, paths: list[Path]) -> None:
         extract(paths, tmp_path / "new", TINY, kind="wavelet", device=CPU)
     with pytest.raises(CumelError, match="--dtype int8"):
         extract(paths, tmp_path / "new", TINY, dtype="int8", device=CPU)
+    with pytest.raises(CumelError, match=r"n_mfcc=20: must be at most n_mels=16"):
+        extract(paths, tmp_path / "new", TINY, kind="mfcc", device=CPU)
     assert not (tmp_path / "new").exists()
     with pytest.raises(CumelError, match="no features to retry"):
         extract(paths, tmp_path / "new", TINY, device=CPU, retry_errors=True)

@@ -17,7 +17,7 @@ from cumel.esc50.extraction import job, long, short
 from cumel.esc50.extraction.job import KINDS
 from cumel.esc50.extraction.local import extract
 from cumel.esc50.store import Store
-from cumel.kernels import FeatureConfig, stft
+from cumel.kernels import PRESETS, FeatureConfig, Normalize, stft
 from cumel.kernels.tensors import chunk_frames
 
 from support.recordings import TINY, write
@@ -55,6 +55,35 @@ def test_every_kind(tmp_path: Path, kind: str, changes: dict[str, Any]) -> None:
         np.testing.assert_allclose(Store(tmp_path / "out")[0], expected, atol=MFCC_ATOL, rtol=0)
     else:
         np.testing.assert_array_equal(Store(tmp_path / "out")[0], expected)
+
+
+PER_BAND = CFG.replace(mean=tuple(np.linspace(-60, -20, CFG.n_mels)), std=tuple(np.linspace(5, 9, CFG.n_mels)))
+FRONT_ENDS = PRESETS | {
+    "limited_then_normalized": CFG.replace(normalize=Normalize(per="clip", ddof=1, eps=0.1)),
+    "per_band": PER_BAND,
+    "per_band_unlimited": PER_BAND.replace(top_db=None),
+    "loud_amin": CFG.replace(amin=10.0, ref=20.0, mean=3.0, std=0.5),
+    "long_padding": CFG.replace(padding=(50_000, 70_001), pad_mode="symmetric"),
+    "clip_pre_emphasised": CFG.replace(preemphasis=0.9, preemphasis_of="clip", pad_mode="reflect", hop_length=500),
+    "without_a_plan": CFG.replace(n_fft=509, preemphasis=0.9, preemphasis_of="valid", remove_dc=True),
+}
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_every_front_end(tmp_path: Path, name: str) -> None:
+    cfg = FRONT_ENDS[name]
+    y = np.concatenate([np.zeros(3000), 0.25 + noise(chunk_frames(cfg) * cfg.hop_length * 2 + 171)[:, 0] / 2])
+    path = tmp_path / "long.wav"
+    soundfile.write(path, y, cfg.sr, subtype="PCM_16")
+    with Recording(path) as recorded:
+        y, _ = recorded.read(dtype="int16")
+    for kind in ("logmel", "image") if name in PRESETS else ("logmel", "mfcc", "image"):
+        extract([path], tmp_path / kind, cfg, kind=kind, device=CPU)
+        stored, expected = Store(tmp_path / kind)[0], KINDS[kind](y, cfg)
+        if kind == "image" or (kind == "logmel" and not cfg.is_per_band):
+            np.testing.assert_array_equal(stored, expected)
+        else:
+            assert np.abs(stored - expected).max() <= 2e-6 * max(1.0, np.abs(expected).max())
 
 
 def test_half_precision_and_silence(tmp_path: Path) -> None:
@@ -123,7 +152,7 @@ def test_spans_cover_the_frames_of_the_whole() -> None:
         expected = stft(y, cfg)
         for step in (1, 3, 100):
             blocks = (y[first : first + 37] for first in range(0, n, 37))
-            frames = [stft(span, cfg.replace(center=False)) for span in spans(blocks, cfg, step)]
+            frames = [stft(span.y, span.cfg) for span in spans(blocks, cfg, step)]
             np.testing.assert_allclose(np.concatenate(frames, axis=1), expected, atol=1e-5)
             n_tried += 1
     assert n_tried > 100

@@ -14,9 +14,9 @@ import torch
 
 from cumel.esc50.cli import main
 from cumel.esc50.extraction.local import extract
-from cumel.esc50.store import Store, writer as writer_module
+from cumel.esc50.store import CONFIG, Store, writer as writer_module
 from cumel.esc50.store.shards import INDEX
-from cumel.kernels import CumelError
+from cumel.kernels import CumelError, Normalize
 
 from support.recordings import TINY, content, thirty, tiny_log_mel, tone, write
 
@@ -192,3 +192,46 @@ def test_a_damaged_shard_is_named_and_can_be_made_anew(tmp_path: Path, paths: li
     store = Store(out)
     for path in [path for path in paths if path != paths[7]]:
         np.testing.assert_array_equal(store[path], tiny_log_mel(path))
+
+
+# The config that a store of TINY had before configs described the front ends of pretrained models.
+EARLIER = """{
+  "format": 3,
+  "kind": "logmel",
+  "dtype": "float32",
+  "features": {
+    "sr": 8000, "n_fft": 256, "hop_length": 128, "win_length": null, "window": "hann", "center": true,
+    "pad_mode": "constant", "power": 2.0, "n_mels": 16, "fmin": 0.0, "fmax": null, "htk": false, "norm": "slaney",
+    "ref": 1.0, "amin": 1e-10, "top_db": 80.0, "n_mfcc": 20, "lifter": 0.0
+  },
+  "versions": {"cumel": "0.3.0", "numpy": "2.3.1", "soundfile": "0.13.1", "soxr": "1.0.0", "torch": "2.8.0"},
+  "device": "cpu",
+  "decoder": "libsndfile 1.2.2",
+  "resampler": "soxr, HQ",
+  "crc32": 3640164620
+}
+"""
+
+
+def test_a_store_from_before_a_field_was_there_goes_on(tmp_path: Path, paths: list[Path]) -> None:
+    out = tmp_path / "out"
+    extract(paths[:5], out, TINY, **OPTIONS)
+    before = content(out)
+    (out / CONFIG).write_text(EARLIER)
+    assert Store(out).config.features == TINY
+    report = extract(paths[:6], out, TINY, **OPTIONS)
+    assert (report["files"], report["kept"]) == (1, 5)
+    assert (out / CONFIG).read_text() == EARLIER
+    assert {name: data for name, data in content(out).items() if name in before} == before | {
+        name: content(out)[name] for name in (CONFIG, INDEX)
+    }
+    store = Store(out)
+    for path in paths[:6]:
+        np.testing.assert_array_equal(store[path], tiny_log_mel(path))
+    for changes, message in (
+        ({"log": "ln"}, "log=db, not ln"),
+        ({"time_major": True}, "time_major=False, not True"),
+        ({"normalize": Normalize()}, "normalize=None, not Normalize"),
+    ):
+        with pytest.raises(CumelError, match=message):
+            extract(paths[:6], out, TINY.replace(**changes), **OPTIONS)

@@ -192,7 +192,7 @@ def test_refuses(function: Function, y: Any, options: dict[str, Any], message: s
 @every_function
 def test_refuses_a_clip_without_a_frame(function: Function) -> None:
     cfg = SMALL.replace(center=False)
-    message = r"^clip 1 has 511 samples, fewer than n_fft=512: use center=True or pad it$"
+    message = r"^clip 1 has 511 samples, fewer than the 512 of one frame: use center=True or pad it$"
     with pytest.raises(CumelError, match=message):
         function(np.zeros((2, 600), np.float32), cfg, [512, 511])
     with pytest.raises(CumelError, match=message.replace("clip 1", "clip 0")):

@@ -24,9 +24,9 @@ def clip(sr: int, seconds: float = 0.4) -> np.ndarray:
 
 def main() -> None:
     """Write every array."""
-    from originals import OTHERS
-
     from cumel.kernels import PRESETS
+
+    from originals import OTHERS
 
     arrays: dict[str, Any] = {
         f"{peer.preset} {peer.name}": peer.make()(clip(PRESETS[peer.preset].sr)).astype(np.float32) for peer in OTHERS

@@ -12,7 +12,8 @@ from cumel.esc50.extraction.job import KINDS
 from cumel.esc50.extraction.local import extract
 from cumel.esc50.store.torch_dataset import FeatureDataset, FeatureItem, pad
 from cumel.esc50.system.device import choose
-from cumel.kernels import FeatureConfig
+from cumel.kernels import FeatureConfig, Normalize
+from cumel.kernels.arrays import rows_first
 
 from support.recordings import TINY, write
 
@@ -22,6 +23,10 @@ CONFIGS = {
     "top_db": TINY.replace(n_mfcc=13),
     "all": TINY.replace(top_db=None, n_mfcc=13),
     "ref": TINY.replace(ref=1e-3, top_db=30.0, power=1.0, n_mfcc=13, lifter=22.0),
+    "log10": TINY.replace(log="log10", mean=-4.0, std=4.0, n_mfcc=13, time_major=True),
+    "no_log": TINY.replace(log=None, offset=0.25, mean=1.0, n_mfcc=13),
+    "normalized": TINY.replace(log="ln", normalize=Normalize(eps=1e-5), mean=3.0, n_mfcc=13, time_major=True),
+    "per_band": TINY.replace(top_db=30.0, mean=tuple(range(16)), std=tuple(range(1, 17)), n_mfcc=13),
 }
 
 
@@ -56,7 +61,8 @@ def test_a_padded_batch_is_the_functions_own(tmp_path: Path, kind: str, dtype: s
     torch.testing.assert_close(features, expected.to(features.dtype), rtol=0, atol=FILL_ATOL[dtype])
     assert batch.mask.sum(dim=1).tolist() == n_frames.tolist()
     assert batch.mask[:, 0].all()
-    if kind == "logmel":
+    assert features.is_contiguous()
+    if kind == "logmel" and cfg.log == "db" and not cfg.is_per_band:
         assert (features.amax(dim=1)[~batch.mask] < 0).all()
 
 
@@ -64,7 +70,9 @@ def test_a_padded_batch_is_the_functions_own(tmp_path: Path, kind: str, dtype: s
 def test_mfcc_are_filled_with_those_of_silence(tmp_path: Path, name: str) -> None:
     cfg = CONFIGS[name]
     features, n_frames, _ = batch_of(tmp_path, cfg, "mfcc", "float32")
-    silence = torch.from_numpy(KINDS["mfcc"](np.zeros(300, np.float32), cfg))[:, :1]
+    silence = torch.from_numpy(rows_first(KINDS["mfcc"](np.zeros(300, np.float32), cfg), cfg))[:, :1]
+    silence = torch.zeros_like(silence) if cfg.normalize else silence
+    features = rows_first(features, cfg)
     for one, n in zip(features, n_frames.tolist(), strict=True):
         torch.testing.assert_close(one[:, n:], silence.expand(-1, one.shape[1] - n), rtol=1e-6, atol=1e-4)
 

@@ -6,14 +6,15 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pytest
+import torch
 
 from cumel.esc50 import spec_to_image
 from cumel.esc50.datasets import Dataset
 from cumel.esc50.extraction.local import extract
 from cumel.esc50.system.device import choose
-from cumel.esc50.training.data import from_store, prepare
+from cumel.esc50.training.data import changed_features, from_store, prepare
 from cumel.esc50.training.recipes import RECIPES
-from cumel.kernels import CumelError, log_mel, mel_image
+from cumel.kernels import CumelError, FeatureConfig, Normalize, log_mel, mel_image
 
 from support.recordings import TINY, tiny_recipe, write, write_dataset
 
@@ -44,6 +45,10 @@ def test_stored_features_are_the_computed_ones(tmp_path: Path) -> None:
     recipe, store = tiny_recipe(), tmp_path / "store"
     extract([clip.path for clip in data.clips], store, TINY, device=choose("cpu"))
     np.testing.assert_array_equal(from_store(store, data, recipe).features, prepare(data, recipe, workers=1).features)
+    frames_first, other = TINY.replace(time_major=True), tmp_path / "other"
+    extract([clip.path for clip in data.clips], other, frames_first, device=choose("cpu"))
+    again = from_store(other, data, tiny_recipe(features=frames_first))
+    np.testing.assert_array_equal(again.features, from_store(store, data, recipe).features)
     with pytest.raises(CumelError, match=r"n_mels=16, not 20"):
         from_store(store, data, recipe.replace(features=TINY.replace(n_mels=20)))
     with pytest.raises(CumelError, match="features=logmel, not image"):
@@ -74,6 +79,28 @@ def test_features_found_by_the_end_of_a_path_count_where_the_content_is_the_same
         from_store(store, copy, recipe)
     extract([clip.path for clip in copy.clips], store, TINY, device=choose("cpu"))
     np.testing.assert_array_equal(from_store(store, copy, recipe).features, prepare(copy, recipe, workers=1).features)
+
+
+@pytest.mark.parametrize("log", ["db", "ln", "log10"])
+def test_changes_are_those_of_decibels_in_any_unit(log: str) -> None:
+    scaled = TINY.replace(log=log, mean=-3.0, std=2.0)
+    y = np.random.default_rng(0).normal(0, 0.1, (4, 8000)).astype(np.float32)
+    labels = torch.eye(4)
+
+    def changed(cfg: FeatureConfig) -> torch.Tensor:
+        torch.manual_seed(0)
+        recipe = tiny_recipe(features=cfg)
+        return changed_features(torch.from_numpy(log_mel(y, cfg))[:, None], labels, recipe, mixing=True)[0]
+
+    expected = changed(TINY) * (scaled.levels.gain / 10) - scaled.levels.shift
+    torch.testing.assert_close(changed(scaled), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_features_without_a_level_are_not_changed_as_if_they_had_one() -> None:
+    for changes in ({"log": None}, {"normalize": Normalize()}, {"std": tuple(range(1, 17))}):
+        with pytest.raises(CumelError, match="augment='mel': changes levels, which features with"):
+            tiny_recipe(features=TINY.replace(**changes))
+        assert tiny_recipe(features=TINY.replace(**changes), augment="wave").augment == "wave"
 
 
 def test_samples_are_kept_as_int16(tmp_path: Path) -> None:

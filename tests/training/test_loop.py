@@ -46,6 +46,17 @@ def test_a_run_learns_logs_and_evaluates(tmp_path: Path, data: Dataset, name: st
     assert confusion.sum() == tested["clips"] == report["test_clips"] == 12
 
 
+@pytest.mark.parametrize("name", ["kaldi", "parakeet"])
+def test_a_run_learns_from_a_pretrained_models_front_end(tmp_path: Path, data: Dataset, name: str) -> None:
+    cfg = PRESETS[name].replace(sr=8000, n_fft=256, win_length=200, hop_length=80, n_mels=16)
+    recipe = tiny_recipe(features=cfg, epochs=1, augment="none" if cfg.normalize else "mel")
+    report = train(data, tmp_path, recipe, 3, CPU)
+    assert report["epochs"] == 1
+    stored = Checkpoint.load(tmp_path).recipe
+    assert (stored, stored.features) == (recipe, cfg.replace(time_major=False))
+    assert evaluate(Checkpoint.load(tmp_path), data, CPU)[0]["accuracy"] == pytest.approx(report["accuracy"])
+
+
 def test_what_a_run_refuses(tmp_path: Path, data: Dataset) -> None:
     recipe = tiny_recipe(epochs=1)
     train(data, tmp_path, recipe, 1, CPU)
