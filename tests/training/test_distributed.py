@@ -17,8 +17,8 @@ from support.processes import Processes
 from support.recordings import tiny_recipe, write_dataset
 from support.training_jobs import command, gradients, network, unused_and_small_buckets
 
-# Share of the largest gradient of a tensor, against one process with the whole batch. In float64: the rounding of float32
-# differs with the number of threads, by up to 1e-5.
+# Share of the largest gradient of a tensor, against one process with the whole batch. In float64, as the rounding
+# of float32 differs with the number of threads.
 GRADIENT_TOLERANCE = 1e-12
 EPOCHS, BATCHES = 4, 6  # every run has 24 clips in batches of 4
 
