@@ -31,5 +31,7 @@ def _part(clip: Clip, y: Samples, sr: int) -> Samples | InputError:
     first = round(clip.start * sr)
     part = y[first : None if clip.end is None else round(clip.end * sr)]
     return (
-        part if len(part) else InputError(f"{clip.where}: begins behind its end, at {len(y) / sr:g} s; mend its start")
+        part
+        if len(part)
+        else InputError(f"{clip.where}: begins behind the end of its recording, at {len(y) / sr:g} s; mend its start")
     )

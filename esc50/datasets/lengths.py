@@ -51,10 +51,10 @@ class Measured:
             seconds[i] = min(whole, whole if clip.end is None else clip.end) - clip.start
             rates[rate] += 1
             if seconds[i] <= 0:
-                failures.append(f"{clip.where}: begins behind its end, at {whole:g} s; mend its start")
+                failures.append(f"{clip.where}: begins behind the end of its recording, at {whole:g} s; mend its start")
         if failures:
             first = "; ".join(failures[:3])
-            raise CumelError(f"{data.root}: {len(failures)} of {len(paths)} recordings cannot be used: {first}")
+            raise CumelError(f"{data.source}: {len(failures)} of {len(paths)} recordings cannot be used: {first}")
         return cls(seconds, dict(sorted(rates.items())))
 
 

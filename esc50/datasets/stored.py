@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def _with_labels(given: Path | str, root: Path | str | None, known: list[Known])
         key_of = Keys()
         for row in (row for row in layout.rows if row.path.name):  # the others are not there
             extra = row.extra if row.fold is None else row.extra | {"fold": row.fold}
-            known.append(Known(key_of(row.path), ";".join(row.labels), dict(extra)))
+            known.append(_known(layout.source, key_of(row.path), ";".join(row.labels), dict(extra)))
 
 
 def _of_manifest(manifest: Path, root: Path | None, known: list[Known]) -> Iterator[Path | str]:
@@ -124,11 +125,20 @@ def _of_manifest(manifest: Path, root: Path | None, known: list[Known]) -> Itera
         label = ";".join(map(str, label)) if isinstance(label, list) else label
         extra = {key: value for key, value in values.items() if value not in (None, "") and key != NAME}
         if label not in (None, "") or extra:
-            known.append(Known(key_of(path), None if label in (None, "") else str(label), extra))
+            known.append(_known(manifest, key_of(path), None if label in (None, "") else str(label), extra))
     if moved:
         yield from (path for path, _ in _found(manifest, root))
     else:
         yield manifest
+
+
+def _known(table: Path, key: str, label: str | None, extra: dict[str, Any]) -> Known:
+    """Return what a table says about a recording; text that a store cannot keep is refused before any is computed."""
+    try:
+        json.dumps([label, extra], ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise CumelError(f"{table}: a label or another column is no text in UTF-8; save the table as UTF-8") from None
+    return Known(key, label, extra)
 
 
 def _found(manifest: Path, root: Path | None) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from ...kernels import CumelError, Later
 
@@ -93,11 +95,27 @@ def named(manifest: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @contextmanager
+def _opened(manifest: Path, newline: str | None = None) -> Iterator[TextIO]:
+    """Open a text in UTF-8, in which names may have any bytes; one in UTF-16 is refused."""
+    with manifest.open(newline=newline, encoding="utf-8-sig", errors="surrogateescape") as file:
+        if file.buffer.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise CumelError(f"{manifest}: is in UTF-16; save it as UTF-8")
+        yield file
+
+
+@contextmanager
 def _csv_rows(manifest: Path) -> Iterator[csv.DictReader]:
+    """Read a CSV; where its header has no comma, a semicolon or a tab separates, as in tables of European Excels."""
     is_tsv = manifest.suffix.lower() == ".tsv"  # a quote in a TSV is an ordinary character, as in Common Voice
-    quoting, delimiter = (csv.QUOTE_NONE, "\t") if is_tsv else (csv.QUOTE_MINIMAL, ",")
-    with manifest.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # names are any bytes
-        yield csv.DictReader(file, delimiter=delimiter, quoting=quoting)
+    with _opened(manifest, newline="") as file:
+        header = "" if is_tsv else file.readline()
+        file.seek(0)
+        delimiter = "\t" if is_tsv else next((mark for mark in ",;\t" if mark in header), ",")
+        rows = csv.DictReader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL)
+        twice = [name for name, n in Counter(rows.fieldnames or ()).items() if n > 1 and name]
+        if twice:
+            raise CumelError(f"{manifest}: has several columns {twice[0]}; rename or drop all but one")
+        yield rows
 
 
 def _from_csv(manifest: Path) -> Iterator[Record]:
@@ -106,7 +124,8 @@ def _from_csv(manifest: Path) -> Iterator[Record]:
         for row in rows:
             if any(row.pop(None, ())):  # commas at the end of a line are no values
                 raise CumelError(
-                    f"{manifest}, line {rows.line_num}: has more values than there are columns; quote what has a comma"
+                    f"{manifest}, line {rows.line_num}: has more values than there are columns; "
+                    f"quote what has a {rows.reader.dialect.delimiter!r}"
                 )
             yield Record(f"line {rows.line_num}", row)
 
@@ -129,7 +148,7 @@ def _is_plain(column: pa.Field) -> bool:
 
 
 def _from_json_lines(manifest: Path) -> Iterator[Record]:
-    with manifest.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+    with _opened(manifest) as file:
         for number, line in enumerate(map(str.strip, file), start=1):
             if not line:
                 continue
@@ -140,7 +159,7 @@ def _from_json_lines(manifest: Path) -> Iterator[Record]:
 
 
 def _from_text(manifest: Path) -> Iterator[Record]:
-    with manifest.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
+    with _opened(manifest, newline="\n") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 yield Record(f"line {number}", {SURELY: line.rstrip("\r\n")})
@@ -162,4 +181,5 @@ def path_column(manifest: Path, names: Sequence[str]) -> str:
         if name in names:
             return name
     *most, last = PATH_COLUMNS
-    raise CumelError(f"{manifest}: has no column {', '.join(most)} or {last}; its columns: {', '.join(names)}")
+    has = f"its columns: {', '.join(names)}" if names else "it is empty"
+    raise CumelError(f"{manifest}: has no column {', '.join(most)} or {last}; {has}")

@@ -167,7 +167,9 @@ def test_parts_are_cut_out_of_their_recording(tmp_path: Path) -> None:
     np.testing.assert_array_equal(parts[1], y[8000:])
     assert Measured.of(data, 1).seconds.tolist() == [1.0, 1.0]
     late = Dataset.read(table(tmp_path / "late.jsonl", [*rows, rows[1] | {"start": 5}]))
-    with pytest.raises(CumelError, match=r"a\.wav from 5 s: begins behind its end, at 2 s; mend its start"):
+    with pytest.raises(
+        CumelError, match=r"a\.wav from 5 s: begins behind the end of its recording, at 2 s; mend its start"
+    ):
         Measured.of(late, 1)
 
 

@@ -3,7 +3,8 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,18 @@ def test_killed_while_an_open_shard_goes_on_nothing_of_it_is_lost(
     assert content(out) == content(tmp_path / "whole")
 
 
+def until_cancelled(asked: threading.Event, hold: Callable[[int], None]) -> None:
+    """Interrupt twice, and wait; send each again, as one just before the main thread begins to wait wakes nobody."""
+    interrupt()
+    while not asked.wait(1):
+        interrupt()
+    while True:
+        interrupt()
+        for _ in range(100):
+            hold(1)
+            time.sleep(0.01)
+
+
 @pytest.mark.parametrize("place", ["decoding", "writing"])
 def test_a_second_interrupt_leaves_a_long_recording_out_and_keeps_the_others(
     tmp_path: Path, paths: list[Path], place: str, monkeypatch: pytest.MonkeyPatch
@@ -152,11 +165,7 @@ def test_a_second_interrupt_leaves_a_long_recording_out_and_keeps_the_others(
     def endless(result: Result, hold: Any, *given: Any) -> Result:
         if place == "decoding" and result.path == paths[21]:
             assert all(written.acquire(timeout=60) for _ in range(21))
-            interrupt()
-            assert asked.wait(60)
-            interrupt()
-            while True:
-                hold(1)  # until it is cancelled
+            until_cancelled(asked, hold)
         return take(result, hold, *given)
 
     def parts(*given: Any) -> Iterator[np.ndarray]:

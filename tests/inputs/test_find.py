@@ -14,6 +14,7 @@ import pytest
 from cumel.esc50.audio import load
 from cumel.esc50.inputs import find as module
 from cumel.esc50.inputs.find import resolve
+from cumel.esc50.inputs.manifests import named
 from cumel.kernels import CumelError, InputError
 
 from support.recordings import touch
@@ -240,3 +241,28 @@ def test_files_are_not_looked_at(tree: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(os, "lstat", lambda path, **more: (looked.append(os.fspath(path)), lstat(path, **more))[1])
     assert len(resolve([tree])) == len(TREE)
     assert not [path for path in looked if Path(path).suffix]
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_a_csv_may_have_what_a_spreadsheet_separates_by(tmp_path: Path, mark: str, bom: str) -> None:
+    rows = [("path", "note"), ("a b.wav", f'"1{mark} 2"'), ("ü;.wav" if mark == "," else "ü,.wav", "")]
+    table = tmp_path / "table.csv"
+    table.write_text(bom + "".join(f"{mark.join(row)}\n" for row in rows), encoding="utf-8")
+    assert list(named(table)) == [("a b.wav", {"note": f"1{mark} 2"}), (rows[2][0], {"note": ""})]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "path,label\n".encode("utf-16"), "is in UTF-16; save it as UTF-8"),
+        ("a.txt", "a.wav\n".encode("utf-16"), "is in UTF-16; save it as UTF-8"),
+        ("a.csv", b"path,label,label\na.wav,x,y\n", "has several columns label; rename or drop all but one"),
+        ("a.csv", b"path;label\na.wav;x;y\n", "line 2: has more values than there are columns; quote what has a ';'"),
+        ("a.csv", b"", "has no column path, .*; it is empty"),
+    ],
+)
+def test_a_table_that_would_lose_something_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CumelError, match=message):
+        list(named(tmp_path / name))

@@ -63,6 +63,14 @@ def test_other_labels_need_no_other_features(manifest: Path, tmp_path: Path) -> 
         Store(tmp_path / "store")
 
 
+def test_text_that_a_store_cannot_keep_is_refused_before_the_work(manifest: Path, tmp_path: Path) -> None:
+    for row in (b"1.wav,l\xf6we,", b"1.wav,lion,gr\xfcn"):
+        manifest.write_bytes(b"path,label,note\n" + row)
+        with pytest.raises(CumelError, match=r"sounds\.csv: a label or another column is no text in UTF-8; save"):
+            extract(manifest, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
 def test_class_folders_and_datasets_label_their_recordings(tmp_path: Path) -> None:
     for i, label in enumerate(LABELS):
         write(tmp_path / "in" / label / f"{i}.wav", tone(0.3))

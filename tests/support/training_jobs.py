@@ -27,13 +27,13 @@ def network() -> nn.Module:
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.5, 1.5)
-    return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return net.double().to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def batch(n_clips: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn(n_clips, 1, 16, 40, generator=generator)
-    return x, torch.randn(n_clips, 5, generator=generator).softmax(dim=1)
+    x = torch.randn(n_clips, 1, 16, 40, generator=generator, dtype=torch.float64)
+    return x, torch.randn(n_clips, 5, generator=generator, dtype=torch.float64).softmax(dim=1)
 
 
 def gradients(engine: str, n_clips: int) -> tuple[list[NDArray], int]:

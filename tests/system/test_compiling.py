@@ -8,9 +8,12 @@ import pytest
 import torch
 from torch._inductor.exc import InductorError
 
+from cumel.esc50.datasets import Dataset
 from cumel.esc50.system import compiling
 from cumel.esc50.system.compiling import no_extension, why_eager
 from cumel.esc50.training import loop
+
+from support.recordings import tiny_recipe, write_dataset
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -105,15 +108,15 @@ def test_on_a_cpu_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_it_is_said_before_anything_is_computed(
-    reason: str | None, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, reason: str | None, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def prepared(*_: Any) -> None:
         raise KeyboardInterrupt  # here features would be computed
 
-    data = type("Data", (), {"labels": (), "fingerprint": "", "split": lambda *_: ([], [])})()
+    data = Dataset.read(write_dataset(tmp_path / "data"))
     monkeypatch.setattr(loop, "why_eager", lambda _: reason)
     monkeypatch.setattr(loop, "prepare", prepared)
     monkeypatch.setattr(loop, "to_continue", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
-        loop.train(data, Path("unused"), None, 1, CUDA)  # type: ignore[arg-type]
+        loop.train(data, tmp_path / "run", tiny_recipe(), 1, CUDA)
     assert capsys.readouterr().err.strip() == said
