@@ -12,6 +12,7 @@ from cumel.esc50.datasets import Dataset
 from cumel.esc50.system import compiling
 from cumel.esc50.system.compiling import no_extension, why_eager
 from cumel.esc50.training import loop
+from cumel.kernels import CumelError
 
 from support.recordings import tiny_recipe, write_dataset
 
@@ -117,6 +118,6 @@ def test_it_is_said_before_anything_is_computed(
     monkeypatch.setattr(loop, "why_eager", lambda _: reason)
     monkeypatch.setattr(loop, "prepare", prepared)
     monkeypatch.setattr(loop, "to_continue", lambda *_: None)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(CumelError, match="keeps nothing yet"):
         loop.train(data, tmp_path / "run", tiny_recipe(), 1, CUDA)
     assert capsys.readouterr().err.strip() == said
