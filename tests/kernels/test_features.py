@@ -61,8 +61,7 @@ def test_equals_librosa(name: str, kind: str) -> None:
 @settings(max_examples=200)
 @given(any_config(), st.data())
 def test_equals_the_reference_for_any_config(cfg: FeatureConfig, data: st.DataObject) -> None:
-    shortest = 1 if cfg.center else cfg.n_fft
-    n_samples = data.draw(st.integers(shortest, 4 * cfg.n_fft), "n_samples")
+    n_samples = data.draw(st.integers(cfg.least_samples, cfg.least_samples + 4 * cfg.n_fft), "n_samples")
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), "seed"))
     y = (0.3 * rng.standard_normal(n_samples)).astype(np.float32)
     if data.draw(st.booleans(), "int16"):

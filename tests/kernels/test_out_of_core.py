@@ -101,7 +101,8 @@ def check(
 def samples_of(cfg: FeatureConfig, n_frames: int) -> int:
     """Samples of a clip of so many frames, and half a hop more."""
     first = cfg.frame_length - sum(cfg.edges) + cfg.n_dropped
-    return first + (n_frames - 1) * cfg.hop_length + cfg.hop_length // 2
+    n = cfg.n_dropped + cfg.frame_length - sum(cfg.edges) + (n_frames - 1) * cfg.hop_length + cfg.hop_length // 2
+    return max(n, cfg.least_samples)
 
 
 @every_feature_of_some
