@@ -99,10 +99,9 @@ def check(
 
 
 def samples_of(cfg: FeatureConfig, n_frames: int) -> int:
-    """Samples of a clip of so many frames, and half a hop more."""
+    """Samples of a clip of so many frames, and half a hop more; of the shortest clip that there is, at least."""
     first = cfg.frame_length - sum(cfg.edges) + cfg.n_dropped
-    n = cfg.n_dropped + cfg.frame_length - sum(cfg.edges) + (n_frames - 1) * cfg.hop_length + cfg.hop_length // 2
-    return max(n, cfg.least_samples)
+    return max(cfg.least_samples, first + (n_frames - 1) * cfg.hop_length + cfg.hop_length // 2)
 
 
 @every_feature_of_some
