@@ -80,6 +80,7 @@ def extract(
     known: list[Known] = []
     listing = resolve([path for each in given for path in _with_labels(each, root, known)])
     check(listing)
+    _say_parts(known)
     paths = my_share(listing, shard)
     if not paths:
         return {"files": 0, "note": f"no file falls into share {shard}"}
@@ -90,6 +91,16 @@ def extract(
     report = run(paths, out, cfg, kind=kind, dtype=dtype, workers=workers, **options)
     save_labels(out, known)
     return report
+
+
+def _say_parts(known: list[Known]) -> None:
+    """Say that recordings are extracted whole, where rows name several parts of one."""
+    spans: dict[str, set[tuple[Any, Any]]] = {}
+    for each in known:
+        spans.setdefault(each.key, set()).add((each.extra.get("start"), each.extra.get("end")))
+    n = sum(len(parts) > 1 for parts in spans.values())
+    if n:
+        say(f"note: rows name several parts of {n} recordings by start and end; each is extracted whole, in one row")
 
 
 def _with_labels(given: Path | str, root: Path | str | None, known: list[Known]) -> Iterator[Path | str]:

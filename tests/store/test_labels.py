@@ -71,6 +71,16 @@ def test_text_that_a_store_cannot_keep_is_refused_before_the_work(manifest: Path
     assert not (tmp_path / "store").exists()
 
 
+def test_parts_of_a_recording_are_said_to_be_one_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.wav", "b.wav"):
+        write(tmp_path / name, tone(1.0, 8000), 8000)
+    table = tmp_path / "parts.csv"
+    table.write_text("path,label,start,end\na.wav,dog,0,0.5\na.wav,cat,0.5,1\nb.wav,dog,0,1\n")
+    store = extract(table, tmp_path / "store")
+    assert "note: rows name several parts of 1 recordings by start and end" in capsys.readouterr().err
+    assert [row["label"] for row in store.rows] == ["dog;cat", "dog"]
+
+
 def test_class_folders_and_datasets_label_their_recordings(tmp_path: Path) -> None:
     for i, label in enumerate(LABELS):
         write(tmp_path / "in" / label / f"{i}.wav", tone(0.3))
