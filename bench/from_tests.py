@@ -6,10 +6,9 @@ from pathlib import Path
 # The tests are not installed as a package. Their folder comes last, so that none of their modules hides one of ours.
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from pretrained.golden import FILE as GOLDEN, clip as golden_clip
-
 from simt.emulator import compile_many
 from support.emulation import FEATURES, PLANS, Emulated, kernels, together
+from support.golden import FILE as GOLDEN, clip as golden_clip
 from support.model_clips import CONFIGS as FRONT_ENDS
 from support.signals import CONFIGS, KINDS, Oracle, librosa_input, signal
 

@@ -1,7 +1,7 @@
 """The front ends of pretrained models as their own packages compute them, by the names of our presets.
 
 A package is imported when it is first used. Those that the tests do not install are in the golden arrays of
-tests/pretrained, which `golden.py` there makes of them.
+tests/pretrained, which tests/support/golden.py makes of them.
 """
 
 import importlib

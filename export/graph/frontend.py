@@ -13,7 +13,8 @@ from ...kernels import FeatureConfig
 from .framing import Clips, frames, narrowed
 from .levels import Frames, levels, stretched
 from .mel import mel_of
-from .tape import FEATURES_NAME, OPSET, Tape, ints
+from .metadata import FEATURES_NAME
+from .tape import OPSET, Tape, ints
 
 IR_VERSION = 10  # the version that torch's exporter writes
 WAVEFORM, LOG_MEL = "waveform", "log_mel"

@@ -14,6 +14,7 @@ from ...esc50.training import Recipe
 from ...kernels import CumelError, FeatureConfig
 
 METADATA_FORMAT = "cumel 1"
+FEATURES_NAME = "features"  # the value that the front end ends in
 INPUTS = ("waveform", "image")
 PRECISIONS = ("fp32", "fp16", "int8")
 

@@ -14,7 +14,8 @@ from ...kernels import FeatureConfig
 from .framing import Clips, count, frames, narrowed
 from .levels import Frames, levels
 from .mel import mel_of
-from .tape import FEATURES_NAME, Tape, ints, number
+from .metadata import FEATURES_NAME
+from .tape import Tape, ints, number
 
 FORMAT = "cumel frontend 1"
 IR_VERSION = 8  # that of opsets 17 and 18; ONNX Runtime before 1.18 refuses the 10 of torch's exporter

@@ -11,7 +11,6 @@ from onnxscript import ir
 
 OPSET = 18  # From 22 on, ONNX Runtime has no CUDA kernel for MaxPool, and silently runs it on the CPU.
 PREFIX = "frontend/"  # beginning of the nodes' names
-FEATURES_NAME = "features"  # the value that the front end ends in
 
 Size = int | ir.Value  # a number, or int64 [1] where it is known only when the graph runs
 

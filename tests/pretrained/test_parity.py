@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from pretrained.golden import FILE, clip
 
 from cumel import PRESETS, log_mel
 from cumel.kernels import reference
 
 from originals import LIVE, OTHERS, Peer, differences, limits
+from support.golden import FILE, clip
 
 GOLDEN = np.load(FILE)
 LONG = ("clap", "clap_fused")  # whose clips are repeated up to 10 s otherwise

@@ -1,7 +1,7 @@
 """Makes golden.npz: what packages that the tests do not install compute of `clip`.
 
 Run where all of them are: openai-whisper, faster-whisper, lhotse, onnx-asr, hear21passt, torchvggish, speechbrain.
-`python tests/pretrained/golden.py`, with bench/ and tests/ on the path, writes the file anew and prints its versions.
+`python tests/support/golden.py`, with bench/ and tests/ on the path, writes the file anew and prints its versions.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-FILE = Path(__file__).with_name("golden.npz")
+FILE = Path(__file__).parents[1] / "pretrained" / "golden.npz"
 
 
 def clip(sr: int, seconds: float = 0.4) -> np.ndarray:
