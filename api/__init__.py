@@ -10,7 +10,8 @@ from .kernels.lazy import lazily
 if TYPE_CHECKING:
     from . import kaldi as kaldi, pretrained as pretrained
     from .esc50.audio import load as load_audio
-    from .esc50.datasets import Dataset as Dataset, extract as extract
+    from .esc50.datasets import Dataset as Dataset
+    from .esc50.datasets.stored import extract as extract
     from .esc50.store import FeatureDataset as FeatureDataset, Store as Store, pad as pad
     from .esc50.training import RECIPES as RECIPES, evaluate as evaluate, train as train
     from .export import (

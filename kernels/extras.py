@@ -24,6 +24,7 @@ EXTRAS = {
     "cumel.esc50.extraction": "extract",
     "cumel.esc50.extraction.ray": "ray",
     "cumel.esc50.datasets": "train",
+    "cumel.esc50.datasets.stored": "extract",
     "cumel.esc50.reports": "plot",
     "cumel.esc50.training": "train",
     "cumel.esc50.baseline": "train",
