@@ -15,7 +15,6 @@ from .config import FeatureConfig
 from .errors import CumelError
 from .extras import explained
 from .kinds import FEATURES, Feature
-from .presets import PRESETS
 from .values import shown
 
 if TYPE_CHECKING:
@@ -191,6 +190,8 @@ def config_of(cfg: Config) -> FeatureConfig:
     if isinstance(cfg, FeatureConfig):
         return cfg
     if isinstance(cfg, str):
+        from .presets import PRESETS  # here, since checking them all takes longer than a feature
+
         if cfg not in PRESETS:
             near = get_close_matches(cfg, PRESETS, 1)
             meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(PRESETS)}"

@@ -54,9 +54,7 @@ def config_of(values: Mapping[str, Any]) -> FeatureConfig:
     CumelError
         For a class that is not known, and for numbers that contradict each other.
     """
-    inner = values.get("feature_extractor")
-    if isinstance(inner, dict):  # a processor_config.json, which holds those of several preprocessors
-        values = inner
+    values = of_extractor(values)
     name = values.get("feature_extractor_type")
     if not isinstance(name, str):
         raise CumelError("names no feature_extractor_type, the class that the numbers are of")
@@ -67,6 +65,12 @@ def config_of(values: Mapping[str, Any]) -> FeatureConfig:
     cfg = CLASSES[name](Numbers(values))
     _check_filters(values.get("mel_filters"), cfg)
     return cfg
+
+
+def of_extractor(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values of the extractor: those of a ``processor_config.json`` stand among others'."""
+    inner = values.get("feature_extractor")
+    return inner if isinstance(inner, dict) else values
 
 
 def _check_filters(given: Any, cfg: FeatureConfig) -> None:

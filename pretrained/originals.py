@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from importlib.metadata import version
+from inspect import signature
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..kernels import CumelError, FeatureConfig, need
 from . import kaldi
+from .extractors import of_extractor
 from .files import config, found
 from .wrapping import wrap
 
@@ -54,30 +56,24 @@ def _transformers(path: Path) -> Original:
     cfg = config(file)
     if file.suffix != ".json":
         raise CumelError(f"{file}: only a preprocessor_config.json names a class that computes it")
-    values = json.loads(file.read_text(encoding="utf-8"))
-    inner = values.get("feature_extractor")
-    values = inner if isinstance(inner, dict) else values
+    values = of_extractor(json.loads(file.read_text(encoding="utf-8")))
     package = need("transformers", __name__)
     theirs = getattr(package, values["feature_extractor_type"]).from_dict(values)
     ours = wrap(theirs)
 
     def of(extractor: Any) -> Callable[[NDArray[np.float32]], Results]:
+        names = signature(extractor.__call__).parameters
+        rated = {"sampling_rate": cfg.sr} if "sampling_rate" in names else {}
+        clip = "audio_target" if "audio_target" in names else next(iter(names))
+
         def compute(y: NDArray[np.float32]) -> Results:
-            rated = {} if "sampling_rate" not in _parameters(extractor) else {"sampling_rate": cfg.sr}
-            given = {"audio_target": y} if "audio_target" in _parameters(extractor) else {}
-            called = extractor(**given, **rated) if given else extractor(y, **rated)
-            # An extractor gives lists where no kind of tensor is asked for, and knows one kind or another.
+            called = extractor(**{clip: y}, **rated)  # lists, arrays or tensors, as no kind is asked for
             return {name: np.asarray(value) for name, value in called.items() if not np.isscalar(value)}
 
         return compute
 
     name = f"transformers {version('transformers')}, {type(theirs).__name__}"
     return Original(name, cfg, of(theirs), of(ours))
-
-
-def _parameters(extractor: Any) -> tuple[str, ...]:
-    code = type(extractor).__call__.__code__
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def _torchaudios(cfg: FeatureConfig | None) -> Original:

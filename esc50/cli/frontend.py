@@ -11,7 +11,7 @@ from ...kernels import CumelError, FeatureConfig
 from . import show
 from .options import AsJson, Expectation, feature_options
 
-UNNAMED = FeatureConfig(sr=1)  # of a rate that no recording has
+UNNAMED = FeatureConfig(sr=1)  # No recording has this rate.
 
 
 @feature_options(None)

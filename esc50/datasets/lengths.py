@@ -71,7 +71,7 @@ def _header(path: Path) -> tuple[float, int] | InputError:
 class Lengths:
     """The one length that a network gets, and what becomes of clips that have another."""
 
-    seconds: float  # of each clip as the network gets it
+    seconds: float  # duration of each clip as the network gets it
     why: str  # where that length comes from
     clips: int
     shortest: float  # s

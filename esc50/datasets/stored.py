@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...kernels import PRESETS, CumelError, FeatureConfig
+from ...kernels import CumelError, FeatureConfig, config_of
 from ..extraction import extract as extract_paths, extract_on_ray, my_share
 from ..inputs import TABLES, Keys, check, named, resolve
 from ..store import Known, save_labels
@@ -72,10 +72,7 @@ def extract(
         raise CumelError(f"--engine {engine}: must be {' or '.join(ENGINES)}")
     if address is not None and engine != "ray":
         raise CumelError(f"--address {address}: only --engine ray has one")
-    if isinstance(cfg, str):
-        if cfg not in PRESETS:
-            raise CumelError(f"cfg={cfg}: must be one of {', '.join(PRESETS)}")
-        cfg = PRESETS[cfg]
+    cfg = config_of(cfg)
     out, given = Path(out), [inputs] if isinstance(inputs, str | Path) else list(inputs)
     known: list[Known] = []
     listing = resolve([path for each in given for path in _with_labels(each, root, known)])

@@ -56,7 +56,7 @@ class Batch(NamedTuple):
 class LabelledBatch(NamedTuple):
     """Clips of different length, padded with silence, and their labels."""
 
-    features: Tensor  # as of `Batch`
+    features: Tensor  # those of `Batch`
     labels: Tensor | list[str]  # [n_clips, ...], int64 for numbers of classes; or texts
     n_frames: Tensor  # [n_clips]
     paths: list[str]

@@ -65,7 +65,7 @@ class ShardWriter:
         self._n_pending = 0  # bytes in `_pending`
         self._file: BinaryIO | None = None
         self._flush = EarlyFlush(FLUSH_BYTES)
-        self._opened: Sidecar | None = None  # of the shard that the writer goes on with
+        self._opened: Sidecar | None = None  # sidecar of the shard that the writer goes on with
 
     def go_on(self, opened: Sidecar) -> None:
         """Go on with a shard that a stopped run left open; until it is finished, what it holds stays as it is."""

@@ -56,7 +56,7 @@ class Recipe:
     precision: Literal["fp32", "bf16"] = "fp32"  # bf16 wherever the device computes faster in it
     needs_gpu: bool = False  # hours on a CPU: it must be asked for by --device cpu
     balance: Literal["none", "weights", "sampling"] = "none"  # rare classes weigh more in the loss, or come more often
-    loss: Literal["cross-entropy", "bce"] = "cross-entropy"  # of one label per clip, or of any number
+    loss: Literal["cross-entropy", "bce"] = "cross-entropy"  # "bce": a clip has any number of labels
     patience: int = 0  # epochs without a lower validation loss after which training stops; 0: it never does
     validation: float = 0.1  # share of the training clips that patience watches, where the data has no valid split
     freeze: bool = False  # train the last layer alone

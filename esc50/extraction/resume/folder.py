@@ -27,7 +27,7 @@ class StoreTodo(Todo):
 
     number: int = 0  # number of the next shard
     overwrites: bool = False  # whether the first shard replaces the old store
-    opened: Sidecar | None = None  # of the shard that a stopped run left open, and that this one goes on with
+    opened: Sidecar | None = None  # sidecar of the shard that a stopped run left open, to go on with
 
 
 def not_both(*, overwrite: bool, retry_errors: bool, repair: bool) -> None:
