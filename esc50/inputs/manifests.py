@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
@@ -97,10 +98,10 @@ def named(manifest: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 @contextmanager
 def _opened(manifest: Path, newline: str | None = None) -> Iterator[TextIO]:
     """Open a text in UTF-8, in which names may have any bytes; one in UTF-16 is refused."""
-    with manifest.open(newline=newline, encoding="utf-8-sig", errors="surrogateescape") as file:
-        if file.buffer.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+    with manifest.open("rb") as raw:
+        if raw.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             raise CumelError(f"{manifest}: is in UTF-16; save it as UTF-8")
-        yield file
+        yield TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline=newline)
 
 
 @contextmanager
