@@ -29,6 +29,10 @@ class Numbers:
             raise CumelError(f"{name}={value}: must be a whole number")
         return int(value)
 
+    def frames(self) -> dict[str, int]:
+        """Return the sizes of a frame in samples, by default 25 ms in 512 samples every 10 ms at 16 kHz."""
+        return {name: self.whole(name, n) for name, n in (("n_fft", 512), ("win_length", 400), ("hop_length", 160))}
+
     def flag(self, name: str, default: bool) -> bool:
         """Return true or false."""
         value = self.values.get(name, default)

@@ -103,13 +103,12 @@ def fun_asr(n: Numbers) -> FeatureConfig:
 def parakeet(n: Numbers, preset: str = "parakeet", size: int = 80) -> FeatureConfig:
     """NVIDIA NeMo's."""
     n.no_noise()
-    sr, n_fft, hop = n.whole("sampling_rate", 16000), n.whole("n_fft", 512), n.whole("hop_length", 160)
+    frames = n.frames()
+    half = frames["n_fft"] // 2
     return PRESETS[preset].replace(
-        sr=sr,
-        n_fft=n_fft,
-        win_length=n.whole("win_length", 400),
-        hop_length=hop,
-        padding=(n_fft // 2, n_fft // 2 - hop),
+        sr=n.whole("sampling_rate", 16000),
+        **frames,
+        padding=(half, half - frames["hop_length"]),
         preemphasis=n.real("preemphasis", 0.97),
         n_mels=n.whole("feature_size", size),
     )
@@ -133,9 +132,7 @@ def granite(n: Numbers, bands: str = "n_mels") -> FeatureConfig:
     inner = Numbers(given) if isinstance(given, dict) else n
     return PRESETS["granite"].replace(
         sr=n.whole("sampling_rate", inner.whole("sample_rate", 16000)),
-        n_fft=inner.whole("n_fft", 512),
-        win_length=inner.whole("win_length", 400),
-        hop_length=inner.whole("hop_length", 160),
+        **inner.frames(),
         n_mels=inner.whole(bands, 80),
     )
 
@@ -150,9 +147,7 @@ def phi4(n: Numbers) -> FeatureConfig:
     sr = n.whole("sampling_rate", 16000)
     return PRESETS["phi4"].replace(
         sr=sr,
-        n_fft=n.whole("n_fft", 512),
-        win_length=n.whole("win_length", 400),
-        hop_length=n.whole("hop_length", 160),
+        **n.frames(),
         preemphasis=n.real("preemphasis", 0.97),
         n_mels=n.whole("feature_size", 80),
         fmin=n.real("mel_min_frequency", 0.0),
@@ -203,9 +198,7 @@ def lasr(n: Numbers) -> FeatureConfig:
     """LASR (MedASR)."""
     return PRESETS["lasr"].replace(
         sr=n.whole("sampling_rate", 16000),
-        n_fft=n.whole("n_fft", 512),
-        win_length=n.whole("win_length", 400),
-        hop_length=n.whole("hop_length", 160),
+        **n.frames(),
         n_mels=n.whole("feature_size", 128),
     )
 

@@ -12,7 +12,7 @@ from ..inputs import CONTAINERS, TABLES, header_of, left_out, resolve, shown
 from .dataset import TEST, Dataset
 from .kept import as_kept
 from .listed import Layout, Listed
-from .tables import SPLIT_WORDS, label_column, rows_of
+from .tables import SPLIT_WORDS, label_column, places_of, rows_of
 
 EXAMPLES = (
     "a folder per class (sounds/dog/1.wav), a table (.csv, .tsv, .jsonl, .parquet) with columns path and label, ESC-50 "
@@ -52,7 +52,7 @@ def _table(data: Path, root: Path | None) -> Layout | None:
     if not data.is_file():
         return None
     above = data.resolve().parent
-    places = (root,) if root else (above, above / "audio", above.parent / "audio", above.parent)
+    places = places_of(above, root)
     layout = _urban_table(data, places, above.parent)
     if layout is not None:
         return layout

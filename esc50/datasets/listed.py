@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,10 @@ class Layout:
         absent, known = [], {}
         for row in self.rows:
             if row.name not in known:
-                known[row.name] = next(filter(Path.is_file, self._candidates(row)), None)
+                fold = row.fold if isinstance(row.fold, int) else None
+                known[row.name] = next(
+                    filter(Path.is_file, candidates(self.places, row.name, fold, self.suffixes)), None
+                )
                 absent += [] if known[row.name] else [row.name]
             row.path = known[row.name] or Path()
         if not absent or not must:
@@ -112,13 +115,6 @@ class Layout:
             f"{self.source}: {len(absent)} of {len(known)} recordings are not in {looked}: {some(absent)}; "
             f"put them there, {self.advice}, or leave their rows out"
         )
-
-    def _candidates(self, row: Listed) -> Iterable[Path]:
-        for place in self.places:
-            for suffix in self.suffixes:
-                yield place / f"{row.name}{suffix}"
-                if isinstance(row.fold, int):
-                    yield place / f"fold{row.fold}" / f"{row.name}{suffix}"
 
     def _check_twice(self) -> None:
         """Refuse a clip that is listed twice, by whatever path."""
@@ -190,6 +186,17 @@ class Layout:
         whole = f", {group} kept whole" if group else ", recordings kept whole" if len(set(keys)) < len(keys) else ""
         by = f"dealt into {FOLDS} folds, stratified by label{whole}, seed {seed}"
         return [replace(clip, fold=folds[i]) for i, clip in enumerate(clips)], by
+
+
+def candidates(
+    places: Iterable[Path], name: str, fold: int | str | None, suffixes: Iterable[str] = ("",)
+) -> Iterator[Path]:
+    """Yield where a recording may be: in each of the places, or there in the folder of its fold."""
+    for place in places:
+        for suffix in suffixes:
+            yield place / f"{name}{suffix}"
+            if fold is not None:
+                yield place / f"fold{fold}" / f"{name}{suffix}"
 
 
 def _check_groups(source: Path, column: str, clips: list[Clip]) -> None:

@@ -14,7 +14,8 @@ from ..inputs import TABLES, Keys, check, named, resolve
 from ..store import Known, save_labels
 from ..system import CORES, choose, say
 from .layouts import with_table
-from .tables import label_column
+from .listed import candidates
+from .tables import label_column, places_of
 
 ENGINES = ("local", "ray")
 NAME = "\0name"  # no column is called so
@@ -151,10 +152,7 @@ def _known(table: Path, key: str, label: str | None, extra: dict[str, Any]) -> K
 
 def _found(manifest: Path, root: Path | None) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield where each recording of a manifest is, and its row with the name as `NAME`."""
-    above = manifest.parent
-    places = (root,) if root else (above, above / "audio", above.parent / "audio", above.parent)
+    places = places_of(manifest.parent, root)
     for name, values in named(manifest):
-        fold = values.get("fold")
-        below = (Path(name), Path(f"fold{fold}") / name) if fold else (Path(name),)
-        every = (place / part for place in places for part in below)
-        yield next((each for each in every if each.is_file()), places[0] / name), values | {NAME: name}
+        every = candidates(places, name, values.get("fold") or None)
+        yield next(filter(Path.is_file, every), places[0] / name), values | {NAME: name}

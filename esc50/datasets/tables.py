@@ -20,6 +20,11 @@ SPLIT_WORDS = {
 }  # names of splits, as tables and folders have them
 
 
+def places_of(above: Path, root: Path | None) -> tuple[Path, ...]:
+    """Return the folders in which the recordings of a table may lie, by the folder `above` it and by ``--root``."""
+    return (root,) if root else (above, above / "audio", above.parent / "audio", above.parent)
+
+
 def label_column(names: Sequence[str]) -> str | None:
     """Return which of a table's columns has the labels; None when none has."""
     return next((name for name in LABEL_COLUMNS if name in names), None)

@@ -14,10 +14,10 @@ from onnxscript import ir
 from ...esc50.audio import fit_length
 from ...esc50.training import Recipe
 from ...kernels import CumelError, FeatureConfig, reference
-from ...kernels.tolerance import KINDS, NOISY, db_floor, db_tolerance, mel_ceiling, signal
+from ...kernels.tolerance import KINDS, NOISY, db_floor, db_tolerance, mel_ceiling
 from ..graph import FEATURES_NAME, IR_VERSION, LOG_MEL, WAVEFORM
 from ..runtime import onnxruntime
-from .oracle import expected
+from .oracle import clip_of, expected
 
 LONGEST = 60  # seconds
 
@@ -67,8 +67,7 @@ def lengths(recipe: Recipe) -> list[int]:
 
 def signals(n_samples: int, sr: int) -> dict[str, NDArray[np.float32]]:
     """Return the clips [n_samples] of `tolerance.signal`, as a model takes them."""
-    made = {kind: signal(kind, n_samples, sr) for kind in KINDS}
-    return {kind: (y / np.float32(32768)).astype(np.float32) if y.dtype == np.int16 else y for kind, y in made.items()}
+    return {kind: clip_of(kind, n_samples, sr) for kind in KINDS}
 
 
 def _compare(log_mel: NDArray[np.float32], y: NDArray[np.float32], cfg: FeatureConfig) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...kernels import FeatureConfig, Normalize, reference
 from ...kernels.filterbank import mel_matrix
-from ...kernels.tolerance import AMPLITUDE, DB_STEPS
+from ...kernels.tolerance import AMPLITUDE, DB_STEPS, levels_of, signal
 
 Float64 = NDArray[np.float64]
 SHARE = 1e-6  # of a feature, for the rounding of what follows the mel filters
@@ -32,6 +32,12 @@ class Expected(NamedTuple):
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.where(error == 0, 0.0, error / self.tolerance)
         return float(error.max(initial=0.0, where=np.isfinite(self.tolerance))), float(share.max())
+
+
+def clip_of(kind: str, n_samples: int, sr: int) -> NDArray[np.float32]:
+    """Return a clip of `tolerance.signal` as a graph takes it: float32, also where that is int16."""
+    y = signal(kind, n_samples, sr)
+    return (y / np.float32(32768)).astype(np.float32) if y.dtype == np.int16 else y
 
 
 def expected(y: NDArray[np.float32], cfg: FeatureConfig) -> Expected:
@@ -65,10 +71,8 @@ def expected(y: NDArray[np.float32], cfg: FeatureConfig) -> Expected:
 
 def _levels(mel: Float64, cfg: FeatureConfig) -> Float64:
     """Do what follows the mel filters, up to the range below the clip's maximum."""
-    own = cfg.levels
-    x = np.maximum(mel + own.offset, own.least)
-    x = own.gain * (np.log10(x) if own.log else x) - own.shift
-    return np.maximum(x, x.max() - own.span)
+    x = levels_of(mel, cfg)
+    return np.maximum(x, x.max() - cfg.levels.span)
 
 
 def _normalized(tolerance: Float64, spread: Float64, x: Float64, by: Normalize) -> Float64:

@@ -11,11 +11,11 @@ from onnxscript import ir
 from onnxscript.ir.passes.common import ShapeInferencePass
 
 from ...kernels import CumelError, FeatureConfig
-from ...kernels.tolerance import KINDS, signal
+from ...kernels.tolerance import KINDS
 from ..graph import FEATURES_LENS, FEATURES_NAME, WAVEFORMS, WAVEFORMS_LENS
 from ..runtime import onnxruntime
 from .operators import without_cuda_kernel
-from .oracle import expected
+from .oracle import clip_of, expected
 
 Outputs = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -58,12 +58,10 @@ def clips_of(cfg: FeatureConfig) -> list[NDArray[np.float32]]:
     least, hop = cfg.least_samples, cfg.hop_length
     lengths = {least, least + 1, least + hop - 1, least + hop, least + hop + 1, least + 7 * hop + hop // 2}
     lengths |= {cfg.n_fft // 3, cfg.n_fft + 1, cfg.sr} - set(range(least))
-    made = []
-    for i, n in enumerate(sorted(lengths)):
-        y = signal(KINDS[i % len(KINDS)], n, cfg.sr)
-        made.append(np.asarray(y / np.float32(32768) if y.dtype == np.int16 else y, np.float32))
-    drift = np.linspace(-0.5, 0.8, cfg.sr, dtype=np.float32) + signal("noise", cfg.sr, cfg.sr)
-    return [*made, signal("noise", cfg.sr, cfg.sr), drift.astype(np.float32)]
+    made = [clip_of(KINDS[i % len(KINDS)], n, cfg.sr) for i, n in enumerate(sorted(lengths))]
+    noise = clip_of("noise", cfg.sr, cfg.sr)
+    drift = np.linspace(-0.5, 0.8, cfg.sr, dtype=np.float32) + noise
+    return [*made, noise, drift]
 
 
 def _run(session: Any, y: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:

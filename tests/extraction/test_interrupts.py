@@ -24,7 +24,7 @@ from cumel.esc50.system.pipeline import Cancelled
 from cumel.esc50.system.stopping import Stop, StoppedError
 from cumel.kernels import CumelError
 
-from support.interrupts import at_recording, interrupt
+from support.interrupts import at_recording, interrupt, out_of_memory_at
 from support.recordings import TINY, content, thirty, tiny_log_mel, tone, write
 
 MANY = 3000  # bytes of a shard
@@ -234,15 +234,9 @@ def test_starting_over_replaces_the_old_store_as_soon_as_a_recording_is_done(tmp
 def test_a_faulty_device_keeps_what_is_done_of_the_shard(
     tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, of_samples = tmp_path / "out", short.of_samples
-
-    def limited(result: Result, y: np.ndarray, job: Job) -> Result:
-        if result.path == paths[21]:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return of_samples(result, y, job)
-
+    out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(short, "of_samples", limited)
+        out_of_memory_at(paths[21], "CUDA out of memory.", patch)
         with pytest.raises(CumelError, match="out of memory"):
             extract(paths, out, TINY, **OPTIONS)
     check_right(out, 21)

@@ -21,13 +21,12 @@ import torch
 
 from cumel.esc50.cli import main
 from cumel.esc50.extraction import local as module, short
-from cumel.esc50.extraction.job import Job, Result
 from cumel.esc50.extraction.local import extract
 from cumel.esc50.store import Store, writer as writer_module
 from cumel.esc50.store.shards import sidecars
 from cumel.kernels import CumelError
 
-from support.interrupts import at_recording
+from support.interrupts import at_recording, out_of_memory_at
 from support.recordings import TINY, content, thirty, tiny_log_mel
 
 CPU = torch.device("cpu")
@@ -169,15 +168,9 @@ def test_a_full_disk_for_those_who_may_not_mount(
 def test_a_device_without_memory_is_one_line(
     tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, of_samples = tmp_path / "out", short.of_samples
-
-    def limited(result: Result, y: np.ndarray, job: Job) -> Result:
-        if result.path == paths[20]:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore words")
-        return of_samples(result, y, job)
-
+    out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(short, "of_samples", limited)
+        out_of_memory_at(paths[20], "CUDA out of memory. Tried to allocate 2 GiB.\nMore words", patch)
         with pytest.raises(CumelError, match=r"^cpu: CUDA out of memory. Tried.*GiB.; end what else .*kept") as caught:
             extract(paths, out, TINY, **OPTIONS)
     assert "\n" not in str(caught.value)
