@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .esc50.store import FeatureDataset as FeatureDataset, Store as Store, pad as pad
     from .esc50.training import RECIPES as RECIPES, evaluate as evaluate, train as train
     from .export import (
+        Interface as Interface,
         Session as Session,
         export_frontend as export_frontend,
         export_onnx as export_onnx,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ..kernels.lazy import lazily
 
 if TYPE_CHECKING:
+    from .graph import Interface as Interface
     from .prediction import Predictor as Predictor, load as load, predict as predict
     from .runtime import Model as Model, Session as Session, load_model as load_model
     from .to_front_end import export_frontend as export_frontend

@@ -106,29 +106,29 @@ def card(metadata: Metadata, path: Path, checked: dict[str, Any], learned_from: 
     learned_from : Description, optional
         What the run says about its data.
     """
-    recipe, cfg = metadata.recipe, metadata.recipe.features
+    recipe, cfg = metadata.recipe, metadata.features
     facts = {
         "file": path.name,
-        "sr": cfg.sr,
-        "seconds": recipe.seconds,
+        "sr": metadata.sr,
+        "seconds": metadata.seconds,
         "n_labels": len(metadata.labels),
-        "shape": ", ".join(map(str, recipe.input_shape)),
+        "shape": ", ".join(map(str, metadata.input_shape)),
     }
     fields = {name: value for name, value in cfg.to_dict().items() if name not in ("n_mfcc", "lifter")}
     return TEMPLATE.format(
         **facts,
         name=path.stem,
-        recipe=recipe.name,
+        recipe=metadata.name,
         precision=metadata.precision,
         interface=(WAVEFORMS if metadata.input == WAVEFORM else IMAGES).format(**facts),
         fold="none" if metadata.fold is None else metadata.fold,
-        epoch=metadata.epoch,
-        views=recipe.views,
+        epoch="-" if metadata.epoch is None else metadata.epoch,
+        views=1 if recipe is None else recipe.views,
         accuracy="not measured" if metadata.accuracy is None else f"{100 * metadata.accuracy:.1f} %",
         checked=_checked(checked),
         data=NO_DATA if learned_from is None else "\n".join(f"- {_sentence(line)}" for line in learned_from.lines()),
         use=USE[metadata.precision],
-        kind=KIND[recipe.kind],
+        kind=KIND[metadata.kind],
         features="\n".join(f"| {name} | {value} |" for name, value in fields.items()),
         top_frequency=cfg.top_frequency,
         labels=", ".join(metadata.labels),

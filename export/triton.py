@@ -24,18 +24,22 @@ optimization { execution_accelerators {
 """
 
 
-def place_of(folder: Path, run: Path, precision: str) -> Path:
-    """Return the place of a run's model: ``folder/NAME/1/model.onnx``, with NAME made of run and precision.
+def name_of(run: Path, precision: str) -> str:
+    """Return what a run's model is called: like the run, and after its precision."""
+    run = run.resolve()
+    return (run.parent if run.suffix else run).name + ("" if precision == "fp32" else f"-{precision}")
+
+
+def place_of(folder: Path, name: str) -> Path:
+    """Return the place of a model: ``folder/NAME/1/model.onnx``.
 
     Raises
     ------
     CumelError
-        For a run with a name that Triton refuses.
+        For a name that Triton refuses.
     """
-    run = run.resolve()
-    name = (run.parent if run.suffix else run).name + ("" if precision == "fp32" else f"-{precision}")
     if not NAME.fullmatch(name):
-        raise CumelError(f"{name}: Triton takes names of letters, digits, dots, dashes and underscores; rename the run")
+        raise CumelError(f"{name}: Triton takes names of letters, digits, dots, dashes and underscores; give --name")
     return folder / name / "1" / "model.onnx"
 
 
@@ -76,7 +80,7 @@ def config(name: str, metadata: Metadata) -> str:
 
     The length of waveforms is -1 (any); requests of equal length share a batch.
     """
-    shape = [-1] if metadata.input == WAVEFORM else list(metadata.recipe.input_shape)
+    shape = [-1] if metadata.input == WAVEFORM else list(metadata.input_shape)
     return f"""\
 name: {json.dumps(name)}
 backend: "onnxruntime"

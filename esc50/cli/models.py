@@ -15,19 +15,46 @@ def export(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     out: Annotated[Path | None, typer.Option(help="The .onnx file; with --triton it may be left out.")] = None,
     input: Annotated[str, typer.Option(help="What the model takes: waveform or image.")] = "waveform",  # noqa: A002
+    outputs: Annotated[
+        str, typer.Option(help="What it gives, by commas: probabilities, logits, features, embedding.")
+    ] = "probabilities",
+    samples: Annotated[
+        int | None, typer.Option(help="Take clips of exactly so many samples; else of any length.")
+    ] = None,
+    lengths: Annotated[
+        bool, typer.Option("--lengths", help="Take the lengths of padded clips as a second input, for servers.")
+    ] = False,
+    input_rate: Annotated[int | None, typer.Option(help="Hz that clips come at; the graph resamples.")] = None,
+    dtype: Annotated[str, typer.Option(help="Samples: float32 in -1..1, or int16.")] = "float32",
+    channels: Annotated[
+        bool, typer.Option("--channels", help="Take [batch, channels, samples], and mix the channels down.")
+    ] = False,
+    opset: Annotated[int, typer.Option(help="Version of ONNX's operators: 17 or 18.")] = 18,
     precision: Annotated[str, typer.Option(help="The network's: fp32, fp16 (GPU) or int8 (CPU, web).")] = "fp32",
     calibration: Annotated[
         list[str] | None, typer.Option(help=f"For int8, one or more: {INPUTS_HELP}", show_default=False)
     ] = None,
     triton: Annotated[Path | None, typer.Option(help="Folder of a Triton model repository, to put it into.")] = None,
+    name: Annotated[str | None, typer.Option(help="What Triton calls it; like the run when absent.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a trained network as an ONNX file, once it is proved equal to torch."""
-    from ...export import export_onnx
+    from ...export import Interface, export_onnx
     from ..inputs import resolve
 
+    interface = Interface(
+        input=input,
+        samples=samples,
+        lengths=lengths,
+        rate=input_rate,
+        dtype=dtype,
+        channels=channels,
+        outputs=tuple(output.strip() for output in outputs.split(",")),
+        opset=opset,
+    )
     clips = resolve(calibration) if calibration else ()
-    show.facts(export_onnx(run, out, input=input, precision=precision, calibration=clips, triton=triton), as_json)
+    written = export_onnx(run, out, interface, precision=precision, calibration=clips, triton=triton, name=name)
+    show.facts(written, as_json)
 
 
 @feature_options(None)
@@ -81,7 +108,7 @@ def predict(
         out, format, plot, as_json=as_json, events=events, aggregate=aggregate, threshold=event_threshold
     )
     loaded = load_model(model, provider=provider, require_gpu=require_gpu, route=route)
-    expected = cfg(loaded.recipe.features)
+    expected = cfg(loaded.metadata.features)
     expected = expected if raw or sr is None else expected.replace(sr=sr)
     raise typer.Exit(run(loaded, source, target, top, expected, threshold))
 

@@ -59,7 +59,7 @@ def run(
         quiet = recordings is None or (n_files <= FEW_FILES and not source.windowed)
         quiet = quiet or (target.on_screen and sys.stdout.isatty())
         advance = files.enter_context(bar("classify", n_files, "files", quiet=quiet))
-        predictions = classify(model, source.segments(recordings, model.recipe), batch)
+        predictions = classify(model, source.segments(recordings, model.metadata), batch)
         predictions = pictures.seen(counts.counted(predictions))
         if target.events is not None:
             write = files.enter_context(events_into(target.events))
@@ -126,5 +126,5 @@ class _Pictures:
         if self.windowed:
             picture = plot_timelines(self.tracks, model.labels, self.out) if self.tracks else None
         else:
-            picture = draw_results(self.rows, model.recipe.features, model.recipe.n_samples, self.out)
+            picture = draw_results(self.rows, model.metadata.features, model.metadata.n_samples, self.out)
         return None if picture is None else str(picture)

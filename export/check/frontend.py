@@ -11,18 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxscript import ir
 
-from ...esc50.audio import fit_length
-from ...esc50.training import Recipe
 from ...kernels import CumelError, FeatureConfig, reference
 from ...kernels.tolerance import KINDS, NOISY, db_floor, db_tolerance, mel_ceiling
-from ..graph import FEATURES_NAME, IR_VERSION, LOG_MEL, WAVEFORM
+from ..graph import FEATURES_NAME, IR_VERSION, LOG_MEL, WAVEFORM, Metadata
 from ..runtime import onnxruntime
 from .oracle import clip_of, expected
 
 LONGEST = 60  # seconds
 
 
-def check_frontend(model: ir.Model, recipe: Recipe) -> dict[str, float]:
+def check_frontend(model: ir.Model, metadata: Metadata) -> dict[str, float]:
     """Compare the ``features`` of a model that takes waveforms with the oracle's.
 
     Returns
@@ -36,33 +34,33 @@ def check_frontend(model: ir.Model, recipe: Recipe) -> dict[str, float]:
     CumelError
         For errors that are larger than float32 explains.
     """
-    outputs = [LOG_MEL, FEATURES_NAME] if recipe.kind == "image" else [FEATURES_NAME]
+    outputs = [LOG_MEL, FEATURES_NAME] if metadata.kind == "image" else [FEATURES_NAME]
     part = ir.Model(ir.convenience.extract(model.graph, [WAVEFORM], outputs), ir_version=IR_VERSION)
     session = onnxruntime().InferenceSession(ir.to_proto(part).SerializeToString(), providers=["CPUExecutionProvider"])
-    cfg = recipe.features.decibels if recipe.kind == "image" else recipe.features
+    cfg = metadata.features.decibels if metadata.kind == "image" else metadata.features
     unit = "_db" if cfg == cfg.decibels else ""
     report = {f"noise{unit}": 0.0, f"tonal{unit}": 0.0}
-    clips = signals(recipe.n_samples, recipe.features.sr)
-    cases = list(clips.items()) + [(f"{n} samples", np.resize(clips["noise"], n)) for n in lengths(recipe)]
+    clips = signals(metadata.n_samples, metadata.features.sr)
+    cases = list(clips.items()) + [(f"{n} samples", np.resize(clips["noise"], n)) for n in lengths(metadata)]
     for name, y in cases:
         got: list[Any] = session.run(outputs, {WAVEFORM: y[None]})
         log_mel = got[0].reshape(got[-1].shape[-2:])
-        fitted = fit_length(y, recipe.n_samples)
+        fitted = metadata.fitted(y)
         error, excess = _compare(log_mel, fitted, cfg) if unit else expected(fitted, cfg).compared(log_mel)
         if not excess <= 1:  # NaN is no pass
             off = f"up to {error:.1e}{unit.replace('_', ' ').replace('db', 'dB')} off"
             raise CumelError(f"front end: {name}: {off}, {excess:.1f} times what float32 explains")
         key = f"{'noise' if name in NOISY else 'tonal'}{unit}"
         report[key] = max(report[key], error)
-        if recipe.kind == "image" and np.abs(got[1][0, 0] - _image(log_mel)).max() > 1:
+        if metadata.kind == "image" and np.abs(got[1][0, 0] - _image(log_mel)).max() > 1:
             raise CumelError(f"front end: {name}: the image is not its decibels stretched over 0..255")
     return report
 
 
-def lengths(recipe: Recipe) -> list[int]:
+def lengths(metadata: Metadata) -> list[int]:
     """Return lengths in samples: from 1 to a minute's, and around the length of the model's clips."""
-    n, longest = recipe.n_samples, LONGEST * recipe.features.sr
-    return sorted({1, 2, 3, recipe.features.n_fft // 2, n // 3, n - 1, n + 1, longest} - {0})
+    n, longest = metadata.n_samples, LONGEST * metadata.features.sr
+    return sorted({1, 2, 3, metadata.features.n_fft // 2, n // 3, n - 1, n + 1, longest} - {0})
 
 
 def signals(n_samples: int, sr: int) -> dict[str, NDArray[np.float32]]:

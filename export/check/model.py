@@ -13,11 +13,8 @@ from onnxscript import ir
 from onnxscript.ir.passes.common import ShapeInferencePass
 from torch import nn
 
-from ...esc50.audio import fit_length
-from ...esc50.datasets import FEATURES
-from ...esc50.training import Recipe
 from ...kernels import CumelError
-from ..graph import OPSET, WAVEFORM, Metadata
+from ..graph import WAVEFORM, Metadata
 from ..runtime import Session
 from .frontend import check_frontend, lengths
 from .operators import without_cuda_kernel
@@ -52,7 +49,7 @@ def check(path: Path, metadata: Metadata, net: nn.Module, clips: NDArray[np.floa
     ----------
     path : Path
     metadata : Metadata
-        The file's recipe, input and precision.
+        What the file says of itself.
     net : nn.Module
         From features to probabilities [batch, n_classes] in float32, in evaluation mode.
     clips : ndarray [n_clips, n_samples], float32
@@ -69,33 +66,33 @@ def check(path: Path, metadata: Metadata, net: nn.Module, clips: NDArray[np.floa
     CumelError
         For an invalid graph, a fixed axis, a node without a CUDA kernel, wrong features, or other answers than torch's.
     """
-    recipe, bounds = metadata.recipe, BOUNDS[metadata.precision]
-    if recipe.kind == "image" and metadata.input == WAVEFORM:
+    bounds = BOUNDS[metadata.precision]
+    if metadata.kind == "image" and metadata.input == WAVEFORM:
         bounds = replace(bounds, difference=max(bounds.difference, PIXELS), tied=max(bounds.tied, PIXELS))
     model = _check_graph(path, metadata)
-    report: dict[str, Any] = {"opset": OPSET, "nodes": len(model.graph), "batches": list(BATCHES)}
+    report: dict[str, Any] = {"opset": metadata.interface.opset, "nodes": len(model.graph), "batches": list(BATCHES)}
     if metadata.input == WAVEFORM:
-        report |= check_frontend(model, recipe)
+        report |= check_frontend(model, metadata)
     del model
     session = Session(path, "cpu")
     filled = clips[np.arange(max(max(BATCHES), len(clips))) % len(clips)]
-    expected = _answers(net, filled, recipe)
+    expected = _answers(net, filled, metadata)
     cases = [(f"batch of {n}", filled[:n], expected[:n]) for n in BATCHES]
     if metadata.input == WAVEFORM:
-        report["lengths"] = lengths(recipe)
+        report["lengths"] = lengths(metadata)
         for n in report["lengths"]:
-            y = np.resize(clips[0], (1, n)) if n > recipe.n_samples else clips[:2, :n]
-            cases.append((f"{n} samples", y, _answers(net, y, recipe)))
+            y = np.resize(clips[0], (1, n)) if n > metadata.n_samples else clips[:2, :n]
+            cases.append((f"{n} samples", y, _answers(net, y, metadata)))
     worst = 0.0
     for name, y, wanted in cases:
-        got = session.run(y if metadata.input == WAVEFORM else features_of(y, recipe))
+        got = session.run(y if metadata.input == WAVEFORM else features_of(y, metadata))
         difference = float(np.abs(got - wanted).max())
         if not difference <= bounds.difference:  # NaN is no pass
             raise CumelError(f"{name}: a probability is {difference:.1e} from torch's, more than {bounds.difference:g}")
         if bounds.agreement == 1 and not _same_top(got, wanted, bounds.tied).all():
             raise CumelError(f"{name}: another class than torch's comes out on top")
         worst = max(worst, difference)
-    inputs = filled if metadata.input == WAVEFORM else features_of(filled, recipe)
+    inputs = filled if metadata.input == WAVEFORM else features_of(filled, metadata)
     scores = np.concatenate([session.run(inputs[i : i + BATCHES[-1]]) for i in range(0, len(filled), BATCHES[-1])])
     same = float(_same_top(scores, expected, bounds.tied)[: len(clips)].mean())
     if same < bounds.agreement:
@@ -117,17 +114,16 @@ def _same_top(got: NDArray[np.float32], expected: NDArray[np.float32], tied: flo
     return chosen >= expected.max(axis=1) - tied
 
 
-def features_of(y: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
-    """Compute the features of clips of any length as in training: [batch, 1, n_mels, n_frames]."""
-    fitted = np.stack([fit_length(clip, recipe.n_samples) for clip in y])
-    return FEATURES[recipe.kind](fitted, recipe.features)[:, None].astype(np.float32)
+def features_of(y: NDArray[np.float32], metadata: Metadata) -> NDArray[np.float32]:
+    """Compute the features of clips of any length as the network takes them."""
+    return metadata.entrance(np.stack([metadata.fitted(clip) for clip in y]))
 
 
-def _answers(net: nn.Module, y: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
+def _answers(net: nn.Module, y: NDArray[np.float32], metadata: Metadata) -> NDArray[np.float32]:
     """Return torch's probabilities, computed eight clips at a time."""
     with torch.inference_mode():
         return np.concatenate(
-            [net(torch.from_numpy(features_of(y[i : i + 8], recipe))).numpy() for i in range(0, len(y), 8)]
+            [net(torch.from_numpy(features_of(y[i : i + 8], metadata))).numpy() for i in range(0, len(y), 8)]
         )
 
 
@@ -141,10 +137,12 @@ def _check_graph(path: Path, metadata: Metadata) -> ir.Model:
         raise CumelError(f"invalid ONNX ({str(error).splitlines()[0]})") from None
     model = ir.load(path)
     opsets = dict(model.graph.opset_imports)
-    if opsets != {"": OPSET}:
-        raise CumelError(f"its operator sets are {opsets}, not the standard one at version {OPSET} alone")
+    if opsets != {"": metadata.interface.opset}:
+        raise CumelError(
+            f"its operator sets are {opsets}, not the standard one at version {metadata.interface.opset} alone"
+        )
     waveform = metadata.input == WAVEFORM
-    inputs = ["samples"] if waveform else list(metadata.recipe.input_shape)
+    inputs = ["samples"] if waveform else list(metadata.input_shape)
     for values, shape in ((model.graph.inputs, inputs), (model.graph.outputs, [len(metadata.labels)])):
         if len(values) != 1:
             raise CumelError(f"it has {len(model.graph.inputs)} inputs and {len(model.graph.outputs)} outputs, not one")

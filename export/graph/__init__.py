@@ -5,11 +5,24 @@ from typing import TYPE_CHECKING
 from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
-    from .frontend import IR_VERSION, LOG_MEL, WAVEFORM, prepend
-    from .metadata import FEATURES_NAME, INPUTS, PRECISIONS, Metadata
-    from .network import PROBABILITIES, Classifier, halved, to_onnx
+    from .frontend import LOG_MEL, prepend
+    from .interface import (
+        CLIP_NAME,
+        EMBEDDING,
+        FEATURES_NAME,
+        IMAGE,
+        LENGTHS,
+        LOGITS,
+        OPSET,
+        OPSETS,
+        PROBABILITIES,
+        WAVEFORM,
+        Interface,
+    )
+    from .metadata import PRECISIONS, Metadata
+    from .network import Classifier, halved, to_onnx
     from .quantize import calibration_clips, quantized
-    from .ragged import FEATURES_LENS, OPSETS, WAVEFORMS, WAVEFORMS_LENS, front_end
-    from .tape import OPSET
+    from .ragged import FEATURES_LENS, WAVEFORMS, WAVEFORMS_LENS, front_end
+    from .tape import IR_VERSION
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

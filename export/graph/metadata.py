@@ -3,81 +3,151 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...esc50.audio import HIGHEST_RATE, LOWEST_RATE
+import numpy as np
+
+from ...esc50.audio import HIGHEST_RATE, LOWEST_RATE, Samples, fit_length
 from ...esc50.datasets import FEATURES, SPLITS
 from ...esc50.training import Recipe
 from ...kernels import CumelError, FeatureConfig
+from .interface import INPUTS, Interface
+from .properties import MAX_QUOTED, count_of, mapping_of, one_of, text_of, value_of
 
-METADATA_FORMAT = "cumel 1"
-FEATURES_NAME = "features"  # the value that the front end ends in
-INPUTS = ("waveform", "image")
+METADATA_FORMAT, FORMER_FORMAT = "cumel 2", "cumel 1"
 PRECISIONS = ("fp32", "fp16", "int8")
+ACTIVATIONS = ("softmax", "sigmoid", "none")  # what makes probabilities of the network's last values
 
 # A file may come from anywhere. Beyond these limits it is damaged, or would take gigabytes.
-MAX_TEXT = 1 << 20  # characters per property
 MAX_LABELS, MAX_LABEL = 10_000, 200  # number of labels; characters per label
 MAX_ELEMENTS = 1 << 27  # limit of waveform, frames, features and mel matrix, each: half a GiB in float32
+MOST_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
     """The properties of an ONNX file that `export` wrote."""
 
+    name: str  # of the network: its recipe's, or what its author calls it
     labels: tuple[str, ...]  # names of the columns of `probabilities`
-    recipe: Recipe
-    input: str  # name of the graph's input: one of INPUTS
-    precision: str  # one of PRECISIONS
-    fold: int | str | None  # the fold or split that was held out from training; None for none
-    epoch: int
-    accuracy: float | None  # accuracy on that fold, by the mean of `recipe.views` views; None without history
-    versions: dict[str, str]  # versions of the packages that wrote and checked the file
+    features: FeatureConfig
+    kind: str  # of the features: logmel or image
+    seconds: float  # length of the clips that the network takes
+    interface: Interface = field(default_factory=Interface)
+    precision: str = "fp32"  # one of PRECISIONS
+    activation: str = "softmax"  # one of ACTIVATIONS
+    channel: bool = True  # the network takes [batch, 1, n_mels, n_frames], and not [batch, n_mels, n_frames]
+    recipe: Recipe | None = None  # None for a network that `cumel train` did not train
+    fold: int | str | None = None  # the fold or split that was held out from training; None for none
+    epoch: int | None = None
+    accuracy: float | None = None  # on that fold, by the mean of `recipe.views` views; None where it was not measured
+    versions: dict[str, str] = field(default_factory=dict)  # of the packages that wrote and checked the file
     normalisation: dict[str, float] = field(
         default_factory=dict
     )  # mean and std of decibels, as used inside the network
 
+    def __post_init__(self) -> None:
+        """Check what every reader relies on."""
+        if not isinstance(self.kind, str) or self.kind not in FEATURES:
+            raise CumelError(f"kind={self.kind!r}: must be one of {', '.join(FEATURES)}")
+        number = isinstance(self.seconds, int | float) and not isinstance(self.seconds, bool)
+        if not number or not 0 < self.seconds <= MOST_SECONDS:
+            raise CumelError(f"seconds={self.seconds!r}: must be a number above 0, and at most {MOST_SECONDS:g}")
+        _check_labels(self.labels)
+        cfg = self.features
+        if not LOWEST_RATE <= cfg.sr <= HIGHEST_RATE:
+            raise CumelError(f"sr={cfg.sr}: must be {LOWEST_RATE} to {HIGHEST_RATE} Hz")
+        if self.n_samples < cfg.least_samples:
+            raise CumelError(f"seconds={self.seconds!r}: too short for one frame")
+        n_frames = cfg.n_frames(self.n_samples)
+        if max(self.n_samples, n_frames * max(cfg.n_fft, cfg.n_mels), cfg.n_bins * cfg.n_mels) > MAX_ELEMENTS:
+            raise CumelError(f"{self.seconds:g} s, n_fft={cfg.n_fft}, n_mels={cfg.n_mels}: would take gigabytes")
+
+    @classmethod
+    def of_recipe(cls, recipe: Recipe, **others: Any) -> Metadata:
+        """Make the metadata of a network that `cumel train` trained; `others` are its other fields."""
+        described = {name: getattr(recipe, name) for name in ("name", "features", "kind", "seconds")}
+        activation = "sigmoid" if recipe.loss == "bce" else "softmax"
+        return cls(**described, recipe=recipe, activation=activation, **others)
+
+    @property
+    def input(self) -> str:
+        """Name of the graph's first input."""
+        return self.interface.input
+
+    @property
+    def sr(self) -> int:
+        """Rate of the waveforms that the file takes, in Hz."""
+        return self.interface.rate or self.features.sr
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of the clips that features are made of, at the features' rate."""
+        return round(self.seconds * self.features.sr)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one clip's features as the network takes them."""
+        axes = self.features.n_mels, self.features.n_frames(self.n_samples)
+        axes = axes[::-1] if self.features.time_major else axes
+        return (1, *axes) if self.channel else axes
+
+    def fitted(self, y: Samples) -> Samples:
+        """Return a clip of the network's length: a long one is cut, a short one mirrored, or filled up with zeros."""
+        if self.interface.fit == "zeros" and len(y) < self.n_samples:
+            return np.pad(y, (0, self.n_samples - len(y)))
+        return fit_length(y, self.n_samples)
+
+    def entrance(self, y: Any) -> Any:
+        """Compute what the network takes of fitted clips [batch, n_samples]; the same kind of array, float32."""
+        features = FEATURES[self.kind](y, self.features)
+        features = features[:, None] if self.channel else features
+        return features.astype(np.float32, copy=False) if hasattr(features, "astype") else features.float()
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types for runtimes that cannot read a file's properties, such as ONNX Runtime Web."""
-        recipe = self.recipe
         return {
             "labels": list(self.labels),
             "input": self.input,
-            "kind": recipe.kind,
-            "seconds": recipe.seconds,
-            "features": recipe.features.to_dict(),
-            "recipe": recipe.to_dict(),
+            "sample_rate": self.sr,
+            "kind": self.kind,
+            "seconds": self.seconds,
+            "features": self.features.to_dict(),
+            "interface": json.loads(self.interface.to_json()),
+            "recipe": None if self.recipe is None else self.recipe.to_dict(),
         }
 
     def to_props(self) -> dict[str, str]:
         """Return the properties as text; values other than plain words are JSON.
 
-        Features, kind, rate and length repeat fields of the recipe, for readers that know no recipes.
+        Rate and input repeat what features and interface say, for readers that know neither.
         """
-        recipe = self.recipe
-        return {
+        props = {
             "format": METADATA_FORMAT,
+            "name": self.name,
             "labels": json.dumps(self.labels),
-            "recipe": json.dumps(recipe.to_dict()),
-            "features": recipe.features.to_json(),
-            "kind": recipe.kind,
-            "sample_rate": json.dumps(recipe.features.sr),
-            "seconds": json.dumps(recipe.seconds),
+            "features": self.features.to_json(),
+            "kind": self.kind,
+            "sample_rate": json.dumps(self.sr),
+            "seconds": json.dumps(self.seconds),
             "input": self.input,
+            "interface": self.interface.to_json(),
             "precision": self.precision,
+            "activation": self.activation,
+            "channel": json.dumps(self.channel),
             "fold": json.dumps(self.fold),
             "epoch": json.dumps(self.epoch),
             "accuracy": json.dumps(self.accuracy),
             "versions": json.dumps(self.versions),
             "normalisation": json.dumps(self.normalisation),
         }
+        return props if self.recipe is None else props | {"recipe": json.dumps(self.recipe.to_dict())}
 
     @classmethod
     def from_props(cls, props: Mapping[str, str]) -> Metadata:
-        """Read the properties that `to_props` returned.
+        """Read the properties that `to_props` returned, or those of the former format.
 
         Raises
         ------
@@ -86,112 +156,98 @@ class Metadata:
         """
         if "format" not in props:
             raise CumelError("carries no metadata of ours, so its features and labels are unknown")
-        if props["format"] != METADATA_FORMAT:
+        if props["format"] not in (METADATA_FORMAT, FORMER_FORMAT):
             raise CumelError(f"has the format {props['format']!r}, and this version reads {METADATA_FORMAT!r}")
+        labels = value_of(props, "labels")
+        common = {
+            "labels": tuple(labels) if isinstance(labels, list) else (),
+            "precision": one_of(props, "precision", PRECISIONS),
+            "fold": _fold(props),
+            "accuracy": _accuracy(props),
+            "versions": mapping_of(props, "versions", str),
+            "normalisation": mapping_of(props, "normalisation", float) if "normalisation" in props else {},
+        }
+        recipe = _recipe(props)
+        try:
+            if props["format"] == FORMER_FORMAT:
+                read = cls.of_recipe(
+                    _demanded(recipe),
+                    interface=Interface(input=one_of(props, "input", INPUTS)),
+                    epoch=count_of(props, "epoch"),
+                    **common,
+                )
+            else:
+                read = cls._of_format_2(props, recipe, common)
+        except CumelError as error:
+            raise error if str(error).startswith("metadata: ") else CumelError(f"metadata: {error}") from None
+        read._check_recipe(text_of(props, "features"), text_of(props, "kind"))
+        return read
+
+    @classmethod
+    def _of_format_2(cls, props: Mapping[str, str], recipe: Recipe | None, common: dict[str, Any]) -> Metadata:
+        try:
+            features = FeatureConfig.from_json(text_of(props, "features"))
+        except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
+            raise CumelError(f"metadata: features are malformed ({str(error)[:MAX_QUOTED]})") from None
+        channel = value_of(props, "channel")
+        if not isinstance(channel, bool):
+            raise CumelError("metadata: channel is not true or false")
+        interface = Interface.from_dict(value_of(props, "interface"))
         return cls(
-            labels=_labels(props),
-            recipe=_recipe(props),
-            input=_one_of(props, "input", INPUTS),
-            precision=_one_of(props, "precision", PRECISIONS),
-            fold=_fold(props),
-            epoch=_count(props, "epoch"),
-            accuracy=_accuracy(props),
-            versions=_mapping(props, "versions", str),
-            normalisation=_mapping(props, "normalisation", float) if "normalisation" in props else {},
+            name=text_of(props, "name"),
+            features=features,
+            kind=text_of(props, "kind"),
+            seconds=value_of(props, "seconds"),
+            interface=interface,
+            activation=one_of(props, "activation", ACTIVATIONS),
+            channel=channel,
+            recipe=recipe,
+            epoch=None if value_of(props, "epoch") is None else count_of(props, "epoch"),
+            **common,
         )
 
-
-def _text(props: Mapping[str, str], name: str) -> str:
-    if name not in props:
-        raise CumelError(f"metadata: {name} is missing")
-    if len(props[name]) > MAX_TEXT:
-        raise CumelError(f"metadata: {name} is {len(props[name])} characters long, {MAX_TEXT} at most")
-    return props[name]
-
-
-def _one_of(props: Mapping[str, str], name: str, known: tuple[str, ...]) -> str:
-    text = _text(props, name)
-    if text not in known:
-        raise CumelError(f"metadata: {name} is {text[:MAX_LABEL]!r}, not one of {', '.join(known)}")
-    return text
+    def _check_recipe(self, features: str, kind: str) -> None:
+        """Raise a `CumelError` for features that are not those of the recipe."""
+        if self.recipe is None:
+            return
+        try:
+            contradictions = FeatureConfig.from_json(features).differences(self.recipe.features)
+        except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
+            raise CumelError(f"metadata: recipe or features are malformed ({str(error)[:MAX_QUOTED]})") from None
+        if kind != self.recipe.kind:
+            contradictions.append(f"kind={kind[:MAX_QUOTED]}, not {self.recipe.kind}")
+        if contradictions:
+            raise CumelError(f"metadata: features contradict the recipe ({'; '.join(contradictions)})")
 
 
-def _value(props: Mapping[str, str], name: str) -> Any:
-    try:
-        return json.loads(_text(props, name), parse_constant=_refuse)
-    except CumelError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise CumelError(f"metadata: {name} is not JSON ({str(error)[:MAX_LABEL]})") from None
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
-
-
-def _count(props: Mapping[str, str], name: str) -> int:
-    value = _value(props, name)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 31:
-        raise CumelError(f"metadata: {name} is not a whole number, 0 or more")
-    return value
+def _check_labels(labels: tuple[str, ...]) -> None:
+    if not labels or not all(isinstance(label, str) for label in labels):
+        raise CumelError("labels: is not a list of names")
+    if len(labels) > MAX_LABELS or max(map(len, labels)) > MAX_LABEL:
+        raise CumelError(f"labels: {MAX_LABELS} at most, of {MAX_LABEL} characters at most")
 
 
 def _fold(props: Mapping[str, str]) -> int | str | None:
-    value = _value(props, "fold")
-    return value if value is None or value in SPLITS else _count(props, "fold")
+    value = value_of(props, "fold")
+    return value if value is None or value in SPLITS else count_of(props, "fold")
 
 
 def _accuracy(props: Mapping[str, str]) -> float | None:
-    value = _value(props, "accuracy")
+    value = value_of(props, "accuracy")
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1):
         raise CumelError("metadata: accuracy is neither null nor between 0 and 1")
     return value
 
 
-def _mapping(props: Mapping[str, str], name: str, kind: type) -> dict[str, Any]:
-    values = _value(props, name)
-    fit = isinstance(values, dict) and all(isinstance(value, kind) for value in values.values())
-    if not fit or (kind is float and not all(map(math.isfinite, values.values()))):
-        raise CumelError(f"metadata: {name} does not map names to {'texts' if kind is str else 'numbers'}")
-    return values
-
-
-def _labels(props: Mapping[str, str]) -> tuple[str, ...]:
-    labels = _value(props, "labels")
-    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
-        raise CumelError("metadata: labels is not a list of names")
-    if len(labels) > MAX_LABELS or max(map(len, labels)) > MAX_LABEL:
-        raise CumelError(f"metadata: labels: {MAX_LABELS} at most, of {MAX_LABEL} characters at most")
-    return tuple(labels)
-
-
-def _recipe(props: Mapping[str, str]) -> Recipe:
-    """Read the recipe, and check that features can be computed from it: the file may come from anywhere."""
-    values = _value(props, "recipe")
+def _recipe(props: Mapping[str, str]) -> Recipe | None:
+    if "recipe" not in props and props["format"] == METADATA_FORMAT:
+        return None
     try:
-        recipe = Recipe.from_dict(values)
-        _check_sizes(recipe)
-        if recipe.kind not in FEATURES:
-            raise CumelError(f"kind={recipe.kind!r}: must be one of {', '.join(FEATURES)}")
-        if recipe.input_shape[2] < 1:
-            raise CumelError(f"seconds={recipe.seconds!r}: too short for one frame")
-        stated = FeatureConfig.from_json(_text(props, "features"))
+        return Recipe.from_dict(value_of(props, "recipe"))
     except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
-        raise CumelError(f"metadata: recipe or features are malformed ({str(error)[:MAX_LABEL]})") from None
-    contradictions = stated.differences(recipe.features)
-    if _text(props, "kind") != recipe.kind:
-        contradictions.append(f"kind={_text(props, 'kind')[:MAX_LABEL]}, not {recipe.kind}")
-    if contradictions:
-        raise CumelError(f"metadata: features contradict the recipe ({'; '.join(contradictions)})")
+        raise CumelError(f"metadata: recipe or features are malformed ({str(error)[:MAX_QUOTED]})") from None
+
+
+def _demanded(recipe: Recipe | None) -> Recipe:
+    assert recipe is not None  # `_recipe` raised where the former format lacks it.
     return recipe
-
-
-def _check_sizes(recipe: Recipe) -> None:
-    """Raise a `CumelError` for rates that no recording has, and for sizes that would not fit into memory."""
-    cfg = recipe.features
-    if not LOWEST_RATE <= cfg.sr <= HIGHEST_RATE:
-        raise CumelError(f"sr={cfg.sr}: must be {LOWEST_RATE} to {HIGHEST_RATE} Hz")
-    n_frames = recipe.input_shape[2]
-    largest = max(recipe.n_samples, n_frames * max(cfg.n_fft, cfg.n_mels), cfg.n_bins * cfg.n_mels)
-    if largest > MAX_ELEMENTS:
-        raise CumelError(f"{recipe.seconds:g} s, n_fft={cfg.n_fft}, n_mels={cfg.n_mels}: would take gigabytes")

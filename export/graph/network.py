@@ -12,22 +12,22 @@ from onnxscript import ir
 from torch import Tensor, nn
 
 from ...kernels import CumelError
-from .tape import OPSET
-
-IMAGE, PROBABILITIES = "image", "probabilities"
+from .interface import IMAGE, OPSET, PROBABILITIES
 
 
 class Classifier(nn.Module):
     """A network and a softmax, or for several labels a sigmoid; these are float32 even when the network is float16."""
 
-    def __init__(self, net: nn.Module, loss: str = "cross-entropy") -> None:
+    def __init__(self, net: nn.Module, activation: str = "softmax") -> None:
         super().__init__()
-        self.net, self.loss = net, loss
+        self.net, self.activation = net, activation
 
     def forward(self, features: Tensor) -> Tensor:
         """Return probabilities [batch, n_classes]."""
         logits = self.net(features).float()
-        return logits.sigmoid() if self.loss == "bce" else logits.softmax(dim=1)
+        if self.activation == "none":
+            return logits
+        return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
 
 
 def halved(net: nn.Module) -> nn.Module:
@@ -39,7 +39,7 @@ def halved(net: nn.Module) -> nn.Module:
     return net
 
 
-def to_onnx(net: nn.Module, input_shape: tuple[int, ...]) -> ir.Model:
+def to_onnx(net: nn.Module, input_shape: tuple[int, ...], opset: int = OPSET) -> ir.Model:
     """Turn a network into a model that takes ``image`` [batch, *input_shape] and returns ``probabilities``.
 
     Raises
@@ -55,7 +55,7 @@ def to_onnx(net: nn.Module, input_shape: tuple[int, ...]) -> ir.Model:
                 dynamo=True,
                 external_data=False,
                 verbose=False,
-                opset_version=OPSET,
+                opset_version=opset,
                 input_names=[IMAGE],
                 output_names=[PROBABILITIES],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),

@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxscript import ir
 
-from ...esc50.audio import fit_length, load_all
+from ...esc50.audio import load_all
 from ...esc50.system import CORES
-from ...esc50.training import Recipe
 from ...kernels import CumelError, InputError
-from .network import IMAGE
-from .tape import OPSET
+from .interface import IMAGE
+from .metadata import Metadata
 
 BATCH = 16  # clips per call while ranges are measured
 LEAST_RECORDINGS = 16
@@ -30,7 +29,7 @@ MOST_RECORDINGS = 400  # evenly picked from more; ranges hardly grow beyond
 HELD_OUT = 4  # every fourth recording judges the result, and is not measured
 
 
-def calibration_clips(paths: Sequence[Path], recipe: Recipe) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def calibration_clips(paths: Sequence[Path], metadata: Metadata) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Read recordings, each fitted to the length of the model's clips.
 
     Returns
@@ -47,11 +46,11 @@ def calibration_clips(paths: Sequence[Path], recipe: Recipe) -> tuple[NDArray[np
             f"calibration: {len(paths)} recordings; give {LEAST_RECORDINGS} or more such as the model will classify"
         )
     picked = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(len(paths), MOST_RECORDINGS)).astype(int))]
-    clips = np.empty((len(picked), recipe.n_samples), np.float32)
-    for i, loaded in enumerate(load_all(picked, recipe.features.sr, CORES)):
+    clips = np.empty((len(picked), metadata.n_samples), np.float32)
+    for i, loaded in enumerate(load_all(picked, metadata.features.sr, CORES)):
         if isinstance(loaded, InputError):
             raise CumelError(f"calibration: {loaded}")
-        clips[i] = fit_length(loaded[0], recipe.n_samples)
+        clips[i] = metadata.fitted(loaded[0])
     judges = np.arange(len(clips)) % HELD_OUT == HELD_OUT - 1
     return clips[~judges], clips[judges]
 
@@ -100,7 +99,7 @@ def quantized(model: ir.Model, features: NDArray[np.float32]) -> ir.Model:
         )
         int8 = ir.from_proto(onnx.load(after))  # into memory, before the folder is deleted
     int8.graph.opset_imports.clear()
-    int8.graph.opset_imports[""] = OPSET
+    int8.graph.opset_imports.update(model.graph.opset_imports)
     return int8
 
 

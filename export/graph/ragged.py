@@ -12,18 +12,16 @@ from onnxscript import ir
 
 from ...kernels import FeatureConfig
 from .framing import Clips, count, frames, narrowed
+from .interface import FEATURES_NAME, OPSET
 from .levels import Frames, levels
 from .mel import mel_of
-from .metadata import FEATURES_NAME
-from .tape import Tape, ints, number
+from .tape import IR_VERSION, Tape, ints, number
 
 FORMAT = "cumel frontend 1"
-IR_VERSION = 8  # that of opsets 17 and 18; ONNX Runtime before 1.18 refuses the 10 of torch's exporter
-OPSETS = (17, 18)
 WAVEFORMS, WAVEFORMS_LENS, FEATURES_LENS = "waveforms", "waveforms_lens", "features_lens"
 
 
-def front_end(cfg: FeatureConfig, opset: int = OPSETS[-1], n_samples: int | None = None) -> ir.Model:
+def front_end(cfg: FeatureConfig, opset: int = OPSET, n_samples: int | None = None) -> ir.Model:
     """Return a model from ``waveforms`` and ``waveforms_lens`` to ``features`` and ``features_lens``.
 
     Names and shapes are those of onnx-asr. The file's texts say what goes in and comes out. With `n_samples` each clip

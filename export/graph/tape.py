@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxscript import ir
 
-OPSET = 18  # From 22 on, ONNX Runtime has no CUDA kernel for MaxPool, and silently runs it on the CPU.
+from .interface import OPSET
+
+IR_VERSION = 8  # that of opsets 17 and 18; ONNX Runtime before 1.18 refuses the 10 of torch's exporter
 PREFIX = "frontend/"  # beginning of the nodes' names
 
 Size = int | ir.Value  # a number, or int64 [1] where it is known only when the graph runs

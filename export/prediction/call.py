@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...esc50.inputs import STDIN, Listing, resolve
-from ...esc50.training import Recipe
 from ...kernels import CumelError
+from ..graph import Metadata
 from .aggregate import THRESHOLD, check_aggregate
 from .raw_stream import HEADERS, RawFormat, segments_of_raw
 from .rows import STDOUT, format_of
@@ -67,12 +67,12 @@ class Source:
         """List the recordings; None for raw samples."""
         return None if self.layout is not None else resolve(self.inputs)
 
-    def segments(self, recordings: Listing | None, recipe: Recipe) -> Iterator[Segment]:
+    def segments(self, recordings: Listing | None, metadata: Metadata) -> Iterator[Segment]:
         """Yield the segments of the listed recordings, or of the raw samples on stdin."""
         if self.layout is not None:
-            return segments_of_raw(sys.stdin.fileno(), self.layout, recipe, self.hop_seconds)
-        hop_seconds = recipe.seconds if self.whole and self.hop_seconds is None else self.hop_seconds
-        return segments_of(recordings or (), recipe, hop_seconds)
+            return segments_of_raw(sys.stdin.fileno(), self.layout, metadata, self.hop_seconds)
+        hop_seconds = metadata.seconds if self.whole and self.hop_seconds is None else self.hop_seconds
+        return segments_of(recordings or (), metadata, hop_seconds)
 
 
 def _check_list() -> None:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...esc50.audio import fit_length
 from ...esc50.system import defaults
 from ...kernels import CumelError, FeatureConfig
 from ..runtime import Model, load_model
@@ -61,7 +60,7 @@ def classify(model: Model, segments: Iterable[Segment], batch: int = 1) -> Itera
         places = [i for i, segment in enumerate(group) if segment.y is not None and not segment.silent]
         scores: dict[int, NDArray[np.float32]] = {}
         if places:
-            clips = np.stack([fit_length(y, model.recipe.n_samples) for i in places if (y := group[i].y) is not None])
+            clips = np.stack([model.metadata.fitted(y) for i in places if (y := group[i].y) is not None])
             scores = dict(zip(places, model.probabilities(clips), strict=True))
         for i, segment in enumerate(group):
             if i in scores and not np.isfinite(scores[i]).all():
@@ -130,7 +129,7 @@ def check_call(
         raise CumelError(f"top={top}: must be 1 or more")
     if hop_seconds is not None and not LEAST_HOP <= hop_seconds < float("inf"):
         raise CumelError(f"hop_seconds={hop_seconds:g}: must be {LEAST_HOP:g} or more, in seconds")
-    differing = [] if cfg is None else model.recipe.features.differences(cfg.replace(time_major=False))
+    differing = [] if cfg is None else model.metadata.features.differences(cfg.replace(time_major=False))
     if differing:
         raise CumelError(f"{model.path}: was trained on {'; '.join(differing)}; leave the feature options out")
 
@@ -181,8 +180,8 @@ def predict(
     check_call(model, top=top, cfg=cfg, hop_seconds=hop_seconds, threshold=threshold)
     check_aggregate(aggregate)
     counts = Counts()
-    hop_seconds = model.recipe.seconds if aggregate is not None and hop_seconds is None else hop_seconds
-    segments = segments_of(map(Path, paths), model.recipe, hop_seconds)
+    hop_seconds = model.metadata.seconds if aggregate is not None and hop_seconds is None else hop_seconds
+    segments = segments_of(map(Path, paths), model.metadata, hop_seconds)
     predictions = counts.counted(classify(model, segments, BATCH_SIZES[model.session.on_gpu]))
     predictions = predictions if aggregate is None else aggregated(predictions, aggregate)
     rows = [prediction._replace(threshold=threshold).row(top) for prediction in predictions]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...esc50.audio import HIGHEST_RATE, LOWEST_RATE, Samples, check_finite, resample_stream, to_mono
-from ...esc50.training import Recipe
 from ...kernels import CumelError, InputError
+from ..graph import Metadata
 from .segments import Segment, from_stream
 
 NAME = "stdin"
@@ -48,7 +48,7 @@ class RawFormat:
 
 
 def segments_of_raw(
-    file: int, layout: RawFormat, recipe: Recipe, hop_seconds: float | None = None
+    file: int, layout: RawFormat, metadata: Metadata, hop_seconds: float | None = None
 ) -> Iterator[Segment]:
     """Yield windows of raw samples, `hop_seconds` apart, or one after another; Ctrl-C ends the stream.
 
@@ -57,8 +57,8 @@ def segments_of_raw(
     file : int
         A file descriptor.
     layout : RawFormat
-    recipe : Recipe
-        The model's recipe; the stream is resampled to its rate as one piece.
+    metadata : Metadata
+        The model's; the stream is resampled to the rate of its features as one piece.
     hop_seconds : float, optional
 
     Raises
@@ -66,9 +66,9 @@ def segments_of_raw(
     CumelError
         For a stream that begins like an audio file, or like text.
     """
-    blocks, target = _samples(file, layout), recipe.features.sr
+    blocks, target = _samples(file, layout), metadata.features.sr
     resampled = blocks if layout.sr == target else resample_stream(blocks, layout.sr, target)
-    return from_stream(NAME, resampled, recipe, hop_seconds or recipe.seconds, layout.sr)
+    return from_stream(NAME, resampled, metadata, hop_seconds or metadata.seconds, layout.sr)
 
 
 def _samples(file: int, layout: RawFormat) -> Iterator[Samples]:

@@ -13,9 +13,9 @@ import numpy as np
 
 from ...esc50.audio import Recording, Samples, windows
 from ...esc50.system import CORES, Hold, ahead, ordered
-from ...esc50.training import Recipe
 from ...kernels import FeatureConfig, InputError
 from ...kernels.filterbank import window as window_of
+from ..graph import Metadata
 
 HELD_BYTES = 64 << 20  # segments that are decoded ahead
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -35,7 +35,7 @@ class Segment(NamedTuple):
     error: str | None = None
 
 
-def segments_of(paths: Iterable[Path], recipe: Recipe, hop_seconds: float | None = None) -> Generator[Segment]:
+def segments_of(paths: Iterable[Path], metadata: Metadata, hop_seconds: float | None = None) -> Generator[Segment]:
     """Yield the segments of recordings, in order: the beginning of each, or windows `hop_seconds` apart.
 
     However many recordings there are and however long, about 2 * `HELD_BYTES` are held.
@@ -43,18 +43,18 @@ def segments_of(paths: Iterable[Path], recipe: Recipe, hop_seconds: float | None
 
     def take(path: Path, hold: Hold) -> Iterable[Segment]:
         if hop_seconds is None:
-            hold(4 * recipe.n_samples)
-            return [_first(path, recipe)]
+            hold(4 * metadata.n_samples)
+            return [_first(path, metadata)]
         try:
             with Recording(path) as recording:
                 seconds = recording.header.n_samples / recording.header.sr
-                n_bytes = 4 * recipe.n_samples * (1 + int(seconds / hop_seconds))
+                n_bytes = 4 * metadata.n_samples * (1 + int(seconds / hop_seconds))
                 if n_bytes <= HELD_BYTES:
                     hold(n_bytes)
-                    return list(_of_recording(recording, recipe, hop_seconds))
+                    return list(_of_recording(recording, metadata, hop_seconds))
         except InputError as error:
             return [Segment(str(path), first=True, error=str(error))]
-        return _of_file(path, recipe, hop_seconds)  # A long one is opened again when its turn has come.
+        return _of_file(path, metadata, hop_seconds)  # A long one is opened again when its turn has come.
 
     def every() -> Generator[Segment]:
         files = ordered(paths, take, CORES, HELD_BYTES)
@@ -66,38 +66,38 @@ def segments_of(paths: Iterable[Path], recipe: Recipe, hop_seconds: float | None
     return ahead(every(), lambda segment: 0 if segment.y is None else segment.y.nbytes, HELD_BYTES)
 
 
-def _first(path: Path, recipe: Recipe) -> Segment:
+def _first(path: Path, metadata: Metadata) -> Segment:
     """Read the beginning of a recording, as long as the model's clips."""
     try:
         with Recording(path) as recording:
-            header, y = recording.header, recording.beginning(recipe.n_samples, recipe.features.sr)
+            header, y = recording.header, recording.beginning(metadata.n_samples, metadata.features.sr)
         seconds = header.n_samples / header.sr
-        check_sound(str(path), y, recipe.features)
+        check_sound(str(path), y, metadata.features)
     except InputError as error:
         return Segment(str(path), first=True, error=str(error))
-    end = len(y) / recipe.features.sr
+    end = len(y) / metadata.features.sr
     return Segment(str(path), 0.0, end, seconds, header.sr, y, silent=not y.any(), first=True)
 
 
-def _of_file(path: Path, recipe: Recipe, hop_seconds: float) -> Iterator[Segment]:
+def _of_file(path: Path, metadata: Metadata, hop_seconds: float) -> Iterator[Segment]:
     """Read a recording window by window; the file is opened when the first window is asked for."""
     try:
         with Recording(path) as recording:
-            yield from _of_recording(recording, recipe, hop_seconds)
+            yield from _of_recording(recording, metadata, hop_seconds)
     except InputError as error:
         yield Segment(str(path), first=True, error=str(error))
 
 
-def _of_recording(recording: Recording, recipe: Recipe, hop_seconds: float) -> Iterator[Segment]:
-    header, blocks = recording.header, cast(Iterator[Samples], recording.blocks(recipe.features.sr))
-    return from_stream(str(recording.path), blocks, recipe, hop_seconds, header.sr, header.n_samples / header.sr)
+def _of_recording(recording: Recording, metadata: Metadata, hop_seconds: float) -> Iterator[Segment]:
+    header, blocks = recording.header, cast(Iterator[Samples], recording.blocks(metadata.features.sr))
+    return from_stream(str(recording.path), blocks, metadata, hop_seconds, header.sr, header.n_samples / header.sr)
 
 
 def from_stream(
-    name: str, blocks: Iterable[Samples], recipe: Recipe, hop_seconds: float, sr: int, seconds: float | None = None
+    name: str, blocks: Iterable[Samples], metadata: Metadata, hop_seconds: float, sr: int, seconds: float | None = None
 ) -> Iterator[Segment]:
     """Yield the windows of samples that come at the model's rate; an error ends them, as the last segment."""
-    cfg, end, first = recipe.features, 0.0, True
+    cfg, end, first = metadata.features, 0.0, True
     hop, failure = max(1, round(hop_seconds * cfg.sr)), ""
 
     def until_failure() -> Iterator[Samples]:
@@ -108,7 +108,7 @@ def from_stream(
             failure = str(error)
 
     try:
-        for window in windows(until_failure(), recipe.n_samples, hop):
+        for window in windows(until_failure(), metadata.n_samples, hop):
             check_sound(name, window.y, cfg)
             start, end = window.start / cfg.sr, (window.start + len(window.y)) / cfg.sr
             yield Segment(name, start, end, seconds, sr, window.y, silent=not window.y.any(), first=first)

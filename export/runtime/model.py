@@ -10,16 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...esc50.audio import Samples
-from ...esc50.datasets import FEATURES
 from ...esc50.system import defaults
 from ...esc50.training import Recipe
 from ...kernels import CumelError
-from ..graph import FEATURES_NAME, Metadata
+from ..graph import (
+    CLIP_NAME,
+    EMBEDDING,
+    FEATURES_NAME,
+    IMAGE,
+    LENGTHS,
+    LOGITS,
+    PROBABILITIES,
+    WAVEFORM,
+    Metadata,
+)
 from .providers import lacking, onnxruntime
-from .routes import choose_route, from_features, of_length, read_model
+from .routes import answering, beginning_at, choose_route, of_length, read_model
 from .session import Session
 
-FLOAT = 1  # ONNX's number for float32
+FLOAT, INT16, INT64 = 1, 5, 7  # ONNX's numbers for float32, int16 and int64
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,8 @@ class Model:
     reason: str  # why this route was taken
 
     @property
-    def recipe(self) -> Recipe:
-        """The recipe that the network was trained with."""
+    def recipe(self) -> Recipe | None:
+        """The recipe that the network was trained with; None for one that `cumel train` did not train."""
         return self.metadata.recipe
 
     @property
@@ -56,11 +65,8 @@ class Model:
         return self.session.run(self.entrance(y))
 
     def entrance(self, y: Any) -> Any:
-        """Return the session's input for clips ``y``: the clips, or their features [batch, 1, n_mels, n_frames]."""
-        if self.route == "graph":
-            return y
-        features = FEATURES[self.recipe.kind](y, self.recipe.features)[:, None]
-        return features.astype(np.float32, copy=False) if hasattr(features, "astype") else features.float()
+        """Return the session's input for clips ``y``: the clips, or their features."""
+        return y if self.route == "graph" else self.metadata.entrance(y)
 
     def report(self) -> dict[str, Any]:
         """Return the provider and route that were asked for, those that are used, and why."""
@@ -102,23 +108,37 @@ def load_model(
     """
     path = Path(path)
     model, metadata = read_exported(path)
-    recipe = metadata.recipe
-    _check_fit(path, model, metadata)
+    check_fit(path, model, metadata)
+    if PROBABILITIES not in metadata.interface.outputs:
+        given = ", ".join(metadata.interface.outputs)
+        raise CumelError(f"{path}: gives {given}, and a prediction needs {PROBABILITIES}; export it with that output")
     onnxruntime(demand_gpu=require_gpu or provider in ("cuda", "tensorrt"))
     target = "cuda" if provider == "auto" else provider
     on_gpu = target in ("cuda", "tensorrt") and lacking(target) is None
     try:
         chosen, reason = choose_route(route, metadata.input, on_gpu)
-        graph = None
-        if metadata.input == "waveform":
-            of_kernels = chosen == "kernels"
-            graph = from_features(model, recipe.input_shape) if of_kernels else of_length(model, recipe.n_samples)
+        graph = _part(model, metadata, chosen)
     except CumelError as error:
         raise type(error)(f"{path}: {error}") from None
     del model  # It holds all weights.
     sizes = {} if batch is None else {"batch": batch}
     session = Session(path, provider, require_gpu, graph=graph, sizes=sizes, stream=stream, cuda_graph=cuda_graph)
     return Model(path, session, metadata, chosen, reason)
+
+
+def _part(model: Any, metadata: Metadata, route: str) -> bytes | None:
+    """Return the part of a model that answers by a route; None for all of it.
+
+    Clips come fitted, at the features' rate: what the file does to others is left out.
+    """
+    if metadata.input == WAVEFORM:
+        if route == "kernels":
+            return beginning_at(model, FEATURES_NAME, metadata.input_shape, PROBABILITIES)
+        if any(CLIP_NAME in node.output for node in model.graph.node):
+            return beginning_at(model, CLIP_NAME, (metadata.n_samples,), PROBABILITIES)
+        if metadata.interface.samples is None:
+            return of_length(model, metadata.n_samples)
+    return None if len(metadata.interface.outputs) == 1 else answering(model, PROBABILITIES)
 
 
 def read_exported(path: Path | str) -> tuple[Any, Metadata]:
@@ -140,21 +160,33 @@ def _unusable(path: Path | str, why: str) -> CumelError:
     return CumelError(f"{path}: not a usable model: {why}; `cumel export` writes one")
 
 
-def _check_fit(path: Path, model: Any, metadata: Metadata) -> None:
+def check_fit(path: Path, model: Any, metadata: Metadata) -> None:
     """Raise a `CumelError` when a graph does not fit its metadata."""
-    graph, image = model.graph, [*metadata.recipe.input_shape]
-    stated = {
-        metadata.input: (FLOAT, ["samples"] if metadata.input == "waveform" else image),
-        "probabilities": (FLOAT, [len(metadata.labels)]),
-        **({FEATURES_NAME: (FLOAT, image)} if metadata.input == "waveform" else {}),
+    graph, interface = model.graph, metadata.interface
+    outputs = {
+        PROBABILITIES: (FLOAT, [len(metadata.labels)]),
+        LOGITS: (FLOAT, [len(metadata.labels)]),
+        FEATURES_NAME: (FLOAT, [*metadata.input_shape]),
+        EMBEDDING: (FLOAT, None),
     }
+    stated = {name: outputs[name] for name in interface.outputs}
+    if metadata.input == WAVEFORM:
+        axes = ["samples" if interface.samples is None else interface.samples]
+        axes = ["channels", *axes] if interface.channels else axes
+        stated[WAVEFORM] = (INT16 if interface.dtype == "int16" else FLOAT, axes)
+        stated[FEATURES_NAME] = outputs[FEATURES_NAME]
+        if interface.lengths:
+            stated[LENGTHS] = (INT64, [])
+    else:
+        stated[IMAGE] = (FLOAT, [*metadata.input_shape])
     actual = {}
     for value in (*graph.input, *graph.output, *(value for value in graph.value_info if value.name in stated)):
         kind = value.type.tensor_type
-        actual[value.name] = (kind.elem_type, [axis.dim_param or axis.dim_value for axis in kind.shape.dim][1:])
+        axes = [axis.dim_param or axis.dim_value for axis in kind.shape.dim][1:]
+        actual[value.name] = (kind.elem_type, None if value.name == EMBEDDING else axes)
     if actual != stated:
         raise _unusable(path, f"metadata: tells of {_listed(stated)}; the graph has {_listed(actual)}")
 
 
-def _listed(values: dict[str, tuple[int, list[Any]]]) -> str:
-    return ", ".join(f"{name} [{', '.join(map(str, ['batch', *axes]))}]" for name, (_, axes) in values.items())
+def _listed(values: dict[str, tuple[int, list[Any] | None]]) -> str:
+    return ", ".join(f"{name} [{', '.join(map(str, ['batch', *(axes or [])]))}]" for name, (_, axes) in values.items())

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ...kernels import CumelError, UnavailableError, need
-from ..graph import FEATURES_NAME
 
 ROUTES = ("auto", "graph", "kernels")
 MOST_BYTES = 2**31  # limit of a protocol buffer
@@ -36,14 +35,11 @@ def read_model(path: Path | str) -> Any:
         raise CumelError(f"{path}: not a usable ONNX model ({_first(error)}); export it again") from None
     if not model.graph.node:
         raise CumelError(f"{path}: not a usable ONNX model (no graph in it); export it again")
-    counts = len(model.graph.input), len(model.graph.output)
-    if counts != (1, 1):
-        raise CumelError(f"{path}: has {counts[0]} inputs and {counts[1]} outputs, not one of each")
     return model
 
 
-def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
-    """Return the model without its front end: it takes ``features`` [batch, *shape], float32.
+def beginning_at(model: Any, start: str, shape: tuple[int, ...], output: str) -> bytes:
+    """Return the part of a model from the value `start` [batch, *shape], float32, to one output.
 
     Raises
     ------
@@ -54,26 +50,26 @@ def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
 
     graph = model.graph
     made_by = {name: number for number, node in enumerate(graph.node) for name in node.output}
-    if FEATURES_NAME not in made_by:
-        raise CumelError(f"its graph has no value named {FEATURES_NAME} at which to cut it")
+    if start not in made_by:
+        raise CumelError(f"its graph has no value named {start} at which to cut it")
     kept: set[int] = set()
-    needed, pending = set(), [value.name for value in graph.output]
+    needed, pending = set(), [output]
     while pending:
         name = pending.pop()
         if name in needed or not name:
             continue
         needed.add(name)
-        if name != FEATURES_NAME and name in made_by and made_by[name] not in kept:
+        if name != start and name in made_by and made_by[name] not in kept:
             kept.add(made_by[name])
             pending += graph.node[made_by[name]].input
     past = {value.name for value in graph.input} & needed
     if past:
-        raise CumelError(f"its network also reads {', '.join(sorted(past))}, past the front end")
+        raise CumelError(f"what follows {start} also reads {', '.join(sorted(past))}")
     rest = onnx.helper.make_graph(
         [graph.node[number] for number in sorted(kept)],
         graph.name,
-        [onnx.helper.make_tensor_value_info(FEATURES_NAME, onnx.TensorProto.FLOAT, ["batch", *shape])],
-        graph.output,
+        [onnx.helper.make_tensor_value_info(start, onnx.TensorProto.FLOAT, ["batch", *shape])],
+        [value for value in graph.output if value.name == output],
         [tensor for tensor in graph.initializer if tensor.name in needed],
     )
     cut = onnx.helper.make_model(rest, opset_imports=model.opset_import, ir_version=model.ir_version)
@@ -81,16 +77,22 @@ def from_features(model: Any, shape: tuple[int, ...]) -> bytes:
     return cut.SerializeToString()
 
 
-def of_length(model: Any, n_samples: int) -> bytes:
-    """Return the model for clips of exactly `n_samples`, so that ONNX Runtime computes sizes once, while loading.
+def answering(model: Any, output: str) -> bytes:
+    """Return the model with one of its outputs alone."""
+    kept = [value for value in model.graph.output if value.name == output]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    return model.SerializeToString()
 
-    With a dynamic length it would compute them on the CPU at every run; `require_gpu` refuses that.
+
+def of_length(model: Any, n_samples: int) -> bytes:
+    """Return a model of the former format for clips of exactly `n_samples`, whose sizes are then computed once.
+
+    With a dynamic length ONNX Runtime would compute them on the CPU at every run; `require_gpu` refuses that.
     """
     onnx = need("onnx", __name__)
 
     (waveform,) = model.graph.input
-    if len(waveform.type.tensor_type.shape.dim) != 2:
-        raise CumelError(f"its input {waveform.name} is not [batch, samples]")
     waveform.type.tensor_type.shape.dim[1].dim_value = n_samples
     for node in model.graph.node:
         span = {attribute.name: attribute.i for attribute in node.attribute}

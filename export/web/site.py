@@ -65,7 +65,7 @@ def write_site(
         raise CumelError(
             f"{model}: takes {metadata.input}s; a page needs one that `cumel export --input waveform` wrote"
         )
-    sr = metadata.recipe.features.sr
+    sr = metadata.features.sr
     if not RATES[0] <= sr <= RATES[1]:
         raise CumelError(
             f"{model}: takes {sr} Hz audio, and browsers resample to {RATES[0]}..{RATES[1]} Hz; train another"
@@ -148,30 +148,30 @@ def _with_features(path: Path, model: Any, metadata: Metadata) -> bytes:
 
     if not any(FEATURES_NAME in node.output for node in model.graph.node):
         raise CumelError(f"{path}: no value in it is called {FEATURES_NAME}; export it again")
-    shape = ["batch", *metadata.recipe.input_shape]
+    shape = ["batch", *metadata.input_shape]
     model.graph.output.append(onnx.helper.make_tensor_value_info(FEATURES_NAME, onnx.TensorProto.FLOAT, shape))
     return model.SerializeToString()
 
 
 def _about(metadata: Metadata) -> dict[str, Any]:
     """Return the metadata that the page needs, and the facts that it shows."""
-    recipe = metadata.recipe
-    cfg = recipe.features
-    facts = [f"{recipe.model} network, recipe {recipe.name}, {metadata.precision}"]
+    recipe, cfg = metadata.recipe, metadata.features
+    named = metadata.name if recipe is None else f"{recipe.model} network, recipe {recipe.name}"
+    facts = [f"{named}, {metadata.precision}"]
     if metadata.accuracy is not None:
-        views = f", by {recipe.views} views a clip" if recipe.views > 1 else ""
+        views = f", by {recipe.views} views a clip" if recipe is not None and recipe.views > 1 else ""
         facts.append(f"{metadata.accuracy:.1%} right on {held(metadata.fold)}, which it never saw{views}")
     bands = f"{cfg.n_mels} mel bands, {cfg.fmin:g}-{cfg.top_frequency:g} Hz"
     facts += [
         f"{len(metadata.labels)} labels",
-        f"{bands}, of {recipe.seconds:g} s at {cfg.sr / 1000:g} kHz",
+        f"{bands}, of {metadata.seconds:g} s at {cfg.sr / 1000:g} kHz",
         f"ONNX Runtime Web {VERSION}",
     ]
     return {
         "format": SITE_FORMAT,
         **metadata.to_dict(),
         "sr": cfg.sr,
-        "samples": recipe.n_samples,
+        "samples": metadata.n_samples,
         "precision": metadata.precision,
         "fold": metadata.fold,
         "accuracy": metadata.accuracy,

@@ -11,8 +11,9 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnxscript import ir
 
 from cumel.export.check import model as check_module
-from cumel.export.check.model import BATCHES, BOUNDS, OPSET, Bounds, check
+from cumel.export.check.model import BATCHES, BOUNDS, Bounds, check
 from cumel.export.graph.frontend import prepend
+from cumel.export.graph.interface import OPSET, Interface
 from cumel.kernels import CumelError
 
 from support.exported import clips
@@ -21,7 +22,7 @@ from support.recordings import tiny_recipe
 
 RECIPE = tiny_recipe()
 IMAGE = metadata(RECIPE)
-WAVEFORM = replace(IMAGE, input="waveform")
+WAVEFORM = replace(IMAGE, interface=Interface())
 CLIPS = clips(RECIPE, 16)
 
 
@@ -141,7 +142,7 @@ def test_a_fixed_length_is_seen(waveform_model: Path) -> None:
 
 def test_another_length_of_clips_is_seen(waveform_model: Path) -> None:
     """The graph cuts at 1 s, where training cut at 0.995 s: as many frames, but others for long recordings."""
-    other = replace(WAVEFORM, recipe=RECIPE.replace(seconds=0.995))
+    other = replace(WAVEFORM, seconds=0.995)
     assert other.recipe.input_shape == RECIPE.input_shape
     with pytest.raises(CumelError, match="front end: noise: up to"):
         check(waveform_model, other, Quarters(RECIPE), CLIPS)

@@ -20,6 +20,7 @@ from cumel.esc50.datasets import Description, Lengths
 from cumel.esc50.training.checkpoint import Checkpoint
 from cumel.esc50.training.recipes import Recipe
 from cumel.export import export_onnx, to_onnx
+from cumel.export.graph.interface import Interface
 from cumel.export.graph.metadata import Metadata
 from cumel.export.prediction.classifier import load_model, predict
 from cumel.export.runtime import read_exported
@@ -73,7 +74,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     run = lively_run(folder / "run", recipe)
     stdout = io.StringIO()
     with contextlib.redirect_stdout(stdout):
-        report = export_onnx(run, folder / "new" / "folder" / "model.onnx", input=taken)
+        report = export_onnx(run, folder / "new" / "folder" / "model.onnx", interface=Interface(input=taken))
     net = torch.nn.Sequential(Checkpoint.load(run).network(), torch.nn.Softmax(dim=1)).eval()
     return Exported(run, Path(report["model"]), recipe, taken, net, report, stdout.getvalue())
 
@@ -169,7 +170,7 @@ def test_a_prediction_is_torchs_for_the_same_file(exported: Exported, tmp_path: 
 def test_an_existing_model_is_replaced_whole(copied: Exported, tmp_path: Path) -> None:
     out = tmp_path / "model.onnx"
     out.write_bytes(b"old")
-    export_onnx(copied.run, out, input=copied.taken)
+    export_onnx(copied.run, out, interface=Interface(input=copied.taken))
     assert out.read_bytes() == copied.model.read_bytes()
 
 
@@ -177,11 +178,11 @@ def test_another_networks_file_is_refused_and_leaves_nothing(copied: Exported, t
     other = lively_run(tmp_path / "run", copied.recipe, seed=1)
     out = tmp_path / "out" / "model.onnx"
     with pytest.raises(CumelError, match=r"model\.onnx: not written, .* a probability is \S+ from torch's"):
-        export_onnx(other, out, input=copied.taken)
+        export_onnx(other, out, interface=Interface(input=copied.taken))
     assert list(out.parent.iterdir()) == []
     out.write_bytes(b"old")
     with pytest.raises(CumelError, match="not written"):
-        export_onnx(other, out, input=copied.taken)
+        export_onnx(other, out, interface=Interface(input=copied.taken))
     assert [path.name for path in out.parent.iterdir()] == ["model.onnx"]
     assert out.read_bytes() == b"old"
 
@@ -222,7 +223,7 @@ def test_weights_that_need_two_files_are_refused(
 ) -> None:
     monkeypatch.setattr(to_onnx, "MAX_BYTES", 1 << 20)
     with pytest.raises(CumelError, match="MiB of weights, one file holds 1; use a smaller model"):
-        export_onnx(copied.run, tmp_path / "model.onnx", input=copied.taken)
+        export_onnx(copied.run, tmp_path / "model.onnx", interface=Interface(input=copied.taken))
 
 
 def test_calibration_without_int8_is_refused(copied: Exported, tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_a_model_needs_a_name_or_a_repository(copied: Exported) -> None:
 def test_models_lie_side_by_side(copied: Exported, tmp_path: Path) -> None:
     other = lively_run(tmp_path / "run", copied.recipe.replace(name="other"))
     for run, name in ((copied.run, "one"), (other, "two")):
-        export_onnx(run, tmp_path / "models" / f"{name}.onnx", input=copied.taken)
+        export_onnx(run, tmp_path / "models" / f"{name}.onnx", interface=Interface(input=copied.taken))
         recipe = json.loads((tmp_path / "models" / f"{name}.labels.json").read_text(encoding="utf-8"))["recipe"]
         assert (recipe["name"] == "other") == (name == "two")
     names = {path.name for path in (tmp_path / "models").iterdir()}

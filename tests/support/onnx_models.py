@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cumel.esc50.training.recipes import Recipe
 from cumel.export.graph.frontend import prepend
+from cumel.export.graph.interface import Interface
 from cumel.export.graph.metadata import Metadata
 
 LABELS = ("low", "middle", "high", "highest")
@@ -39,8 +40,7 @@ def probabilities(recipe: Recipe, image: np.ndarray) -> np.ndarray:
 
 
 def metadata(recipe: Recipe, labels: tuple[str, ...] = LABELS, takes: str = "image") -> Metadata:
-    made = {"input": takes, "precision": "fp32", "fold": 1, "epoch": 1, "accuracy": None, "versions": {}}
-    return Metadata(labels=labels, recipe=recipe, **made)
+    return Metadata.of_recipe(recipe, labels=labels, interface=Interface(input=takes), fold=1, epoch=1)
 
 
 def save(path: Path, recipe: Recipe, props: dict[str, str] | None = None) -> Path:
