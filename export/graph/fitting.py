@@ -1,4 +1,8 @@
-"""Clips of any length, fitted to the length that a network takes."""
+"""Clips of any length, fitted to the length that a network takes.
+
+Only this arithmetic runs in all runtimes that were tried. Several lack operators on whole numbers, or sizes that are
+computed of sizes; one drops an Abs of what comes from a shape, another a Slice behind a Pad.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxscript import ir
 
-from .framing import Clips, count
+from .framing import Clips, count, zeros
 from .interface import CLIP_NAME
-from .tape import Size, Tape, ints
+from .tape import Tape, ints, number
 
-MOST_EXACT = 1 << 24  # up to here float32 has every whole number, and divides faster than int64
+MOST_EXACT = 1 << 24  # up to here float32 has every whole number
 
 
 def fitted(tape: Tape, clips: Clips, n: int, fit: str) -> ir.Value:
     """Cut a long clip at its end; mirror a short one at both ends, or fill it up at its end with zeros: [batch, n].
 
-    A clip without samples is silence. Clips that have `n` samples by definition stay as they are.
+    A clip without samples is silence. Lengths of clips count as 0 below that, and beyond the axis as the axis. Clips of
+    a fixed length `n` stay as they are.
     """
     if isinstance(clips.length, int) and clips.lengths is None:
         return _of_fixed_length(tape, clips.samples, clips.length, n, fit)
-    head = tape.slice(clips.samples, 0, n, 1)
-    length = tape("Shape", head, start=1, end=2)
-    own = length if clips.lengths is None else _within(tape, clips.lengths, length)
-    places = (_mirrored if fit == "mirror" else _filled)(tape, own, length, n)
-    body = tape("Pad", head, ints(0, 0, 0, 1))  # a zero behind the samples, at the index `length`
-    gather = "Gather" if clips.lengths is None else "GatherElements"
-    return tape(gather, body, places, axis=1, name=CLIP_NAME)
+    lengths = _Lengths(tape, clips, n)
+    if fit == "mirror":
+        return lengths.mirrored()
+    return lengths.filled()
 
 
 def _of_fixed_length(tape: Tape, samples: ir.Value, length: int, n: int, fit: str) -> ir.Value:
@@ -35,52 +37,55 @@ def _of_fixed_length(tape: Tape, samples: ir.Value, length: int, n: int, fit: st
     if length > n:
         return tape("Slice", samples, ints(0), ints(n), ints(1), ints(1), name=CLIP_NAME)
     if fit == "zeros":
-        return tape("Pad", samples, ints(0, 0, 0, n - length), name=CLIP_NAME)
+        return tape("Concat", samples, zeros(tape, samples, n - length), axis=1, name=CLIP_NAME)
     before = -(-(n - length) // 2)
     places = np.pad(np.arange(length), (before, n - length - before), mode="reflect")
     return tape("Gather", samples, places, axis=1, name=CLIP_NAME)
 
 
-def _within(tape: Tape, lengths: ir.Value, most: ir.Value) -> ir.Value:
-    """Return lengths, from 0 to `most`; ONNX Runtime has no CUDA kernel for a Clip of whole numbers everywhere."""
-    lengths = tape("Where", tape("Less", lengths, most), lengths, most)
-    return tape("Where", tape("Less", lengths, ints(0)), ints(0), lengths)
+class _Lengths:
+    """Clips whose number of samples is known when the graph runs: one for all, or one for each."""
 
+    def __init__(self, tape: Tape, clips: Clips, n: int) -> None:
+        self.tape, self.n, self.each = tape, n, clips.lengths is not None
+        self.exact = np.float32 if n < MOST_EXACT else np.float64
+        self.samples = clips.samples
+        self.own = self._cast(tape("Shape", clips.samples, start=1, end=2))
+        if clips.lengths is not None:  # Whatever is added or taken here has no more digits than `n`.
+            most = tape("Sub", self._number(n), tape("Relu", tape("Sub", self._number(n), self.own)))
+            less = tape("Relu", tape("Sub", most, self._cast(clips.lengths)))
+            self.own = tape("Relu", tape("Sub", most, less))
 
-def _mirrored(tape: Tape, own: ir.Value, length: ir.Value, n: int) -> ir.Value:
-    """Return the index that each sample of a clip is taken from: [n], or [batch, n] where clips have own lengths.
+    def mirrored(self) -> ir.Value:
+        """Take each sample from its place in x[0] .. x[m - 1] x[m - 2] .. x[1], which is repeated both ways."""
+        tape, own = self.tape, self.own
+        missing = tape("Relu", tape("Sub", self._number(self.n + 1), own))
+        before = tape("Floor", tape("Mul", missing, self._number(0.5)))  # samples in front of x[0]
+        period = tape("Sub", tape("Mul", own, self._number(2)), self._number(3))
+        period = tape("Add", tape("Relu", period), self._number(1))
+        place = tape("Sub", self._cast(count(tape, self.n)), before)
+        whole = tape("Floor", tape("Div", place, period))
+        place = tape("Sub", place, tape("Mul", whole, period))
+        turn = period
+        if self.each:  # All places of a clip without samples are -1, the zero behind the others.
+            empty = tape("Relu", tape("Sub", self._number(1), own))
+            turn = tape("Sub", period, tape("Mul", empty, self._number(2)))
+        back = tape("Relu", tape("Sub", tape("Mul", place, self._number(2)), turn))
+        places = tape("Cast", tape("Sub", place, back), to=ir.DataType.INT64)
+        body = tape("Concat", self.samples, zeros(tape, self.samples, 1), axis=1)
+        return tape("GatherElements" if self.each else "Gather", body, places, axis=1, name=CLIP_NAME)
 
-    A mirrored clip repeats x[0] .. x[m - 1] x[m - 2] .. x[1]. So the index of a sample is its distance from the nearest
-    x[0], of which there is one in every period.
-    """
-    floats = n <= MOST_EXACT
-    kind = np.float32 if floats else np.int64
+    def filled(self) -> ir.Value:
+        """Cut clips, and put zeros behind each one's end."""
+        tape = self.tape
+        longer = tape("Concat", self.samples, zeros(tape, self.samples, self.n), axis=1)
+        if not self.each:
+            return tape("Slice", longer, ints(0), ints(self.n), ints(1), ints(1), name=CLIP_NAME)
+        valid = tape("Less", self._cast(count(tape, self.n)), self.own)
+        return tape("Where", valid, tape.slice(longer, 0, self.n, 1), number(0.0), name=CLIP_NAME)
 
-    def constant(value: int) -> NDArray:
-        return np.array([value], kind)
+    def _cast(self, x: ir.Value) -> ir.Value:
+        return self.tape("Cast", x, to=ir.DataType.FLOAT if self.exact == np.float32 else ir.DataType.DOUBLE)
 
-    def cast(x: ir.Value) -> ir.Value:
-        return tape("Cast", x, to=ir.DataType.FLOAT) if floats else x
-
-    def quotient(a: ir.Value, b: ir.Value | NDArray) -> ir.Value:
-        whole = tape("Div", a, b)
-        return tape("Floor", whole) if floats else whole
-
-    m, silence = cast(own), cast(length)
-    before = quotient(tape("Sub", constant(n + 1), m), constant(2))  # samples in front of the clip's first one
-    last = tape("Sub", m, constant(1))
-    several = tape("Less", constant(1), m)
-    period = tape("Where", several, tape("Add", last, last), constant(1))
-    # In a clip without samples this half of a period leads to the zero behind the samples, from wherever.
-    half = tape("Where", tape("Less", m, constant(1)), tape("Sub", constant(0), silence), last)
-    distance = tape("Abs", tape("Sub", cast(count(tape, n)), before))
-    periods = quotient(tape("Add", distance, half), period)
-    places = tape("Abs", tape("Sub", distance, tape("Mul", periods, period)))
-    return tape("Cast", places, to=ir.DataType.INT64) if floats else places
-
-
-def _filled(tape: Tape, own: ir.Value, length: Size, n: int) -> ir.Value:
-    """Return the index of each sample; behind a clip's end that of the zero."""
-    assert isinstance(length, ir.Value)
-    places = count(tape, n)
-    return tape("Where", tape("Less", places, own), places, length)
+    def _number(self, value: float) -> NDArray:
+        return np.array([value], self.exact)

@@ -148,7 +148,18 @@ def _padded(tape: Tape, clips: Clips, cfg: FeatureConfig, total: Size) -> ir.Val
         parts = [tape("Gather", samples, ends, axis=1) for ends in (before, after)]
         samples = tape("Concat", parts[0], samples, parts[1], axis=1)
         left, n_samples = 0, len(mirrored)
-    return tape("Pad", samples, ints(0, left, 0, total - left - n_samples))
+    right = total - left - n_samples
+    if right < 0:
+        samples = tape.slice(samples, 0, right, 1)
+    # Not a Pad: one runtime drops a Slice behind it, without a word.
+    parts = [zeros(tape, clips.samples, left), samples, zeros(tape, clips.samples, right)]
+    parts = [part for part, n in zip(parts, (left, 1, right), strict=True) if n > 0]
+    return tape("Concat", *parts, axis=1) if len(parts) > 1 else samples
+
+
+def zeros(tape: Tape, clips: ir.Value, n: int) -> ir.Value:
+    """Return zeros [batch, n]."""
+    return tape("Expand", np.zeros((1, 1), np.float32), tape.shape(tape("Shape", clips, start=0, end=1), n))
 
 
 def _padded_ragged(tape: Tape, clips: Clips, cfg: FeatureConfig, total: Size) -> ir.Value:
