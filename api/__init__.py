@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Interface as Interface,
         Session as Session,
         export_frontend as export_frontend,
+        export_module as export_module,
         export_onnx as export_onnx,
         load as load,
         predict as predict,

@@ -16,7 +16,7 @@ from ..esc50.datasets import Description
 from ..esc50.system import defaults
 from ..esc50.training import Checkpoint
 from ..kernels import CumelError
-from .check import features_of
+from .check import features_of, of_torch
 from .graph import PRECISIONS, Classifier, Interface, Metadata, calibration_clips, halved, quantized, to_onnx
 from .triton import name_of
 from .written import Place, versions, write_model
@@ -80,7 +80,7 @@ def export_onnx(
     check_bytes(net, run)
     measured, clips = calibration_clips(calibration, metadata) if calibration else (None, None)
     network = graph_of(net, metadata, measured)
-    return write_model(network, metadata, Classifier(net, metadata.activation).eval(), place, clips, learned_from)
+    return write_model(network, metadata, of_torch(net.eval(), metadata.activation), place, clips, learned_from)
 
 
 def check_precision(precision: str, calibration: Sequence[Path]) -> None:

@@ -27,7 +27,12 @@ optimization { execution_accelerators {
 def name_of(run: Path, precision: str) -> str:
     """Return what a run's model is called: like the run, and after its precision."""
     run = run.resolve()
-    return (run.parent if run.suffix else run).name + ("" if precision == "fp32" else f"-{precision}")
+    return named((run.parent if run.suffix else run).name, precision)
+
+
+def named(name: str, precision: str) -> str:
+    """Return a name of a model in a precision."""
+    return name + ("" if precision == "fp32" else f"-{precision}")
 
 
 def place_of(folder: Path, name: str) -> Path:

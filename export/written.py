@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from onnxscript import ir
-from torch import nn
 
 from ..esc50.datasets import Description
 from ..esc50.system import replacing
 from ..kernels import CumelError
 from .card import card
-from .check import BATCHES, check
-from .graph import IR_VERSION, WAVEFORM, Metadata, prepend
+from .check import BATCHES, Answers, check
+from .graph import IR_VERSION, WAVEFORM, Metadata, choose_outputs, prepend
 from .runtime import onnxruntime
 from .triton import place_of, write_repository
 
@@ -46,7 +45,7 @@ class Place(NamedTuple):
 def write_model(
     network: ir.Model,
     metadata: Metadata,
-    answers: nn.Module,
+    answers: Answers,
     place: Place,
     clips: NDArray[np.float32] | None = None,
     learned_from: Description | None = None,
@@ -56,10 +55,10 @@ def write_model(
     Parameters
     ----------
     network : Model
-        From ``image`` [batch, *metadata.input_shape] to the outputs of `metadata.interface`.
+        From ``image`` [batch, *metadata.input_shape] to ``probabilities``.
     metadata : Metadata
-    answers : nn.Module
-        What the file must agree with, from features to probabilities.
+    answers : callable
+        What the file must agree with: from features to the network's outputs, by name.
     place : Place
     clips : ndarray [n_clips, n_samples], float32, optional
         Clips such as the network will hear; without them, seeded tones in noise.
@@ -114,6 +113,7 @@ def _assembled(network: ir.Model, metadata: Metadata) -> ir.Model:
             metadata.interface,
             metadata.channel,
         )
+    choose_outputs(network.graph, metadata.interface.outputs, metadata.activation)
     network.ir_version = IR_VERSION
     network.producer_name, network.producer_version = "cumel", version("cumel")
     network.metadata_props.update(metadata.to_props())

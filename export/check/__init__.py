@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
+    from .answers import Answers, of_graph, of_torch
     from .model import BATCHES, check, features_of
     from .ragged import check_front_end
 

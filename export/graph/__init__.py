@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
+    from .file import read_network
     from .frontend import LOG_MEL, prepend
     from .interface import (
         CLIP_NAME,
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
         Interface,
     )
     from .metadata import PRECISIONS, Metadata
-    from .network import Classifier, halved, to_onnx
+    from .network import Classifier, activated, halved, to_onnx
+    from .outputs import choose_outputs
     from .quantize import calibration_clips, quantized
     from .ragged import FEATURES_LENS, WAVEFORMS, WAVEFORMS_LENS, front_end
     from .tape import IR_VERSION

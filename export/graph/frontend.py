@@ -69,7 +69,7 @@ def _front_end(
 ) -> tuple[list[ir.Value], ir.Value]:
     """Write the front end; return the graph's inputs, and the value ``features``."""
     inputs, clips = taken(tape, interface, cfg.sr)
-    clip = fitted(tape, clips, n_samples, interface.fit)
+    clip = fitted(tape, clips, n_samples, interface.fit or "mirror")
     return inputs, features(tape, clip, cfg, n_samples, kind, channel)
 
 

@@ -42,9 +42,9 @@ class Interface:
         Samples in -1..1, or PCM.
     channels : bool
         Take [batch, channels, samples], and mix the channels down to their mean.
-    fit : {"mirror", "zeros"}
+    fit : {"mirror", "zeros"}, optional
         What becomes of a clip that is shorter than the network's: it is mirrored at both ends, as `cumel train` does,
-        or filled up at its end with zeros. A longer one is cut at its end.
+        or filled up at its end with zeros. A longer one is cut at its end. Without it, what the exporter says.
     outputs : tuple of {"probabilities", "logits", "features", "embedding"}
         Outputs, in this order. The embedding is what the last layer takes.
     opset : {17, 18}
@@ -57,15 +57,15 @@ class Interface:
     rate: int | None = None
     dtype: str = "float32"
     channels: bool = False
-    fit: str = "mirror"
+    fit: str | None = None
     outputs: tuple[str, ...] = (PROBABILITIES,)
     opset: int = OPSET
 
     def __post_init__(self) -> None:
         """Check types and ranges, as values come from the command line and from files."""
-        for name, known in (("input", INPUTS), ("dtype", DTYPES), ("fit", FITS)):
-            if not isinstance(getattr(self, name), str) or getattr(self, name) not in known:
-                raise CumelError(f"{name}={getattr(self, name)}: must be one of {', '.join(known)}")
+        for name, known in (("input", INPUTS), ("dtype", DTYPES), ("fit", (None, *FITS))):
+            if not isinstance(getattr(self, name), str | None) or getattr(self, name) not in known:
+                raise CumelError(f"{name}={getattr(self, name)}: must be one of {', '.join(filter(None, known))}")
         for name in ("lengths", "channels"):
             if not isinstance(getattr(self, name), bool):
                 raise CumelError(f"{name}={getattr(self, name)!r}: must be true or false")
@@ -99,6 +99,11 @@ class Interface:
     def replace(self, **changes: Any) -> Interface:
         """Return a copy with some fields changed."""
         return replace(self, **changes)
+
+    @property
+    def network_outputs(self) -> tuple[str, ...]:
+        """The outputs that are the network's own."""
+        return tuple(name for name in self.outputs if name != FEATURES_NAME)
 
     def to_json(self) -> str:
         """Return the fields as JSON."""

@@ -70,7 +70,9 @@ class Metadata:
         """Make the metadata of a network that `cumel train` trained; `others` are its other fields."""
         described = {name: getattr(recipe, name) for name in ("name", "features", "kind", "seconds")}
         activation = "sigmoid" if recipe.loss == "bce" else "softmax"
-        return cls(**described, recipe=recipe, activation=activation, **others)
+        interface = others.pop("interface", Interface())
+        interface = interface.replace(fit=interface.fit or "mirror")
+        return cls(**described, recipe=recipe, activation=activation, interface=interface, **others)
 
     @property
     def input(self) -> str:

@@ -16,7 +16,7 @@ from .interface import IMAGE, OPSET, PROBABILITIES
 
 
 class Classifier(nn.Module):
-    """A network and a softmax, or for several labels a sigmoid; these are float32 even when the network is float16."""
+    """A network and what makes probabilities of its values; these are float32 even when the network is float16."""
 
     def __init__(self, net: nn.Module, activation: str = "softmax") -> None:
         super().__init__()
@@ -24,10 +24,14 @@ class Classifier(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return probabilities [batch, n_classes]."""
-        logits = self.net(features).float()
-        if self.activation == "none":
-            return logits
-        return logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
+        return activated(self.net(features).float(), self.activation)
+
+
+def activated(logits: Tensor, activation: str) -> Tensor:
+    """Return the probabilities of logits [batch, n_classes]; "none" takes the values for probabilities."""
+    if activation == "none":
+        return logits
+    return logits.sigmoid() if activation == "sigmoid" else logits.softmax(dim=1)
 
 
 def halved(net: nn.Module) -> nn.Module:

@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -125,8 +125,7 @@ class Session:
         self.reason = "as asked for" if provider != "auto" else missing or "CUDA is available"
         self.metadata: dict[str, str] = self.raw.get_modelmeta().custom_metadata_map
         inputs, outputs = self.raw.get_inputs(), self.raw.get_outputs()
-        if (len(inputs), len(outputs)) != (1, 1):
-            raise CumelError(f"{self.path}: has {len(inputs)} inputs and {len(outputs)} outputs, not one of each")
+        self.inputs, self.outputs = list(inputs), list(outputs)
         self.input, self.output = inputs[0], outputs[0]
 
     @property
@@ -147,26 +146,46 @@ class Session:
         ndarray, Tensor or CuPy array
             The same kind of array as `batch`, on the same device.
         """
+        self._check_one_input()
+        if isinstance(batch, np.ndarray):
+            return self._run([self.output.name], {self.input.name: batch})[0]
+        from .io_binding import run_bound  # imports torch, which the batch comes from, or CuPy shares with it
+
+        return self._guarded(lambda: run_bound(self, batch), batch.shape)
+
+    def run_all(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the model on arrays by the names of its inputs; return all its outputs by their names."""
+        names = [value.name for value in self.outputs]
+        return dict(zip(names, self._run(names, feeds), strict=True))
+
+    def _run(self, names: list[str], feeds: Mapping[str, np.ndarray]) -> list[Any]:
+        shapes = [(*array.shape,) for array in feeds.values()]
+        return self._guarded(lambda: self.raw.run(names, dict(feeds)), *shapes)
+
+    def _guarded(self, call: Callable[[], Any], *shapes: tuple[int, ...]) -> Any:
+        """Run, and turn what ONNX Runtime raises into one line."""
         if self.cuda_graph:
             raise CumelError(f"{self.path}: is replayed from a CUDA graph, on fixed memory alone: use `bound`")
         try:
             with _own_stdout() if TENSORRT in self.providers else nullcontext():
-                if isinstance(batch, np.ndarray):
-                    return self.raw.run([self.output.name], {self.input.name: batch})[0]
-                from .io_binding import run_bound  # imports torch, which the batch comes from, or CuPy shares with it
-
-                return run_bound(self, batch)
+                return call()
         except CumelError:
             raise
         except Exception as error:  # ONNX Runtime's exceptions have no base class.
-            raise device_fault(error) or CumelError(
-                f"{self.path}: fails on an input of {(*batch.shape,)} ({_first_line(error)})"
-            ) from None
+            told = " and ".join(str((*shape,)) for shape in shapes)
+            failed = f"{self.path}: fails on an input of {told} ({_first_line(error)})"
+            raise device_fault(error) or CumelError(failed) from None
+
+    def _check_one_input(self) -> None:
+        if len(self.inputs) > 1:
+            names = ", ".join(value.name for value in self.inputs)
+            raise CumelError(f"{self.path}: takes {names}: give them by name, to `run_all`")
 
     def bound(self, shape: tuple[int, ...]) -> Bound:
         """Bind the session to memory of one shape on its device; see `Bound`."""
         from .io_binding import Bound
 
+        self._check_one_input()
         return Bound(self, shape)
 
     def report(self) -> dict[str, Any]:
