@@ -6,7 +6,8 @@ from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
     from .answers import Answers, of_graph, of_torch
-    from .model import BATCHES, check, features_of
+    from .feeds import features_of, given
+    from .model import BATCHES, check
     from .ragged import check_front_end
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from onnxscript import ir
 from onnxscript.ir.passes.common import ShapeInferencePass
 
 from ...kernels import CumelError
-from ..graph import FEATURES_NAME, LOGITS, PROBABILITIES, WAVEFORM, Metadata
+from ..graph import EMBEDDING, FEATURES_NAME, LENGTHS, LOGITS, PROBABILITIES, WAVEFORM, Metadata
 from ..runtime import Session
 from .answers import Answers
+from .feeds import Clip, features_of, given
 from .frontend import check_frontend, lengths
 from .operators import without_cuda_kernel
 
@@ -76,15 +77,18 @@ def check(path: Path, metadata: Metadata, answers: Answers, clips: NDArray[np.fl
         report |= check_frontend(model, metadata)
     del model
     session = Session(path, "cpu")
-    filled = clips[np.arange(max(max(BATCHES), len(clips))) % len(clips)]
+    filled = _repeated(clips, metadata)
     expected = answers(features_of(filled, metadata))
-    cases: list[tuple[str, NDArray[np.float32], Mapping[str, NDArray[np.float32]]]]
+    cases: list[tuple[str, Sequence[Clip], Mapping[str, NDArray[np.float32]]]]
     cases = [(f"batch of {n}", filled[:n], {name: wanted[:n] for name, wanted in expected.items()}) for n in BATCHES]
     if metadata.input == WAVEFORM:
         report["lengths"] = lengths(metadata)
         for n in report["lengths"]:
-            y = np.resize(clips[0], (1, n)) if n > metadata.n_samples else clips[:2, :n]
+            y = [np.resize(clip, n) for clip in clips[: 1 if n > metadata.n_samples else 2]]
             cases.append((f"{n} samples", y, answers(features_of(y, metadata))))
+    if metadata.interface.lengths:
+        y = [np.resize(clip, n) for clip, n in zip(filled, report["lengths"][:-1], strict=False)]
+        cases.append(("clips of all lengths in one batch", y, answers(features_of(y, metadata))))
     report |= {"max_difference": 0.0, "tolerance": bounds.difference}
     for name, y, wanted in cases:
         got = session.run_all(given(y, metadata))
@@ -93,20 +97,13 @@ def check(path: Path, metadata: Metadata, answers: Answers, clips: NDArray[np.fl
     scores = next((name for name in (PROBABILITIES, LOGITS) if name in metadata.interface.outputs), None)
     if scores is None:
         return report
-    batches = range(0, len(filled), BATCHES[-1])
-    got = [session.run_all(given(filled[i : i + BATCHES[-1]], metadata))[scores] for i in batches]
-    same = float(_same_top(np.concatenate(got), expected[scores], bounds.tied)[: len(clips)].mean())
+    parts = [filled[i : i + BATCHES[-1]] for i in range(0, len(filled), BATCHES[-1])]
+    got = np.concatenate([session.run_all(given(part, metadata))[scores] for part in parts])
+    same = float(_same_top(got, expected[scores], bounds.tied)[: len(clips)].mean())
     if same < bounds.agreement:
         told = f"{100 * same:.1f} % of {len(clips)} clips have the network's class on top"
         raise CumelError(f"{told}, {100 * bounds.agreement:g} % is least")
     return report | {"clips": len(clips), "same_top": same, "least_same_top": bounds.agreement}
-
-
-def given(y: NDArray[np.float32], metadata: Metadata) -> dict[str, NDArray]:
-    """Return what a file takes for clips [batch, samples] of one length, mono and at the features' rate."""
-    if metadata.input != WAVEFORM:
-        return {metadata.input: features_of(y, metadata)}
-    return {WAVEFORM: y}
 
 
 def _compared(
@@ -135,9 +132,11 @@ def _same_top(got: NDArray[np.float32], expected: NDArray[np.float32], tied: flo
     return chosen >= expected.max(axis=1) - tied
 
 
-def features_of(y: NDArray[np.float32], metadata: Metadata) -> NDArray[np.float32]:
-    """Compute the features of clips of any length as the network takes them."""
-    return metadata.entrance(np.stack([metadata.fitted(clip) for clip in y]))
+def _repeated(clips: NDArray[np.float32], metadata: Metadata) -> list[Clip]:
+    """Return clips as the file takes them, as many as the largest batch has, or all."""
+    filled = clips[np.arange(max(BATCHES[-1], len(clips))) % len(clips)]
+    n = metadata.interface.samples
+    return list(filled) if n is None else [np.resize(y, n) for y in filled]
 
 
 def _check_graph(path: Path, metadata: Metadata) -> ir.Model:
@@ -154,9 +153,39 @@ def _check_graph(path: Path, metadata: Metadata) -> ir.Model:
         raise CumelError(
             f"its operator sets are {opsets}, not the standard one at version {metadata.interface.opset} alone"
         )
+    stated = _axes(metadata)
+    actual = {value.name: _axes_of(value) for value in (*model.graph.inputs, *model.graph.outputs)}
+    if list(actual) != list(stated):
+        raise CumelError(f"its inputs and outputs are {', '.join(map(str, actual))}, not {', '.join(stated)}")
+    for name, axes in stated.items():
+        sized = name == EMBEDDING and len(actual[name]) == 2 and actual[name][0] == "batch"
+        if actual[name] != axes and not sized:
+            raise CumelError(f"{name} has the axes {actual[name]}, not {axes}")
     if metadata.precision != "int8":  # int8 is for the CPU and the web.
         ShapeInferencePass()(model)
         missing = without_cuda_kernel(model.graph)
         if missing:
             raise CumelError(f"{', '.join(missing)}: not listed as having a CUDA kernel in ONNX Runtime")
     return model
+
+
+def _axes(metadata: Metadata) -> dict[str, list[str | int]]:
+    """Return the axes that a file's inputs and outputs are to have, in their order."""
+    samples = metadata.interface.samples or "samples"
+    inputs: dict[str, list[str | int]] = {metadata.input: ["batch", *metadata.input_shape]}
+    if metadata.input == WAVEFORM:
+        inputs = {WAVEFORM: ["batch", samples]}
+    if metadata.interface.lengths:
+        inputs[LENGTHS] = ["batch"]
+    n_labels = len(metadata.labels)
+    outputs = {
+        PROBABILITIES: [n_labels],
+        LOGITS: [n_labels],
+        FEATURES_NAME: [*metadata.input_shape],
+        EMBEDDING: ["size"],
+    }
+    return inputs | {name: ["batch", *outputs[name]] for name in metadata.interface.outputs}
+
+
+def _axes_of(value: ir.Value) -> list[str | int | None]:
+    return [axis if isinstance(axis, int) else axis.value for axis in value.shape or ()]
