@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from onnxscript import ir
 
 _FLOATS = frozenset({"FLOAT", "FLOAT16"})
@@ -23,10 +25,21 @@ CUDA_KERNELS: dict[str, frozenset[str]] = {
 }
 
 
-def without_cuda_kernel(graph: ir.Graph) -> list[str]:
+# Those of other networks.
+_OF_FLOATS = """
+    AveragePool BatchNormalization Ceil ConvTranspose Cos DepthToSpace Dropout Einsum Elu Erf Exp GRU GlobalAveragePool
+    GlobalMaxPool HardSigmoid HardSwish InstanceNormalization LRN LSTM LayerNormalization LeakyRelu LogSoftmax Max Min
+    Neg PRelu Pow RNN Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp ReduceProd ReduceSumSquare Resize Round Selu Sin
+    Softplus Softsign SpaceToDepth Sum Tanh TopK
+"""
+CUDA_KERNELS |= dict.fromkeys(_OF_FLOATS.split(), _FLOATS)
+CUDA_KERNELS |= dict.fromkeys(("Flatten", "Identity", "ScatterND", "Squeeze", "Unsqueeze"), _NUMBERS)
+
+
+def without_cuda_kernel(nodes: Iterable[ir.Node]) -> list[str]:
     """Name each kind of node that has no CUDA kernel, as ``Mod(INT64)``; element types must have been inferred."""
     missing = set()
-    for node in graph:
+    for node in nodes:
         data = node.inputs[1 if node.op_type == "Where" else 0]
         kind = "?" if data is None or data.dtype is None else data.dtype.name
         if node.domain or kind not in CUDA_KERNELS.get(node.op_type, ()):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .outputs import choose_outputs
     from .quantize import calibration_clips, quantized
     from .ragged import FEATURES_LENS, WAVEFORMS, WAVEFORMS_LENS, front_end
-    from .tape import IR_VERSION
+    from .tape import IR_VERSION, PREFIX
+    from .texts import describe, inputs_of, outputs_of, own_samples, summary, to_json
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

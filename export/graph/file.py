@@ -8,9 +8,10 @@ import onnx
 import onnx.version_converter
 from google.protobuf.message import DecodeError
 from onnxscript import ir
+from onnxscript.ir.passes.common import ShapeInferencePass
 
 from ...kernels import CumelError
-from .interface import IMAGE, PROBABILITIES
+from .interface import IMAGE, OPSET, PROBABILITIES
 from .metadata import Metadata
 from .opset import at_opset
 from .outputs import OPERATORS
@@ -35,7 +36,8 @@ def read_network(path: Path, metadata: Metadata) -> ir.Model:
         raise CumelError(
             f"{path}: has operators of {', '.join(foreign)}, which few runtimes have; export it without them"
         )
-    network = at_opset(ir.from_proto(model), metadata.interface.opset)
+    network = ir.from_proto(_converted(path, model))
+    network = at_opset(network, metadata.interface.opset)
     graph = network.graph
     given = [value for value in graph.inputs if value.name not in graph.initializers]
     if len(given) != 1 or len(graph.outputs) != 1:
@@ -47,7 +49,7 @@ def read_network(path: Path, metadata: Metadata) -> ir.Model:
     graph.inputs[0].name = IMAGE
     graph.inputs[0].shape = ir.Shape(["batch", *metadata.input_shape])
     _activate(graph, metadata.activation)
-    graph.outputs[0].shape = ir.Shape(["batch", len(metadata.labels)])
+    ShapeInferencePass()(network)
     network.ir_version = IR_VERSION
     network.metadata_props.clear()
     return network
@@ -63,10 +65,19 @@ def _loaded(path: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise CumelError(f"{path}: not a usable ONNX model (no graph in it)")
     if model.ByteSize() > MOST_BYTES:
-        raise CumelError(
-            f"{path}: {model.ByteSize() >> 20} MiB, one file holds {MOST_BYTES >> 20}; use a smaller model"
-        )
+        raise CumelError(f"{path}: {model.ByteSize() >> 20} MiB, one file holds {MOST_BYTES >> 20}")
     return model
+
+
+def _converted(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model at `OPSET`."""
+    (opset,) = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if opset == OPSET:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, OPSET)
+    except Exception as error:  # a RuntimeError of the converter, or what its adapters raise
+        raise CumelError(f"{path}: is of opset {opset}, and cannot be written at {OPSET} ({_first(error)})") from None
 
 
 def _check(path: Path, verb: str, value: ir.Value, shape: tuple[int, ...]) -> None:
@@ -89,7 +100,8 @@ def _rename(graph: ir.Graph) -> None:
     values |= {id(value): value for value in (*graph.inputs, *graph.outputs, *graph.initializers.values())}
     for value in values.values():
         value.name = f"{PREFIX}{value.name}" if value.name else value.name
-        value.shape = None if value.type is None else value.shape  # A shape alone cannot be written.
+        if value.producer() is not None:  # Shapes are inferred anew, with the batch that we call so.
+            value.shape = value.type = None
 
 
 def _activate(graph: ir.Graph, activation: str) -> None:

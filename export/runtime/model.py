@@ -17,18 +17,17 @@ from ..graph import (
     CLIP_NAME,
     EMBEDDING,
     FEATURES_NAME,
-    IMAGE,
-    LENGTHS,
-    LOGITS,
     PROBABILITIES,
     WAVEFORM,
     Metadata,
+    inputs_of,
+    outputs_of,
 )
-from .providers import lacking, onnxruntime
+from .providers import lacking, onnxruntime, resolved
 from .routes import answering, beginning_at, choose_route, of_length, read_model
 from .session import Session
 
-FLOAT, INT16, INT64 = 1, 5, 7  # ONNX's numbers for float32, int16 and int64
+NUMBERS = {"float32": 1, "int16": 5, "int64": 7}  # of ONNX
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,9 @@ def load_model(
     if PROBABILITIES not in metadata.interface.outputs:
         given = ", ".join(metadata.interface.outputs)
         raise CumelError(f"{path}: gives {given}, and a prediction needs {PROBABILITIES}; export it with that output")
-    onnxruntime(demand_gpu=require_gpu or provider in ("cuda", "tensorrt"))
-    target = "cuda" if provider == "auto" else provider
+    target = resolved(provider)
+    onnxruntime(demand_gpu=require_gpu or target in ("cuda", "tensorrt"))
+    target = "cuda" if target == "auto" else target
     on_gpu = target in ("cuda", "tensorrt") and lacking(target) is None
     try:
         chosen, reason = choose_route(route, metadata.input, on_gpu)
@@ -162,31 +162,21 @@ def _unusable(path: Path | str, why: str) -> CumelError:
 
 def check_fit(path: Path, model: Any, metadata: Metadata) -> None:
     """Raise a `CumelError` when a graph does not fit its metadata."""
-    graph, interface = model.graph, metadata.interface
-    outputs = {
-        PROBABILITIES: (FLOAT, [len(metadata.labels)]),
-        LOGITS: (FLOAT, [len(metadata.labels)]),
-        FEATURES_NAME: (FLOAT, [*metadata.input_shape]),
-        EMBEDDING: (FLOAT, None),
-    }
-    stated = {name: outputs[name] for name in interface.outputs}
+    graph = model.graph
+    ends = (*inputs_of(metadata), *outputs_of(metadata))
+    stated = {end.name: (NUMBERS[end.dtype], list(end.shape)[1:]) for end in ends}
     if metadata.input == WAVEFORM:
-        axes = ["samples" if interface.samples is None else interface.samples]
-        axes = ["channels", *axes] if interface.channels else axes
-        stated[WAVEFORM] = (INT16 if interface.dtype == "int16" else FLOAT, axes)
-        stated[FEATURES_NAME] = outputs[FEATURES_NAME]
-        if interface.lengths:
-            stated[LENGTHS] = (INT64, [])
-    else:
-        stated[IMAGE] = (FLOAT, [*metadata.input_shape])
+        stated[FEATURES_NAME] = (NUMBERS["float32"], list(metadata.input_shape))
     actual = {}
     for value in (*graph.input, *graph.output, *(value for value in graph.value_info if value.name in stated)):
         kind = value.type.tensor_type
         axes = [axis.dim_param or axis.dim_value for axis in kind.shape.dim][1:]
-        actual[value.name] = (kind.elem_type, None if value.name == EMBEDDING else axes)
+        actual[value.name] = (kind.elem_type, axes)
+    if EMBEDDING in stated:  # The network alone knows its size.
+        stated[EMBEDDING] = actual.get(EMBEDDING, stated[EMBEDDING])
     if actual != stated:
         raise _unusable(path, f"metadata: tells of {_listed(stated)}; the graph has {_listed(actual)}")
 
 
-def _listed(values: dict[str, tuple[int, list[Any] | None]]) -> str:
-    return ", ".join(f"{name} [{', '.join(map(str, ['batch', *(axes or [])]))}]" for name, (_, axes) in values.items())
+def _listed(values: dict[str, tuple[int, list[Any]]]) -> str:
+    return ", ".join(f"{name} [{', '.join(map(str, ['batch', *axes]))}]" for name, (_, axes) in values.items())
