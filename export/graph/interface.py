@@ -114,5 +114,5 @@ class Interface:
         """Build an interface from what `to_json` wrote; a `CumelError` for anything else."""
         known = {field.name for field in fields(cls)}
         if not isinstance(values, Mapping) or not set(values) <= known or not isinstance(values.get("outputs"), list):
-            raise CumelError("metadata: interface is malformed")
+            raise CumelError("expected its fields, and a list of outputs")
         return cls(**values)

@@ -163,70 +163,45 @@ class Metadata:
             raise CumelError("carries no metadata of ours, so its features and labels are unknown")
         if props["format"] not in (METADATA_FORMAT, FORMER_FORMAT):
             raise CumelError(f"has the format {props['format']!r}, and this version reads {METADATA_FORMAT!r}")
-        labels = value_of(props, "labels")
+        former = props["format"] == FORMER_FORMAT
+        labels, epoch = value_of(props, "labels"), value_of(props, "epoch")
         common = {
             "labels": tuple(labels) if isinstance(labels, list) else (),
+            "interface": _interface(props, former),
+            "channel": True if former else _truth(props, "channel"),
             "precision": one_of(props, "precision", PRECISIONS),
             "fold": _fold(props),
+            "epoch": None if epoch is None else count_of(props, "epoch"),
             "accuracy": _accuracy(props),
             "versions": mapping_of(props, "versions", str),
             "normalisation": mapping_of(props, "normalisation", float) if "normalisation" in props else {},
         }
-        recipe = _recipe(props)
         try:
-            if props["format"] == FORMER_FORMAT:
-                read = cls.of_recipe(
-                    _demanded(recipe),
-                    interface=Interface(input=one_of(props, "input", INPUTS)),
-                    epoch=count_of(props, "epoch"),
-                    **common,
-                )
+            if former or "recipe" in props:
+                read = cls.of_recipe(_recipe(props), **common)
             else:
-                read = cls._of_format_2(props, recipe, common)
+                own = {name: text_of(props, name) for name in ("name", "kind")} | {
+                    "seconds": value_of(props, "seconds")
+                }
+                own["activation"] = one_of(props, "activation", ACTIVATIONS)
+                return cls(features=_features(props), **own, **common)
         except CumelError as error:
             raise error if str(error).startswith("metadata: ") else CumelError(f"metadata: {error}") from None
-        read._check_recipe(text_of(props, "features"), text_of(props, "kind"))
+        read._check_stated(props)
         return read
 
-    @classmethod
-    def _of_format_2(cls, props: Mapping[str, str], recipe: Recipe | None, common: dict[str, Any]) -> Metadata:
-        try:
-            features = FeatureConfig.from_json(text_of(props, "features"))
-        except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
-            raise CumelError(f"metadata: features are malformed ({str(error)[:MAX_QUOTED]})") from None
-        channel = value_of(props, "channel")
-        if not isinstance(channel, bool):
-            raise CumelError("metadata: channel is not true or false")
-        interface = Interface.from_dict(value_of(props, "interface"))
-        return cls(
-            name=text_of(props, "name"),
-            features=features,
-            kind=text_of(props, "kind"),
-            seconds=value_of(props, "seconds"),
-            interface=interface,
-            activation=one_of(props, "activation", ACTIVATIONS),
-            channel=channel,
-            recipe=recipe,
-            epoch=None if value_of(props, "epoch") is None else count_of(props, "epoch"),
-            **common,
-        )
-
-    def _check_recipe(self, features: str, kind: str) -> None:
-        """Raise a `CumelError` for features that are not those of the recipe."""
-        if self.recipe is None:
-            return
-        try:
-            contradictions = FeatureConfig.from_json(features).differences(self.recipe.features)
-        except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
-            raise CumelError(f"metadata: recipe or features are malformed ({str(error)[:MAX_QUOTED]})") from None
-        if kind != self.recipe.kind:
-            contradictions.append(f"kind={kind[:MAX_QUOTED]}, not {self.recipe.kind}")
+    def _check_stated(self, props: Mapping[str, str]) -> None:
+        """Raise a `CumelError` for properties that contradict the recipe."""
+        contradictions = _features(props).differences(self.features)
+        for name, own in (("kind", self.kind), ("seconds", json.dumps(self.seconds))):
+            if text_of(props, name) != own:
+                contradictions.append(f"{name}={text_of(props, name)[:MAX_QUOTED]}, not {own}")
         if contradictions:
             raise CumelError(f"metadata: features contradict the recipe ({'; '.join(contradictions)})")
 
 
 def _check_labels(labels: tuple[str, ...]) -> None:
-    if not labels or not all(isinstance(label, str) for label in labels):
+    if not isinstance(labels, tuple) or not labels or not all(isinstance(label, str) for label in labels):
         raise CumelError("labels: is not a list of names")
     if len(labels) > MAX_LABELS or max(map(len, labels)) > MAX_LABEL:
         raise CumelError(f"labels: {MAX_LABELS} at most, of {MAX_LABEL} characters at most")
@@ -244,15 +219,35 @@ def _accuracy(props: Mapping[str, str]) -> float | None:
     return value
 
 
-def _recipe(props: Mapping[str, str]) -> Recipe | None:
-    if "recipe" not in props and props["format"] == METADATA_FORMAT:
-        return None
+def _interface(props: Mapping[str, str], former: bool) -> Interface:
+    taken = one_of(props, "input", INPUTS)
+    if former:
+        return Interface(input=taken)
+    try:
+        interface = Interface.from_dict(value_of(props, "interface"))
+    except (TypeError, ValueError) as error:
+        raise CumelError(f"metadata: interface is malformed ({str(error)[:MAX_QUOTED]})") from None
+    if interface.input != taken:
+        raise CumelError(f"metadata: input is {taken}, and {interface.input} in the interface")
+    return interface
+
+
+def _truth(props: Mapping[str, str], name: str) -> bool:
+    value = value_of(props, name)
+    if not isinstance(value, bool):
+        raise CumelError(f"metadata: {name} is not true or false")
+    return value
+
+
+def _recipe(props: Mapping[str, str]) -> Recipe:
     try:
         return Recipe.from_dict(value_of(props, "recipe"))
     except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
         raise CumelError(f"metadata: recipe or features are malformed ({str(error)[:MAX_QUOTED]})") from None
 
 
-def _demanded(recipe: Recipe | None) -> Recipe:
-    assert recipe is not None  # `_recipe` raised where the former format lacks it.
-    return recipe
+def _features(props: Mapping[str, str]) -> FeatureConfig:
+    try:
+        return FeatureConfig.from_json(text_of(props, "features"))
+    except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
+        raise CumelError(f"metadata: recipe or features are malformed ({str(error)[:MAX_QUOTED]})") from None

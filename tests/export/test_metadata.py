@@ -1,6 +1,7 @@
 """Metadata survives a file unchanged; damaged metadata is refused with what is wrong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,22 @@ from support.onnx_models import LABELS, metadata, save
 from support.recordings import TINY, tiny_recipe
 
 RECIPE = tiny_recipe().to_dict()
+FORMER = [
+    "format",
+    "labels",
+    "recipe",
+    "features",
+    "kind",
+    "sample_rate",
+    "seconds",
+    "input",
+    "precision",
+    "fold",
+    "epoch",
+    "accuracy",
+    "versions",
+    "normalisation",
+]
 
 
 @pytest.mark.parametrize("recipe", [tiny_recipe(), tiny_recipe("baseline", features=TINY.replace(norm="inf"))])
@@ -45,11 +62,15 @@ def features(**changes: Any) -> str:
     return json.dumps(RECIPE | {"features": RECIPE["features"] | changes})
 
 
+def interface(**changes: Any) -> str:
+    return json.dumps(json.loads(metadata(tiny_recipe()).to_props()["interface"]) | changes)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "complaint"),
     [
         ("format", None, "carries no metadata of ours"),
-        ("format", "cumel 9", "has the format 'cumel 9', and this version reads 'cumel 1'"),
+        ("format", "cumel 9", "has the format 'cumel 9', and this version reads 'cumel 2'"),
         ("labels", None, "labels is missing"),
         ("labels", "dog, cat", "labels is not JSON"),
         ("labels", "[]", "labels is not a list of names"),
@@ -58,7 +79,6 @@ def features(**changes: Any) -> str:
         ("labels", json.dumps(["x" * 10**5, "b", "c", "d"]), "of 200 characters at most"),
         ("labels", "9" * 5000, "labels is not JSON"),
         ("labels", '["dog", "cat"]', "the graph has"),
-        ("recipe", None, "recipe is missing"),
         ("recipe", "null", "recipe or features are malformed"),
         ("recipe", "{}", "recipe or features are malformed"),
         ("recipe", changed(more=1), "'more'"),
@@ -91,7 +111,22 @@ def features(**changes: Any) -> str:
         ("features", '{"n_fft": -1}', "n_fft=-1"),
         ("features", TINY.replace(fmin=50.0).to_json(), r"contradict .*fmin=50\.0, not 0\.0"),
         ("input", None, "input is missing"),
-        ("input", "waveform", "the graph has"),
+        ("input", "waveform", "input is waveform, and image in the interface"),
+        ("interface", None, "interface is missing"),
+        ("interface", "[]", "interface is malformed .expected its fields"),
+        ("interface", interface(outputs=["probabilities", "colours"]), "must be some of probabilities, logits"),
+        ("interface", interface(outputs=[["probabilities"]]), "interface is malformed"),
+        ("interface", interface(outputs=["probabilities", "logits"]), "the graph has"),
+        ("interface", interface(colour="red"), "interface is malformed"),
+        ("interface", interface(samples=10**30), "samples=10+: must be a whole number, 1 to"),
+        ("interface", interface(samples=True), "samples=True: must be a whole number"),
+        ("interface", interface(rate=1), "rate=1: must be a whole number, 500 to"),
+        ("interface", interface(rate=8000), "rate: waveforms alone have these"),
+        ("interface", interface(dtype="float64"), "dtype=float64: must be one of float32, int16"),
+        ("interface", interface(fit=1), "fit=1: must be one of mirror, zeros"),
+        ("interface", interface(opset="18"), "opset='18': must be 17 or 18"),
+        ("interface", interface(lengths="yes"), "lengths='yes': must be true or false"),
+        ("channel", "1", "channel is not true or false"),
         ("input", "x" * 10**5, "input is 'x{200}', not one of waveform, image"),
         ("precision", None, "precision is missing"),
         ("precision", "fp64", "precision is 'fp64', not one of fp32, fp16, int8"),
@@ -115,6 +150,47 @@ def test_malformed_metadata_is_named(tmp_path: Path, name: str, value: str | Non
         load_model(path)
     assert str(caught.value).startswith(f"{path}: not a usable model: ")
     assert len(str(caught.value)) < 600  # a line, however long what it complains of
+
+
+def of_another_network(**changes: str | None) -> dict[str, str]:
+    """Properties without a recipe, some of them changed, or left out."""
+    made = metadata(tiny_recipe())
+    props = replace(made, recipe=None, name="Mine", epoch=None).to_props() | changes
+    return {name: text for name, text in props.items() if text is not None}
+
+
+def test_a_network_needs_no_recipe(tmp_path: Path) -> None:
+    read = Metadata.from_props(of_another_network())
+    assert (read.recipe, read.name, read.epoch, read.features) == (None, "Mine", None, TINY)
+    assert load_model(save(tmp_path / "model.onnx", tiny_recipe(), of_another_network())).labels == LABELS
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("name", None, "name is missing"),
+        ("kind", "mel", "kind='mel': must be one of image, logmel"),
+        ("seconds", '"long"', "seconds='long': must be a number"),
+        ("seconds", "0", "seconds=0: must be a number above 0"),
+        ("seconds", "1e9", "at most 3600"),
+        ("seconds", "1e-9", "too short for one frame"),
+        ("activation", "relu", "activation is 'relu', not one of softmax, sigmoid, none"),
+        ("features", json.dumps(RECIPE["features"] | {"sr": 1}), "sr=1: must be 500 to 2000000 Hz"),
+        ("features", json.dumps(RECIPE["features"] | {"n_fft": 2**22, "n_mels": 2**10}), "would take gigabytes"),
+    ],
+)
+def test_malformed_metadata_of_another_network_is_named(name: str, value: str | None, complaint: str) -> None:
+    with pytest.raises(CumelError, match=f"^metadata: .*{complaint}"):
+        Metadata.from_props(of_another_network(**{name: value}))
+
+
+def test_the_former_format_is_read() -> None:
+    props = metadata(tiny_recipe("baseline"), takes="waveform").to_props() | {"format": "cumel 1"}
+    former = {name: props[name] for name in FORMER}
+    assert Metadata.from_props(former) == metadata(tiny_recipe("baseline"), takes="waveform")
+    for name in set(FORMER) - {"versions", "normalisation", "sample_rate"}:
+        with pytest.raises(CumelError, match="missing|carries no"):
+            Metadata.from_props({key: text for key, text in former.items() if key != name})
 
 
 def test_normalisation_may_be_absent() -> None:
