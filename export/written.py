@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,18 @@ from ..esc50.system import replacing
 from ..kernels import CumelError
 from .card import LABELS_SUFFIX, card
 from .check import BATCHES, Answers, check
-from .graph import IR_VERSION, WAVEFORM, Metadata, choose_outputs, describe, prepend, to_json
+from .graph import (
+    IR_VERSION,
+    WAVEFORM,
+    End,
+    Metadata,
+    choose_outputs,
+    describe,
+    inputs_of,
+    outputs_of,
+    prepend,
+    to_json,
+)
 from .runtime import onnxruntime
 from .triton import for_batches, place_of, write_repository
 
@@ -93,7 +105,8 @@ def write_model(
         "bytes": out.stat().st_size,
         "name": metadata.name,
         "precision": metadata.precision,
-        **_signature(network),
+        "input": _listed(inputs_of(metadata)),
+        "output": _listed(outputs_of(metadata)),
         **checked,
     }
 
@@ -131,13 +144,8 @@ def _sizes(model: ir.Model) -> dict[str, list[int]]:
     }
 
 
-def _signature(model: ir.Model) -> dict[str, str]:
-    """Describe the inputs and outputs of a model in a line each."""
-    ends = {"input": model.graph.inputs, "output": model.graph.outputs}
-    return {
-        end: ", ".join(f"{value.name} {value.shape} {value.dtype}".lower() for value in values)
-        for end, values in ends.items()
-    }
+def _listed(ends: Sequence[End]) -> str:
+    return ", ".join(f"{end.name} [{', '.join(map(str, end.shape))}] {end.dtype}" for end in ends)
 
 
 def tones(metadata: Metadata, n: int) -> NDArray[np.float32]:

@@ -180,11 +180,14 @@ class Metadata:
             if former or "recipe" in props:
                 read = cls.of_recipe(_recipe(props), **common)
             else:
-                own = {name: text_of(props, name) for name in ("name", "kind")} | {
-                    "seconds": value_of(props, "seconds")
-                }
-                own["activation"] = one_of(props, "activation", ACTIVATIONS)
-                return cls(features=_features(props), **own, **common)
+                return cls(
+                    name=text_of(props, "name"),
+                    features=_features(props),
+                    kind=text_of(props, "kind"),
+                    seconds=value_of(props, "seconds"),
+                    activation=one_of(props, "activation", ACTIVATIONS),
+                    **common,
+                )
         except CumelError as error:
             raise error if str(error).startswith("metadata: ") else CumelError(f"metadata: {error}") from None
         read._check_stated(props)
@@ -202,7 +205,7 @@ class Metadata:
 
 def _check_labels(labels: tuple[str, ...]) -> None:
     if not isinstance(labels, tuple) or not labels or not all(isinstance(label, str) for label in labels):
-        raise CumelError("labels: is not a list of names")
+        raise CumelError("labels is not a list of names")
     if len(labels) > MAX_LABELS or max(map(len, labels)) > MAX_LABEL:
         raise CumelError(f"labels: {MAX_LABELS} at most, of {MAX_LABEL} characters at most")
 

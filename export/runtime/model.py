@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...esc50.audio import Samples
 from ...esc50.system import defaults
 from ...esc50.training import Recipe
-from ...kernels import CumelError
+from ...kernels import CumelError, need
 from ..graph import (
     CLIP_NAME,
     EMBEDDING,
@@ -163,6 +163,9 @@ def _unusable(path: Path | str, why: str) -> CumelError:
 def check_fit(path: Path, model: Any, metadata: Metadata) -> None:
     """Raise a `CumelError` when a graph does not fit its metadata."""
     graph = model.graph
+    shapes = {value.name for value in (*graph.value_info, *graph.output)}
+    if metadata.input == WAVEFORM and FEATURES_NAME not in shapes:  # Some optimizers leave shapes out.
+        graph = need("onnx", __name__).shape_inference.infer_shapes(model).graph
     ends = (*inputs_of(metadata), *outputs_of(metadata))
     stated = {end.name: (NUMBERS[end.dtype], list(end.shape)[1:]) for end in ends}
     if metadata.input == WAVEFORM:

@@ -14,7 +14,7 @@ from typing import Any
 from ...esc50.datasets import held
 from ...esc50.system import commit, unwritable
 from ...kernels import CumelError, need
-from ..graph import FEATURES_NAME, WAVEFORM, Metadata
+from ..graph import FEATURES_NAME, PROBABILITIES, WAVEFORM, Interface, Metadata, own_samples
 from ..runtime import read_exported
 from .runtime import VERSION, runtime_files
 
@@ -61,11 +61,8 @@ def write_site(
     model, out = Path(model), Path(out)
     _check_folder(out, overwrite)
     graph, metadata = read_exported(model)
-    if metadata.input != WAVEFORM:
-        raise CumelError(
-            f"{model}: takes {metadata.input}s; a page needs one that `cumel export --input waveform` wrote"
-        )
-    sr = metadata.features.sr
+    _check_interface(model, metadata.interface)
+    sr = metadata.sr
     if not RATES[0] <= sr <= RATES[1]:
         raise CumelError(
             f"{model}: takes {sr} Hz audio, and browsers resample to {RATES[0]}..{RATES[1]} Hz; train another"
@@ -90,6 +87,22 @@ def write_site(
         "bytes": sum(map(len, content.values())),
         "serve": f"python -m http.server -d {shlex.quote(str(out))}",
     }
+
+
+def _check_interface(model: Path, interface: Interface) -> None:
+    """Raise a `CumelError` for a model that takes or gives other things than the page does."""
+    if interface.input != WAVEFORM:
+        raise CumelError(
+            f"{model}: takes {interface.input}s; a page needs one that `cumel export --input waveform` wrote"
+        )
+    other = {"samples": interface.samples is not None, "lengths": interface.lengths, "channels": interface.channels}
+    other |= {f"dtype {interface.dtype}": interface.dtype != "float32"}
+    named = [name for name, differs in other.items() if differs]
+    if named:
+        told = f"{model}: was exported with {', '.join(named)}"
+        raise CumelError(f"{told}; a page needs one for float32 clips of any length")
+    if PROBABILITIES not in interface.outputs:
+        raise CumelError(f"{model}: gives {', '.join(interface.outputs)}, and a page needs {PROBABILITIES}")
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:
@@ -149,7 +162,10 @@ def _with_features(path: Path, model: Any, metadata: Metadata) -> bytes:
     if not any(FEATURES_NAME in node.output for node in model.graph.node):
         raise CumelError(f"{path}: no value in it is called {FEATURES_NAME}; export it again")
     shape = ["batch", *metadata.input_shape]
-    model.graph.output.append(onnx.helper.make_tensor_value_info(FEATURES_NAME, onnx.TensorProto.FLOAT, shape))
+    kept = [value for value in model.graph.output if value.name == PROBABILITIES]
+    del model.graph.output[:]
+    features = onnx.helper.make_tensor_value_info(FEATURES_NAME, onnx.TensorProto.FLOAT, shape)
+    model.graph.output.extend([*kept, features])
     return model.SerializeToString()
 
 
@@ -170,8 +186,8 @@ def _about(metadata: Metadata) -> dict[str, Any]:
     return {
         "format": SITE_FORMAT,
         **metadata.to_dict(),
-        "sr": cfg.sr,
-        "samples": metadata.n_samples,
+        "sr": metadata.sr,
+        "samples": own_samples(metadata),
         "precision": metadata.precision,
         "fold": metadata.fold,
         "accuracy": metadata.accuracy,

@@ -22,13 +22,14 @@ from cumel.esc50.training.recipes import Recipe
 from cumel.export import export_onnx, to_onnx
 from cumel.export.graph.interface import Interface
 from cumel.export.graph.metadata import Metadata
+from cumel.export.graph.texts import to_json
 from cumel.export.prediction.classifier import load_model, predict
 from cumel.export.runtime import read_exported
 from cumel.export.runtime.session import CPU, CUDA
 from cumel.kernels import CumelError
 
 from support.exported import LABELS, clips, features, lively_run
-from support.recordings import tiny_recipe, tone, write
+from support.recordings import TINY, tiny_recipe, tone, write
 
 # Of a probability, torch against ONNX Runtime on the CPU. A pixel of an image may lie one level off.
 PARITY = {"logmel": 1e-5, "image": 1e-3}  # worst 1.5e-6
@@ -123,14 +124,10 @@ def test_metadata_and_labels_round_trip(exported: Exported) -> None:
     assert set(metadata.versions) == {"cumel", "torch", "onnx", "onnxruntime"}
     assert metadata.versions["torch"] == torch.__version__.partition("+")[0]
     labels = exported.model.with_suffix(".labels.json")
-    assert json.loads(labels.read_text(encoding="utf-8")) == {
-        "labels": list(LABELS),
-        "input": exported.taken,
-        "kind": metadata.recipe.kind,
-        "seconds": metadata.recipe.seconds,
-        "features": metadata.recipe.features.to_dict(),
-        "recipe": metadata.recipe.to_dict(),
-    }
+    told = json.loads(labels.read_text(encoding="utf-8"))
+    assert told == json.loads(json.dumps(to_json(metadata)))
+    assert (told["labels"], told["sample_rate"], told["samples"]) == (list(LABELS), TINY.sr, metadata.n_samples)
+    assert (told["features"], told["recipe"]) == (metadata.features.to_dict(), metadata.recipe.to_dict())
     assert metadata.normalisation == ({"mean": -40.0, "std": 20.0} if metadata.recipe.kind == "logmel" else {})
     assert sorted(exported.model.parent.iterdir()) == [labels, exported.model.with_suffix(".md"), exported.model]
 
@@ -144,7 +141,7 @@ def test_the_report_says_what_was_measured(exported: Exported) -> None:
     assert report["bytes"] == exported.model.stat().st_size
     if exported.taken == "waveform":
         assert report["input"] == "waveform [batch, samples] float32"
-        assert report["lengths"] == [1, 2, 3, 128, 2666, 7999, 8001, 480000]
+        assert report["lengths"] == [0, 1, 2, 3, 128, 2666, 7999, 8001, 480000]
         assert 0 < report["noise_db"] < 1e-4
         assert 0 < report["tonal_db"] < 1e-2
     else:
@@ -192,7 +189,7 @@ def test_a_full_disk_is_one_clear_error(exported: Exported, tmp_path: Path, monk
         Path(given[-1]).write_bytes(b"half a model")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(to_onnx, "_write", full)
+    monkeypatch.setattr(written.ir, "save", full)
     with pytest.raises(CumelError, match=r"model\.onnx: cannot be written \(No space left on device\)"):
         export_onnx(exported.run, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []

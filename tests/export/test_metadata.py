@@ -16,22 +16,8 @@ from support.onnx_models import LABELS, metadata, save
 from support.recordings import TINY, tiny_recipe
 
 RECIPE = tiny_recipe().to_dict()
-FORMER = [
-    "format",
-    "labels",
-    "recipe",
-    "features",
-    "kind",
-    "sample_rate",
-    "seconds",
-    "input",
-    "precision",
-    "fold",
-    "epoch",
-    "accuracy",
-    "versions",
-    "normalisation",
-]
+FORMER = {"format", "labels", "recipe", "features", "kind", "sample_rate", "seconds", "input", "precision", "fold"}
+FORMER |= {"epoch", "accuracy", "versions", "normalisation"}
 
 
 @pytest.mark.parametrize("recipe", [tiny_recipe(), tiny_recipe("baseline", features=TINY.replace(norm="inf"))])
@@ -103,7 +89,7 @@ def interface(**changes: Any) -> str:
         ("recipe", json.dumps(RECIPE)[:-1], "recipe is not JSON"),
         ("recipe", " " * 2**21 + "{}", "recipe is 2097154 characters long, 1048576 at most"),
         ("recipe", changed(seconds=1e-9), "too short for one frame"),
-        ("recipe", changed(seconds=2.0), "the graph has"),
+        ("recipe", changed(seconds=2.0), r"contradict .*seconds=1\.0, not 2\.0"),
         ("recipe", changed(features=TINY.replace(n_fft=512).to_dict()), "contradict .*n_fft=256, not 512"),
         ("recipe", changed(features=[1]), "expected an object"),
         ("features", None, "features is missing"),
@@ -188,8 +174,8 @@ def test_the_former_format_is_read() -> None:
     props = metadata(tiny_recipe("baseline"), takes="waveform").to_props() | {"format": "cumel 1"}
     former = {name: props[name] for name in FORMER}
     assert Metadata.from_props(former) == metadata(tiny_recipe("baseline"), takes="waveform")
-    for name in set(FORMER) - {"versions", "normalisation", "sample_rate"}:
-        with pytest.raises(CumelError, match="missing|carries no"):
+    for name in FORMER - {"versions", "normalisation", "sample_rate"}:
+        with pytest.raises(CumelError, match=r"missing|carries no"):
             Metadata.from_props({key: text for key, text in former.items() if key != name})
 
 
