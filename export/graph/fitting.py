@@ -81,10 +81,11 @@ class _Lengths:
         """Cut clips, and put zeros behind each one's end."""
         tape = self.tape
         longer = tape("Concat", self.samples, zeros(tape, self.samples, self.n), axis=1)
-        if not self.each:
-            return tape("Slice", longer, ints(0), ints(self.n), ints(1), ints(1), name=CLIP_NAME)
+        whole = tape.slice(longer, 0, self.n, 1)
+        if not self.each:  # One compiler does not see what length the Slice has.
+            return tape("Reshape", whole, ints(0, self.n), name=CLIP_NAME)
         valid = tape("Less", self._cast(count(tape, self.n)), self.own)
-        return tape("Where", valid, tape.slice(longer, 0, self.n, 1), number(0.0), name=CLIP_NAME)
+        return tape("Where", valid, whole, number(0.0), name=CLIP_NAME)
 
     def _cast(self, x: ir.Value) -> ir.Value:
         return self.tape("Cast", x, to=ir.DataType.FLOAT if self.exact == np.float32 else ir.DataType.DOUBLE)
