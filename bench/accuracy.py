@@ -74,7 +74,8 @@ def in_onnx(cfg: FeatureConfig) -> Backend:
     from onnxscript import ir
 
     from cumel.export.graph import FEATURES_NAME
-    from cumel.export.graph.frontend import LOG_MEL, WAVEFORM, standalone
+    from cumel.export.graph.frontend import LOG_MEL, standalone
+    from cumel.export.graph.interface import WAVEFORM
 
     proto = ir.to_proto(standalone(cfg, round(SECONDS * cfg.sr), "image"))
     proto.graph.output.append(onnx.ValueInfoProto(name=LOG_MEL))

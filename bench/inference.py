@@ -19,6 +19,7 @@ from cumel.esc50.training.recipes import RECIPES, Recipe
 from cumel.esc50.verify import librosa_log_mel
 from cumel.export.check.frontend import signals
 from cumel.export.graph.frontend import prepend, standalone
+from cumel.export.graph.interface import Interface
 from cumel.export.graph.network import Classifier, to_onnx
 from cumel.export.graph.quantize import quantized
 from cumel.kernels import FeatureConfig, log_mel
@@ -117,6 +118,7 @@ def frontends(preset: str, rounds: int) -> list[dict]:
     y = signals(n_samples, cfg.sr)["noise"][None]
     eager = Eager(cfg).eval()
     models = {"STFT op": to_onnx(eager, (n_samples,)), "cumel in ONNX": standalone(cfg, n_samples)}
+    models["cumel in ONNX, fixed length"] = standalone(cfg, n_samples, interface=Interface(samples=n_samples))
     assert "STFT" in [node.op_type for node in models["STFT op"].graph]
     runs = {name: session(model) for name, model in models.items()}
     runs["torch.stft eager"] = lambda y: eager(torch.from_numpy(y)).numpy()

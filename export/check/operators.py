@@ -8,18 +8,19 @@ from onnxscript import ir
 
 _FLOATS = frozenset({"FLOAT", "FLOAT16"})
 _NUMBERS = _FLOATS | {"INT64"}
+_ALL = _NUMBERS | {"DOUBLE"}
 
 # The operators for which ONNX Runtime's CUDA provider has a kernel, with the element types of their data. A node that
 # is not listed would run on the CPU, between two copies, without a message. The list has what our models export to, at
 # opsets 17 and 18, in ONNX Runtime 1.24 to 1.31, after docs/OperatorKernels.md of microsoft/onnxruntime. On a GPU
 # machine a test compares it with the installed version.
 CUDA_KERNELS: dict[str, frozenset[str]] = {
-    **dict.fromkeys(("Add", "Clip", "Concat", "Div", "Gather", "Mul", "Reshape", "Slice", "Sub"), _NUMBERS),
-    **dict.fromkeys(("Abs", "Cast", "Expand", "Less", "Shape", "Split", "Tile", "Transpose", "Where"), _NUMBERS),
+    **dict.fromkeys(("Clip", "Concat", "Gather", "Reshape", "Slice"), _NUMBERS),
+    **dict.fromkeys(("Abs", "Expand", "Shape", "Split", "Tile", "Transpose", "Where"), _NUMBERS),
+    **dict.fromkeys(("Add", "Cast", "Div", "Less", "Mul", "Sub"), _ALL),
+    **dict.fromkeys(("Floor", "Relu"), _FLOATS | {"DOUBLE"}),
     **dict.fromkeys(("GatherElements", "ReduceSum", "ScatterElements"), _NUMBERS),
-    **dict.fromkeys(
-        ("Conv", "Floor", "Gemm", "Log", "MatMul", "MaxPool", "Pad", "Relu", "Sigmoid", "Softmax"), _FLOATS
-    ),
+    **dict.fromkeys(("Conv", "Gemm", "Log", "MatMul", "MaxPool", "Pad", "Sigmoid", "Softmax"), _FLOATS),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "Sqrt"), _FLOATS),
     "Range": frozenset({"INT64"}),
 }

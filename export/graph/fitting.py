@@ -14,7 +14,7 @@ from .framing import Clips, count, zeros
 from .interface import CLIP_NAME
 from .tape import Tape, ints, number
 
-MOST_EXACT = 1 << 24  # up to here float32 has every whole number
+MOST_EXACT = 1 << 23  # float32 has every whole number up to twice this, a place in a clip and a period behind it
 
 
 def fitted(tape: Tape, clips: Clips, n: int, fit: str) -> ir.Value:
@@ -48,7 +48,7 @@ class _Lengths:
 
     def __init__(self, tape: Tape, clips: Clips, n: int) -> None:
         self.tape, self.n, self.each = tape, n, clips.lengths is not None
-        self.exact = np.float32 if n < MOST_EXACT else np.float64
+        self.exact = np.float32 if n <= MOST_EXACT else np.float64
         self.samples = clips.samples
         self.own = self._cast(tape("Shape", clips.samples, start=1, end=2))
         if clips.lengths is not None:  # Whatever is added or taken here has no more digits than `n`.
@@ -66,23 +66,26 @@ class _Lengths:
         place = tape("Sub", self._cast(count(tape, self.n)), before)
         whole = tape("Floor", tape("Div", place, period))
         place = tape("Sub", place, tape("Mul", whole, period))
-        turn = period
-        if self.each:  # All places of a clip without samples are -1, the zero behind the others.
-            empty = tape("Relu", tape("Sub", self._number(1), own))
-            turn = tape("Sub", period, tape("Mul", empty, self._number(2)))
-        back = tape("Relu", tape("Sub", tape("Mul", place, self._number(2)), turn))
+        back = tape("Relu", tape("Sub", tape("Mul", place, self._number(2)), period))
+        zero = zeros(tape, self.samples, 1)  # what a clip without samples is made of
+        if not self.each:
+            body, gather = tape("Concat", self.samples, zero, axis=1), "Gather"
+        else:
+            body, gather = tape("Concat", zero, self.samples, axis=1), "GatherElements"
+            present = tape("Sub", self._number(1), tape("Relu", tape("Sub", self._number(1), own)))  # 0 or 1
+            place = tape("Add", place, present)
         places = tape("Cast", tape("Sub", place, back), to=ir.DataType.INT64)
-        body = tape("Concat", self.samples, zeros(tape, self.samples, 1), axis=1)
-        return tape("GatherElements" if self.each else "Gather", body, places, axis=1, name=CLIP_NAME)
+        return tape(gather, body, places, axis=1, name=CLIP_NAME)
 
     def filled(self) -> ir.Value:
         """Cut clips, and put zeros behind each one's end."""
         tape = self.tape
         longer = tape("Concat", self.samples, zeros(tape, self.samples, self.n), axis=1)
-        if not self.each:
-            return tape("Slice", longer, ints(0), ints(self.n), ints(1), ints(1), name=CLIP_NAME)
+        whole = tape.slice(longer, 0, self.n, 1)
+        if not self.each:  # One compiler does not see what length the Slice has.
+            return tape("Reshape", whole, ints(0, self.n), name=CLIP_NAME)
         valid = tape("Less", self._cast(count(tape, self.n)), self.own)
-        return tape("Where", valid, tape.slice(longer, 0, self.n, 1), number(0.0), name=CLIP_NAME)
+        return tape("Where", valid, whole, number(0.0), name=CLIP_NAME)
 
     def _cast(self, x: ir.Value) -> ir.Value:
         return self.tape("Cast", x, to=ir.DataType.FLOAT if self.exact == np.float32 else ir.DataType.DOUBLE)

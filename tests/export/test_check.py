@@ -14,6 +14,7 @@ from cumel.export.check import model as check_module
 from cumel.export.check.model import BATCHES, BOUNDS, Bounds, check
 from cumel.export.graph.frontend import prepend
 from cumel.export.graph.interface import OPSET, Interface
+from cumel.export.graph.opset import at_opset
 from cumel.kernels import CumelError
 
 from support.exported import clips
@@ -54,6 +55,59 @@ def test_a_faithful_file_that_takes_waveforms_passes(waveform_model: Path) -> No
     assert report["lengths"] == [0, 1, 2, 3, 128, 2666, 7999, 8001, 480000]
     assert 0 <= report["max_difference"] < 1e-5
     assert 0 < report["noise_db"] < report["tonal_db"] < 1e-2
+
+
+def written(path: Path, interface: Interface) -> Path:
+    """A file of this form."""
+    made = at_opset(ir.load(save(path, RECIPE)), interface.opset)
+    prepend(made.graph, RECIPE.features, RECIPE.n_samples, RECIPE.kind, interface)
+    ir.save(made, path)
+    return path
+
+
+FORMS = [
+    Interface(samples=8000),
+    Interface(samples=5000, fit="zeros", opset=17),
+    Interface(samples=9001),
+    Interface(lengths=True),
+    Interface(lengths=True, fit="zeros", opset=17),
+    Interface(fit="zeros"),
+]
+
+
+@pytest.mark.parametrize("interface", FORMS, ids=str)
+def test_a_faithful_file_of_each_form_passes(tmp_path: Path, interface: Interface) -> None:
+    path = written(tmp_path / "model.onnx", interface)
+    report = check(path, replace(IMAGE, interface=interface), Quarters(RECIPE), CLIPS)
+    assert report["opset"] == interface.opset
+    assert report["lengths"][0] == (interface.samples or 0)
+    assert 0 <= report["max_difference"] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("made", "told", "complaint"),
+    [
+        (Interface(), Interface(fit="zeros"), "1 samples: a clip is fitted to other samples than in training"),
+        (Interface(lengths=True), Interface(), "inputs and outputs are waveform, lengths, probabilities, not waveform"),
+        (Interface(samples=5000), Interface(samples=5001), r"waveform has the axes \['batch', 5000\], not \['batch'"),
+        (Interface(samples=5000), Interface(samples=5000, fit="zeros"), "is fitted to other samples than in training"),
+        (Interface(opset=17), Interface(), "operator sets are {'': 17}, not the standard one at version 18"),
+    ],
+    ids=str,
+)
+def test_another_form_is_seen(tmp_path: Path, made: Interface, told: Interface, complaint: str) -> None:
+    path = written(tmp_path / "model.onnx", made)
+    with pytest.raises(CumelError, match=complaint):
+        check(path, replace(IMAGE, interface=told), Quarters(RECIPE), CLIPS)
+
+
+def test_a_file_that_hears_what_lies_behind_a_clip_is_seen(waveform_model: Path) -> None:
+    """It takes lengths, and does not use them."""
+    deaf = onnx.load(waveform_model)
+    deaf.graph.input.append(helper.make_tensor_value_info("lengths", TensorProto.INT64, ["batch"]))
+    onnx.save(deaf, waveform_model)
+    with pytest.raises(CumelError, match="front end: 0 samples: a clip is fitted to other samples than in training"):
+        check(waveform_model, replace(IMAGE, interface=Interface(lengths=True)), Quarters(RECIPE), CLIPS)
 
 
 def _opset(model: ModelProto) -> None:

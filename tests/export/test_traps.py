@@ -23,7 +23,7 @@ from cumel.export import export_onnx
 from cumel.export.check.model import BOUNDS
 from cumel.export.check.operators import CUDA_KERNELS, without_cuda_kernel
 from cumel.export.graph.frontend import standalone
-from cumel.export.graph.interface import OPSETS
+from cumel.export.graph.interface import OPSETS, Interface
 from cumel.export.graph.metadata import Metadata
 from cumel.export.graph.tape import PREFIX
 
@@ -141,9 +141,14 @@ def test_trap_9_labels_lie_beside_the_model(make: Make, name: str, precision: st
 @pytest.mark.parametrize("kind", ["logmel", "image"])
 def test_trap_10_the_front_end_has_no_max(name: str, kind: str) -> None:
     """Some web runtimes have no Max or Min; If, Loop and Scan keep CUDA graphs and TensorRT away."""
-    operators = {node.op_type for node in standalone(CONFIGS[name], 3 * CONFIGS[name].sr, kind).graph}
-    assert not operators & {"Max", "Min", "Mod", "If", "Loop", "Scan", "STFT", "DFT", "MelWeightMatrix"}
-    assert ("Relu" in operators) == (CONFIGS[name].top_db is not None)
+    cfg, n_samples = CONFIGS[name], 3 * CONFIGS[name].sr
+    fixed, *fitted = (
+        {node.op_type for node in standalone(cfg, n_samples, kind, interface).graph}
+        for interface in (Interface(samples=n_samples), Interface(), Interface(lengths=True), Interface(fit="zeros"))
+    )
+    for operators in (fixed, *fitted):
+        assert not operators & {"Max", "Min", "Mod", "If", "Loop", "Scan", "STFT", "DFT", "MelWeightMatrix"}
+    assert ("Relu" in fixed) == (cfg.top_db is not None)
 
 
 def typed(model: ir.Model) -> ir.Graph:
@@ -159,7 +164,8 @@ def test_every_node_has_a_cuda_kernel(make: Make, name: str, precision: str) -> 
 @pytest.mark.parametrize("name", sorted(CONFIGS))
 @pytest.mark.parametrize("kind", ["logmel", "image"])
 def test_every_node_of_every_front_end_has_a_cuda_kernel(name: str, kind: str) -> None:
-    assert without_cuda_kernel(typed(standalone(CONFIGS[name], 3 * CONFIGS[name].sr, kind))) == []
+    for interface in (Interface(), Interface(lengths=True), Interface(fit="zeros"), Interface(samples=1000, opset=17)):
+        assert without_cuda_kernel(typed(standalone(CONFIGS[name], 3 * CONFIGS[name].sr, kind, interface))) == []
 
 
 def test_many_slices_become_a_gather_that_has_a_cuda_kernel() -> None:
