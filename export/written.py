@@ -16,7 +16,7 @@ from ..esc50.system import replacing
 from ..kernels import CumelError
 from .card import card
 from .check import BATCHES, Answers, check
-from .graph import IR_VERSION, WAVEFORM, Metadata, choose_outputs, prepend
+from .graph import IR_VERSION, WAVEFORM, Metadata, choose_outputs, describe, prepend, to_json
 from .runtime import onnxruntime
 from .triton import place_of, write_repository
 
@@ -71,7 +71,7 @@ def write_model(
         The files, the inputs and outputs, and the report of `check`.
     """
     out = place.out
-    labels, described = out.with_suffix(LABELS_SUFFIX), json.dumps(metadata.to_dict(), indent=1, ensure_ascii=False)
+    labels, described = out.with_suffix(LABELS_SUFFIX), json.dumps(to_json(metadata), indent=1, ensure_ascii=False)
     clips = tones(metadata, max(BATCHES)) if clips is None else clips
     with replacing(out) as model_part:
         ir.save(_assembled(network, metadata), model_part)
@@ -117,6 +117,7 @@ def _assembled(network: ir.Model, metadata: Metadata) -> ir.Model:
     network.ir_version = IR_VERSION
     network.producer_name, network.producer_version = "cumel", version("cumel")
     network.metadata_props.update(metadata.to_props())
+    describe(network, metadata)
     return network
 
 
