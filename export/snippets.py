@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from string import Template
 
-from .graph import LOGITS, PROBABILITIES, WAVEFORM, Metadata
-from .graph.texts import own_samples
+from .graph import LOGITS, PROBABILITIES, WAVEFORM, Metadata, own_samples
 
 PYTHON = """\
 import json, numpy, onnxruntime, soundfile, soxr
@@ -99,7 +98,10 @@ LANGUAGES = {
         CSHARP,
         {"float32": {"type": "float"}, "int16": {"type": "short"}},
         ("new[] { 1, samples.Length }", "new[] { 1, 1, samples.Length }"),
-        ',\n    NamedOnnxValue.CreateFromTensor("lengths", new DenseTensor<long>(new long[] { samples.Length }, new[] { 1 }))',
+        (
+            ',\n    NamedOnnxValue.CreateFromTensor("lengths",\n'
+            "        new DenseTensor<long>(new[] { (long)samples.Length }, new[] { 1 }))"
+        ),
     ),
     "rust": (
         "Rust: ort 2, serde_json",
@@ -157,7 +159,7 @@ def snippets(metadata: Metadata, path: Path, labels_file: str) -> dict[str, tupl
         "sr": str(metadata.sr),
         "output": (scored or interface.outputs)[0],
         "inputs": '"waveform", "lengths"' if interface.lengths else '"waveform"',
-        "prepared": _prepared(metadata),
+        "prepared": prepared(metadata),
     }
     made = {}
     for language, (heading, program, types, shapes, lengths) in LANGUAGES.items():
@@ -180,9 +182,19 @@ def ffmpeg(metadata: Metadata) -> str:
     return f"ffmpeg -i dog.mp3 -ac 1 -ar {metadata.sr}{cut} -f {form} {raw}"
 
 
-def _prepared(metadata: Metadata) -> str:
-    """Return the lines of Python that make clips of ``y`` [samples, channels]."""
+def prepared(metadata: Metadata, padded: int | None = None) -> str:
+    """Return the lines of Python that make clips of ``y`` [samples, channels].
+
+    Parameters
+    ----------
+    metadata : Metadata
+    padded : int, optional
+        Samples of every clip, for a file that takes lengths; ``n`` is then the clip's own.
+    """
     interface, lines = metadata.interface, []
+    if padded is not None:
+        lines.append(f"n = min(len(y), {padded})")
+        lines.append(f"y = numpy.pad(y[:n], ((0, {padded} - n), (0, 0)))")
     if interface.samples is not None:
         n, own = interface.samples, min(interface.samples, own_samples(metadata))
         reflected = ', mode="reflect"' if interface.fit == "mirror" else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,13 +15,12 @@ from onnxscript import ir
 from ..esc50.datasets import Description
 from ..esc50.system import replacing
 from ..kernels import CumelError
-from .card import card
+from .card import LABELS_SUFFIX, card
 from .check import BATCHES, Answers, check
 from .graph import IR_VERSION, WAVEFORM, Metadata, choose_outputs, describe, prepend, to_json
 from .runtime import onnxruntime
-from .triton import place_of, write_repository
+from .triton import for_batches, place_of, write_repository
 
-LABELS_SUFFIX = ".labels.json"  # of the labels for runtimes that cannot read metadata, such as onnxruntime-web
 CARD_SUFFIX = ".md"  # extension of the model card, which has the model's name
 
 
@@ -71,6 +71,8 @@ def write_model(
         The files, the inputs and outputs, and the report of `check`.
     """
     out = place.out
+    if place.served is not None:
+        metadata = replace(metadata, interface=for_batches(metadata.interface))
     labels, described = out.with_suffix(LABELS_SUFFIX), json.dumps(to_json(metadata), indent=1, ensure_ascii=False)
     clips = tones(metadata, max(BATCHES)) if clips is None else clips
     with replacing(out) as model_part:
@@ -82,7 +84,7 @@ def write_model(
         with replacing(labels) as labels_part, replacing(out.with_suffix(CARD_SUFFIX)) as card_part:
             labels_part.write_text(described + "\n", encoding="utf-8")
             card_part.write_text(card(metadata, out, checked, learned_from), encoding="utf-8")
-    served = None if place.served is None else write_repository(out, metadata, place.served)
+    served = None if place.served is None else write_repository(out, metadata, place.served, _sizes(network))
     return {
         "model": str(out),
         "labels": str(labels),
@@ -119,6 +121,14 @@ def _assembled(network: ir.Model, metadata: Metadata) -> ir.Model:
     network.metadata_props.update(metadata.to_props())
     describe(network, metadata)
     return network
+
+
+def _sizes(model: ir.Model) -> dict[str, list[int]]:
+    """Return the axes of each output without the batch; -1 for one of any length."""
+    return {
+        value.name or "": [axis if isinstance(axis, int) else -1 for axis in (value.shape or [None, None])[1:]]
+        for value in model.graph.outputs
+    }
 
 
 def _signature(model: ir.Model) -> dict[str, str]:

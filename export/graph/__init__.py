@@ -26,6 +26,6 @@ if TYPE_CHECKING:
     from .quantize import calibration_clips, quantized
     from .ragged import FEATURES_LENS, WAVEFORMS, WAVEFORMS_LENS, front_end
     from .tape import IR_VERSION
-    from .texts import describe, features, fitting, inputs, outputs, own_samples, summary, to_json
+    from .texts import describe, inputs_of, outputs_of, own_samples, summary, to_json
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -17,6 +17,10 @@ ACTIVATIONS = {
     "sigmoid": "Sigmoid: each label has a probability of its own, and a row does not add up to 1.",
     "none": "As the network itself gives them.",
 }
+LENGTHS_TEXT = (
+    f"Samples of each clip in {WAVEFORM}; what lies behind them is not heard, so each clip has the answer that it has "
+    "alone. More than there are counts as all of them, 0 is silence."
+)
 
 
 class End(NamedTuple):
@@ -32,25 +36,25 @@ class End(NamedTuple):
         return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape), "description": self.text}
 
 
-def inputs(metadata: Metadata) -> list[End]:
+def inputs_of(metadata: Metadata) -> list[End]:
     """Describe the inputs of a file, in their order."""
     interface = metadata.interface
     if interface.input == IMAGE:
-        return [End(IMAGE, "float32", ("batch", *metadata.input_shape), features(metadata))]
+        return [End(IMAGE, "float32", ("batch", *metadata.input_shape), features_text(metadata))]
     axes = ("batch", "channels") if interface.channels else ("batch",)
     axis = "samples" if interface.samples is None else interface.samples
     ends = [End(WAVEFORM, interface.dtype, (*axes, axis), _waveform(metadata))]
-    return [*ends, End(LENGTHS, "int64", ("batch",), _lengths(metadata))] if interface.lengths else ends
+    return [*ends, End(LENGTHS, "int64", ("batch",), LENGTHS_TEXT)] if interface.lengths else ends
 
 
-def outputs(metadata: Metadata) -> list[End]:
+def outputs_of(metadata: Metadata) -> list[End]:
     """Describe the outputs of a file, in their order."""
     columns = ("batch", len(metadata.labels))
     before = "" if metadata.activation == "none" else f" before the {metadata.activation}"
     ends = {
         PROBABILITIES: (columns, f"{ACTIVATIONS[metadata.activation]} Columns are in the order of the labels."),
         LOGITS: (columns, f"Scores{before}, in the order of the labels."),
-        FEATURES_NAME: (("batch", *metadata.input_shape), features(metadata)),
+        FEATURES_NAME: (("batch", *metadata.input_shape), features_text(metadata)),
         EMBEDDING: (("batch", SIZE), "What the network's last layer takes: one vector for each clip."),
     }
     return [End(name, "float32", *ends[name]) for name in metadata.interface.outputs]
@@ -62,7 +66,7 @@ def summary(metadata: Metadata) -> str:
     return f"Classifies clips of {metadata.seconds:g} s into {number} kind{'s' if number > 1 else ''} of sound."
 
 
-def features(metadata: Metadata) -> str:
+def features_text(metadata: Metadata) -> str:
     """Name the axes and the unit of a network's features."""
     cfg = metadata.features
     unit = f"levels 0..255, which span each clip's {UNITS['db']}" if metadata.kind == "image" else UNITS[cfg.log]
@@ -78,7 +82,7 @@ def own_samples(metadata: Metadata) -> int:
     return round(metadata.seconds * metadata.sr)
 
 
-def fitting(metadata: Metadata) -> str:
+def _fitting(metadata: Metadata) -> str:
     """Say what becomes of a clip that is not of the network's length."""
     interface, own = metadata.interface, own_samples(metadata)
     if interface.samples == own:
@@ -99,10 +103,10 @@ def _shorter(interface: Interface) -> str:
 
 def _waveform(metadata: Metadata) -> str:
     interface = metadata.interface
-    clips = "Clips of any number of channels, which are mixed down to their mean," if interface.channels else "Mono"
+    mono = "Any number of channels, mixed down to their mean" if interface.channels else "Mono"
     inside = "" if metadata.sr == metadata.features.sr else f" The file resamples it to {metadata.features.sr} Hz."
-    text = f"{clips} {RANGES[interface.dtype]}, at {metadata.sr} Hz: resample any other rate before.{inside} "
-    text += fitting(metadata)
+    text = f"{mono}, {RANGES[interface.dtype]}, at {metadata.sr} Hz: resample any other rate before.{inside} "
+    text += _fitting(metadata)
     if interface.samples is None and not interface.lengths:
         text += " Never pad a batch: the padding would be heard. All clips of a batch have one length."
     if interface.lengths:
@@ -110,18 +114,11 @@ def _waveform(metadata: Metadata) -> str:
     return text if interface.dtype == "int16" else f"{text} A NaN or an infinite sample makes a clip's answer NaN."
 
 
-def _lengths(metadata: Metadata) -> str:
-    return (
-        f"Samples of each clip in {WAVEFORM}; what lies behind them is not heard, so each clip has the answer that it "
-        "has alone. More than there are counts as all of them, 0 is silence."
-    )
-
-
 def describe(model: ir.Model, metadata: Metadata) -> None:
     """Write what a file takes and gives into it: its name, and doc_strings of the graph, its inputs and outputs."""
     graph = model.graph
     graph.name = metadata.name
-    told = {end.name: end for end in (*inputs(metadata), *outputs(metadata))}
+    told = {end.name: end for end in (*inputs_of(metadata), *outputs_of(metadata))}
     for value in (*graph.inputs, *graph.outputs):
         if value.name in told:
             value.doc_string = told[value.name].text
@@ -136,7 +133,7 @@ def to_json(metadata: Metadata) -> dict[str, Any]:
         "summary": summary(metadata),
         "sample_rate": metadata.sr,
         "samples": own_samples(metadata),
-        "inputs": [end.to_dict() for end in inputs(metadata)],
-        "outputs": [end.to_dict() for end in outputs(metadata)],
+        "inputs": [end.to_dict() for end in inputs_of(metadata)],
+        "outputs": [end.to_dict() for end in outputs_of(metadata)],
         **metadata.to_dict(),
     }
