@@ -86,7 +86,9 @@ def predict(
     sr: Annotated[int | None, typer.Option(help="Hz; the rate of --raw samples, else the model's.")] = None,
     channels: Annotated[int | None, typer.Option(help="Channels of --raw samples, interleaved; 1 when absent.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Type of --raw samples: int16 (when absent) or float32.")] = None,
-    provider: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    provider: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, tensorrt, or another of ONNX Runtime's, such as openvino.")
+    ] = "auto",
     require_gpu: Annotated[
         bool, typer.Option("--require-gpu", help="Fail (exit code 3) rather than use the CPU.")
     ] = False,

@@ -24,7 +24,7 @@ from ..graph import (
     WAVEFORM,
     Metadata,
 )
-from .providers import lacking, onnxruntime
+from .providers import lacking, onnxruntime, resolved
 from .routes import answering, beginning_at, choose_route, of_length, read_model
 from .session import Session
 
@@ -112,8 +112,9 @@ def load_model(
     if PROBABILITIES not in metadata.interface.outputs:
         given = ", ".join(metadata.interface.outputs)
         raise CumelError(f"{path}: gives {given}, and a prediction needs {PROBABILITIES}; export it with that output")
-    onnxruntime(demand_gpu=require_gpu or provider in ("cuda", "tensorrt"))
-    target = "cuda" if provider == "auto" else provider
+    target = resolved(provider)
+    onnxruntime(demand_gpu=require_gpu or target in ("cuda", "tensorrt"))
+    target = "cuda" if target == "auto" else target
     on_gpu = target in ("cuda", "tensorrt") and lacking(target) is None
     try:
         chosen, reason = choose_route(route, metadata.input, on_gpu)

@@ -6,19 +6,32 @@ import ctypes
 import importlib
 import io
 from contextlib import redirect_stdout
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from typing import Any
 
 from ...esc50.system import Load, driver_fault
-from ...kernels import need
+from ...kernels import CumelError, need
 
-PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
+PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")  # any other provider goes by its own name, such as openvino
+SUFFIX = "ExecutionProvider"
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 ORDER = {
     "cpu": (CPU,),
     "cuda": (CUDA,),
     "tensorrt": (TENSORRT, CUDA),
 }  # CUDA runs the nodes that TensorRT has no layer for.
+OTHER_NAMES = {"directml": "dml", "npu": "qnn"}
+PACKAGES = {  # that bring a provider; where none is named, ONNX Runtime is to be built with it
+    "OpenVINO": "onnxruntime-openvino",
+    "Dml": "onnxruntime-directml",
+    "MIGraphX": "onnxruntime-migraphx",
+    "QNN": "onnxruntime-qnn",
+    "CANN": "onnxruntime-cann",
+    "NvTensorRTRTX": "onnxruntime-trt-rtx",
+    "CoreML": "onnxruntime, on macOS,",
+}
+FULL_PRECISION = {"OpenVINO": {"precision": "FP32"}}  # options of providers that may take fewer digits by themselves
 REINSTALL = "pip uninstall onnxruntime, then pip install 'cumel[gpu]'"
 WHEELS = "torch's CUDA wheels bring it: pip install 'cumel[gpu]'"
 
@@ -28,22 +41,61 @@ def onnxruntime(*, demand_gpu: bool = False) -> Any:
     return need("onnxruntime", f"{__package__}.io_binding" if demand_gpu else __name__)
 
 
+def resolved(provider: str) -> str:
+    """Return one of PROVIDERS, or the full name of another of ONNX Runtime's providers, such as OpenVINO's.
+
+    Parameters
+    ----------
+    provider : str
+        One of PROVIDERS or a provider's name, with or without "ExecutionProvider", in letters of any case.
+
+    Raises
+    ------
+    CumelError
+        When ONNX Runtime knows no such provider.
+    """
+    runtime = onnxruntime()
+    asked = provider.lower().removesuffix(SUFFIX.lower())
+    if asked in PROVIDERS:
+        return asked
+    names = {name.removesuffix(SUFFIX).lower(): name for name in runtime.get_all_providers()}
+    found = names.get(OTHER_NAMES.get(asked, asked))
+    if found is None:
+        known = ", ".join((*PROVIDERS, *sorted(set(names) - set(PROVIDERS))))
+        raise CumelError(f"provider={provider}: must be one of {known}")
+    return found
+
+
+def shown(provider: str) -> str:
+    """Return how a provider is called in a sentence."""
+    return {"auto": "CUDA", "cuda": "CUDA", "tensorrt": "TensorRT"}.get(provider, provider.removesuffix(SUFFIX))
+
+
 def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:
-    """Name the first part that a GPU provider needs and this machine lacks; None when none is missing.
+    """Name the first part that a provider needs and this machine lacks; None when none is missing.
 
     CUDA's libraries come with torch; its import has loaded them, so the linker finds them by name. Where torch is built
     without CUDA, ONNX Runtime's `preload_dlls` may find them among NVIDIA's own packages.
 
     Parameters
     ----------
-    provider : {"cuda", "tensorrt"}
+    provider : str
+        "cuda", "tensorrt", or the full name of another, of which only the package is known.
     load : callable
         Takes the name of a shared library and loads it, or raises OSError.
     """
     runtime = onnxruntime()
-    for name in ORDER[provider]:
-        if name not in runtime.get_available_providers():
-            return f"this onnxruntime package has no {name} ({REINSTALL})"
+    available = runtime.get_available_providers()
+    for name in ORDER.get(provider, (provider,)):
+        if name not in available:
+            package = PACKAGES.get(name.removesuffix(SUFFIX))
+            remedy = (
+                f"pip uninstall {_installed()}, then pip install {package}" if package else "build it with this one"
+            )
+            remedy = REINSTALL if provider in ORDER else f"it has {', '.join(available)}; {remedy}"
+            return f"this onnxruntime package has no {name} ({remedy})"
+    if provider not in ORDER:
+        return None
     driver = driver_fault(getattr(runtime, "cuda_version", ""), "onnxruntime", load)
     if driver is not None:
         return driver
@@ -64,6 +116,11 @@ def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:
             except OSError:
                 return f"{what} is missing ({library} cannot be loaded; {remedy})"
     return None
+
+
+def _installed() -> str:
+    """Return the names of the installed packages that are ONNX Runtime."""
+    return " ".join(sorted(set(packages_distributions().get("onnxruntime", ["onnxruntime"]))))
 
 
 def _libraries(provider: str, cuda: str) -> list[tuple[str, str, str]]:
@@ -90,7 +147,8 @@ def settings(provider: str, *, device: int = 0, stream: int = 0, cuda_graph: boo
 
     Parameters
     ----------
-    provider : {"cpu", "cuda", "tensorrt"}
+    provider : str
+        "cpu", "cuda", "tensorrt", or the full name of another, which has no use for what follows.
     device : int
         Number of the CUDA device.
     stream : int
@@ -105,4 +163,6 @@ def settings(provider: str, *, device: int = 0, stream: int = 0, cuda_graph: boo
         CUDA: shared | {"use_tf32": "0", "enable_cuda_graph": str(int(cuda_graph))},
         TENSORRT: shared | {"trt_cuda_graph_enable": str(int(cuda_graph))},
     }
-    return [(name, options[name]) if options[name] else name for name in ORDER[provider]]
+    names = ORDER.get(provider, (provider,))
+    chosen = [(name, options.get(name) or FULL_PRECISION.get(name.removesuffix(SUFFIX))) for name in names]
+    return [(name, given) if given else name for name, given in chosen]

@@ -16,7 +16,7 @@ import numpy as np
 from ...esc50.system import device_fault
 from ...kernels import CumelError, UnavailableError
 from ...kernels.cores import limited, usable_cores
-from .providers import CPU, CUDA, ORDER, PROVIDERS, TENSORRT, lacking, onnxruntime, settings
+from .providers import CPU, CUDA, ORDER, SUFFIX, TENSORRT, lacking, onnxruntime, resolved, settings, shown
 
 if TYPE_CHECKING:
     from .io_binding import Bound
@@ -40,9 +40,10 @@ class Session:
     ----------
     path : path
         An .onnx file.
-    provider : {"auto", "cpu", "cuda", "tensorrt"}
+    provider : str
         auto is CUDA where it works, else the CPU; `reason` says why. TensorRT must be asked for, as it spends minutes
-        on a model before the first answer.
+        on a model before the first answer. Any other of ONNX Runtime's providers is called by its name, such as
+        openvino; the nodes that it does not take run on the CPU, and `reason` names them.
     require_gpu : bool
         Whether to raise an error rather than run on the CPU.
     graph : bytes, optional
@@ -87,11 +88,13 @@ class Session:
         cuda_graph: bool = False,
     ) -> None:
         self.path, self.requested, self.cuda_graph = Path(path), provider, cuda_graph
+        provider = resolved(provider)
         self.required = require_gpu or provider in ("cuda", "tensorrt")
-        if provider not in PROVIDERS:
-            raise CumelError(f"provider={provider}: must be one of {', '.join(PROVIDERS)}")
-        if provider == "cpu" and (require_gpu or cuda_graph or stream is not None):
-            raise CumelError("provider=cpu contradicts a GPU that is required; leave one of them out")
+        named = provider not in ORDER and provider != "auto"
+        if (provider == "cpu" or named) and (require_gpu or cuda_graph or stream is not None):
+            raise CumelError(
+                f"provider={self.requested} contradicts a CUDA GPU that is required; leave one of them out"
+            )
         if not self.path.is_file():
             raise CumelError(f"{self.path}: no such model; `cumel export` writes one")
         if self.path.stat().st_size == 0:
@@ -99,9 +102,9 @@ class Session:
         onnxruntime(demand_gpu=self.required)
         target = "cuda" if provider == "auto" else provider
         missing = None if provider == "cpu" else lacking(target)
-        self._demand(missing)
+        self._demand(target, missing, self.required or named)
         self.stream = _address(stream)
-        self.device_id = 0 if missing or provider == "cpu" else _current_device()
+        self.device_id = 0 if missing or provider == "cpu" or named else _current_device()
         wanted = settings("cpu") if missing or provider == "cpu" else self._settings(target, cuda_graph)
         model, sizes = self.path if graph is None else graph, sizes or {}
         try:
@@ -114,15 +117,19 @@ class Session:
             for part in self.raw.get_provider_graph_assignment_info()
             for node in part.get_nodes()
         )
-        if not missing and provider != "cpu" and self.providers[0] != ORDER[target][0]:
+        if not missing and provider != "cpu" and self.providers[0] != ORDER.get(target, (target,))[0]:
             missing = _why_fallen_back(target)
-            self._demand(missing)
+            self._demand(target, missing, self.required or named)
         on_cpu = sorted({node.op for node in self.nodes if node.provider == CPU})
         if self.required and on_cpu:
             raise UnavailableError(
                 f"{self.path}: its {', '.join(on_cpu)} would run on the CPU, for want of a CUDA kernel; export it again"
             )
+        if named and all(node.provider == CPU for node in self.nodes):
+            self._demand(target, "it takes none of this model's nodes, so all would run on the CPU", demanded=True)
         self.reason = "as asked for" if provider != "auto" else missing or "CUDA is available"
+        if named and on_cpu:
+            self.reason += f"; it does not take {', '.join(on_cpu)}, which the CPU runs"
         self.metadata: dict[str, str] = self.raw.get_modelmeta().custom_metadata_map
         inputs, outputs = self.raw.get_inputs(), self.raw.get_outputs()
         self.inputs, self.outputs = list(inputs), list(outputs)
@@ -199,10 +206,11 @@ class Session:
             "per_node": [node._asdict() for node in self.nodes],
         }
 
-    def _demand(self, missing: str | None) -> None:
-        if self.required and missing:
-            name = "TensorRT" if self.requested == "tensorrt" else "CUDA"
-            raise UnavailableError(f"{name} was demanded of ONNX Runtime, but {missing}; `cumel doctor` says more")
+    def _demand(self, target: str, missing: str | None, demanded: bool) -> None:
+        if demanded and missing:
+            raise UnavailableError(
+                f"{shown(target)} was demanded of ONNX Runtime, but {missing}; `cumel doctor` says more"
+            )
 
     def _settings(self, target: str, cuda_graph: bool) -> list[Any]:
         if target == "tensorrt":  # TensorRT has no option for TF32.
@@ -259,6 +267,7 @@ def _current_device() -> int:
 
 def _why_fallen_back(target: str) -> str:
     """Return the reason for a fallback, which ONNX Runtime only logs: load its provider again, and read the error."""
+    target = target.removesuffix(SUFFIX).lower()
     library = Path(onnxruntime().__file__).parent / "capi" / f"libonnxruntime_providers_{target}.so"
     try:
         ctypes.CDLL(str(library))
