@@ -20,6 +20,13 @@ from cumel.kernels import UnavailableError
 
 from support.browser import lack
 
+# onnxruntime-web's build for pages fetches the model, and asks Node for its modules by `require`, which a module lacks.
+PAGE = """\
+import { createRequire } from "node:module";
+import { readFile } from "node:fs/promises";
+globalThis.require = createRequire(import.meta.url);
+globalThis.fetch = async (path) => new Response(await readFile(path));
+"""
 SECONDS = 120  # time limit of one program; Rust and C++ are compiled first
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -38,7 +45,7 @@ def _called(command: list[str], folder: Path, **variables: str) -> str:
     done = subprocess.run(
         command, cwd=folder, env=os.environ | variables, capture_output=True, text=True, timeout=SECONDS, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip()
 
 
@@ -57,8 +64,9 @@ def _javascript(program: str, folder: Path) -> str:
     else:
         program = program.replace("onnxruntime-node", PACKAGE, 1)
         _unpack(modules / PACKAGE)
+    (folder / "page.mjs").write_text(PAGE)
     (folder / "program.mjs").write_text(program)
-    return _called([node, "program.mjs"], folder)
+    return _called([node, "--import", "./page.mjs", "program.mjs"], folder)
 
 
 def _unpack(package: Path) -> None:
