@@ -11,7 +11,7 @@ PYTHON = """\
 import json, numpy, onnxruntime, soundfile, soxr
 model = onnxruntime.InferenceSession("$file", providers=["CPUExecutionProvider"])
 labels = json.loads(model.get_modelmeta().custom_metadata_map["labels"])
-y, sr = soundfile.read("dog.wav", dtype="$dtype", always_2d=True)
+y, sr = soundfile.read("dog.wav", dtype="float32", always_2d=True)
 y = soxr.resample(y, sr, $sr)  # [samples, channels]
 $prepared
 (values,) = model.run(["$output"], {"waveform": clips$lengths})
@@ -20,7 +20,7 @@ $answer
 
 JAVASCRIPT = """\
 import { readFileSync } from "node:fs";
-import * as ort from "onnxruntime-node"; // in a page: onnxruntime-web
+import * as ort from "onnxruntime-node"; // in a page: onnxruntime-web, and fetch for files
 const { labels } = JSON.parse(readFileSync("$labels_file", "utf8"));
 const model = await ort.InferenceSession.create("$file");
 const samples = new $array(new Uint8Array(readFileSync("$raw")).buffer);
@@ -87,7 +87,7 @@ int main() {
 LANGUAGES = {
     "python": ("Python", PYTHON, {}, ("", ""), ', "lengths": numpy.array([clips.shape[-1]])'),
     "javascript": (
-        "JavaScript: onnxruntime-node, onnxruntime-web",
+        "JavaScript: onnxruntime-node",
         JAVASCRIPT,
         {"float32": {"array": "Float32Array"}, "int16": {"array": "Int16Array"}},
         ("[1, samples.length]", "[1, 1, samples.length]"),
@@ -203,9 +203,9 @@ def prepared(metadata: Metadata, padded: int | None = None) -> str:
         lines.append(f"y = numpy.pad(y, (({before}), (0, 0)){reflected})[:{n}]")
         if n > own:
             lines.append(f"y = numpy.pad(y, ((0, {n} - len(y)), (0, 0)))")
-    if interface.channels:
-        lines.append("clips = numpy.ascontiguousarray(y.T[None])  # [1, channels, samples]")
-    else:
-        as_type = '.astype("int16")' if interface.dtype == "int16" else ""
-        lines.append(f"clips = y.mean(axis=1)[None]{as_type}  # [1, samples]")
+    clips = "y.T[None]" if interface.channels else "y.mean(axis=1)[None]"
+    if interface.dtype == "int16":
+        clips = f'numpy.clip(32768 * {clips}, -32768, 32767).astype("int16")'
+    clips = f"numpy.ascontiguousarray({clips})" if interface.channels else clips
+    lines.append(f"clips = {clips}  # [1, {'channels, ' if interface.channels else ''}samples]")
     return "\n".join(lines)

@@ -48,14 +48,14 @@ README = """\
 
 {client}"""
 BATCHED = """\
-Every request has {n} samples for each clip, and the clip's own number of samples as `lengths`: so requests of any
-recordings share a batch, and each has the answer that its clip has alone. Pad a shorter clip at its end, cut a longer
-one."""
+Every request has {n} samples for each clip, and the clip's own number of samples as `lengths` [batch, 1]: so requests
+of any recordings share a batch, and each has the answer that its clip has alone. Pad a shorter clip at its end, cut a
+longer one."""
 FIXED = "Every request has {n} samples for each clip, so requests share batches."
 CLIENT = """\
 ```python
 import numpy, soundfile, soxr, tritonclient.http as http
-y, sr = soundfile.read("dog.wav", dtype="{dtype}", always_2d=True)
+y, sr = soundfile.read("dog.wav", dtype="float32", always_2d=True)
 y = soxr.resample(y, sr, {sr})  # [samples, channels]
 {prepared}
 inputs = [http.InferInput("waveform", list(clips.shape), "{type}").set_data_from_numpy(clips)]
@@ -193,7 +193,6 @@ def _client(name: str, metadata: Metadata) -> str:
     output = next((name for name in BY_LABEL if name in interface.outputs), interface.outputs[0])
     return CLIENT.format(
         name=name,
-        dtype=interface.dtype,
         type=TYPES[interface.dtype],
         sr=metadata.sr,
         prepared=prepared(metadata, own_samples(metadata) if interface.lengths else None),

@@ -8,6 +8,7 @@ import io
 from contextlib import redirect_stdout
 from importlib.metadata import packages_distributions
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ...esc50.system import Load, driver_fault
@@ -29,7 +30,7 @@ PACKAGES = {  # that bring a provider; where none is named, ONNX Runtime is to b
     "QNN": "onnxruntime-qnn",
     "CANN": "onnxruntime-cann",
     "NvTensorRTRTX": "onnxruntime-trt-rtx",
-    "CoreML": "onnxruntime, on macOS,",
+    "CoreML": "onnxruntime on macOS",
 }
 FULL_PRECISION = {"OpenVINO": {"precision": "FP32"}}  # options of providers that may take fewer digits by themselves
 REINSTALL = "pip uninstall onnxruntime, then pip install 'cumel[gpu]'"
@@ -90,7 +91,9 @@ def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:
         if name not in available:
             package = PACKAGES.get(name.removesuffix(SUFFIX))
             remedy = (
-                f"pip uninstall {_installed()}, then pip install {package}" if package else "build it with this one"
+                f"pip uninstall {_installed()}, then pip install {package}"
+                if package
+                else "ONNX Runtime must be built with it"
             )
             remedy = REINSTALL if provider in ORDER else f"it has {', '.join(available)}; {remedy}"
             return f"this onnxruntime package has no {name} ({remedy})"
@@ -116,6 +119,17 @@ def lacking(provider: str, load: Load = ctypes.CDLL) -> str | None:
             except OSError:
                 return f"{what} is missing ({library} cannot be loaded; {remedy})"
     return None
+
+
+def why_fallen_back(target: str) -> str:
+    """Return the reason for a fallback, which ONNX Runtime only logs: load its provider again, and read the error."""
+    target = target.removesuffix(SUFFIX).lower()
+    library = Path(onnxruntime().__file__).parent / "capi" / f"libonnxruntime_providers_{target}.so"
+    try:
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        return f"its {target} provider does not load ({error})"
+    return f"it fell back to another: its {target} provider loads, but finds no usable device"
 
 
 def _installed() -> str:

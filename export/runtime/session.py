@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from collections import Counter
@@ -16,7 +15,7 @@ import numpy as np
 from ...esc50.system import device_fault
 from ...kernels import CumelError, UnavailableError
 from ...kernels.cores import limited, usable_cores
-from .providers import CPU, CUDA, ORDER, SUFFIX, TENSORRT, lacking, onnxruntime, resolved, settings, shown
+from .providers import CPU, CUDA, ORDER, TENSORRT, lacking, onnxruntime, resolved, settings, shown, why_fallen_back
 
 if TYPE_CHECKING:
     from .io_binding import Bound
@@ -118,7 +117,7 @@ class Session:
             for node in part.get_nodes()
         )
         if not missing and provider != "cpu" and self.providers[0] != ORDER.get(target, (target,))[0]:
-            missing = _why_fallen_back(target)
+            missing = why_fallen_back(target)
             self._demand(target, missing, self.required or named)
         on_cpu = sorted({node.op for node in self.nodes if node.provider == CPU})
         if self.required and on_cpu:
@@ -263,17 +262,6 @@ def _current_device() -> int:
     import torch
 
     return torch.cuda.current_device() if torch.cuda.is_available() else 0
-
-
-def _why_fallen_back(target: str) -> str:
-    """Return the reason for a fallback, which ONNX Runtime only logs: load its provider again, and read the error."""
-    target = target.removesuffix(SUFFIX).lower()
-    library = Path(onnxruntime().__file__).parent / "capi" / f"libonnxruntime_providers_{target}.so"
-    try:
-        ctypes.CDLL(str(library))
-    except OSError as error:
-        return f"its {target} provider does not load ({error})"
-    return f"it fell back to another: its {target} provider loads, but finds no usable device"
 
 
 @contextmanager
