@@ -17,7 +17,7 @@ from ..esc50.system import defaults
 from ..kernels import CumelError, FeatureConfig, config_of
 from .check import Answers, features_of, of_graph, of_torch
 from .graph import Interface, Metadata, calibration_clips, choose_outputs, quantized, read_network
-from .to_onnx import check_bytes, check_precision, graph_of
+from .to_onnx import check_bytes, check_precision, graph_of, interface_of
 from .triton import named
 from .written import Place, versions, write_model
 
@@ -94,8 +94,8 @@ def export_module(
     ...
     cumel.kernels.errors.CumelError: Sequential: gives [2, 2] for a batch of 2, and 1 label needs [2, 1]
     """
-    interface, is_file = interface or Interface(), not isinstance(net, nn.Module)
-    if is_file and not isinstance(net, Path | str):
+    interface = interface_of(interface)
+    if not isinstance(net, nn.Module | Path | str):
         raise CumelError(f"net: expected a torch module, or the path of an .onnx file, got {type(net).__name__}")
     name = name or (Path(net).stem if isinstance(net, Path | str) else type(net).__name__)
     if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):

@@ -69,11 +69,11 @@ def export_onnx(
     CumelError
         For an unknown option, an unusable checkpoint, a model that fails its check, or a place that cannot be written.
     """
-    run = Path(run)
+    run, interface = Path(run), interface_of(interface)
     place = Place.of(out, triton, name or name_of(run, precision))
     check_precision(precision, calibration)
     checkpoint = Checkpoint.load(run)
-    metadata = _metadata(checkpoint, interface or Interface(), precision)
+    metadata = _metadata(checkpoint, interface, precision)
     learned_from = Description.load(run if run.is_dir() else run.parent)
     net = checkpoint.network()
     del checkpoint  # Its optimiser is twice as large as the network.
@@ -81,6 +81,13 @@ def export_onnx(
     measured, clips = calibration_clips(calibration, metadata) if calibration else (None, None)
     network = graph_of(net, metadata, measured)
     return write_model(network, metadata, of_torch(net.eval(), metadata.activation), place, clips, learned_from)
+
+
+def interface_of(given: Interface | None) -> Interface:
+    """Return the interface, or the usual one; a `CumelError` for anything else."""
+    if given is not None and not isinstance(given, Interface):
+        raise CumelError(f"interface: expected an Interface, such as Interface(input='image'), got {given!r:.60}")
+    return given or Interface()
 
 
 def check_precision(precision: str, calibration: Sequence[Path]) -> None:
@@ -95,8 +102,10 @@ def check_precision(precision: str, calibration: Sequence[Path]) -> None:
 
 def graph_of(net: nn.Module, metadata: Metadata, measured: NDArray[np.float32] | None) -> ir.Model:
     """Return a network as a graph from ``image``, in the precision of its metadata."""
-    net = halved(copy.deepcopy(net)) if metadata.precision == "fp16" else net
-    model = to_onnx(Classifier(net, metadata.activation).eval(), metadata.input_shape, metadata.interface.opset)
+    half = metadata.precision == "fp16"
+    net = halved(copy.deepcopy(net)) if half else net
+    classifier = Classifier(net, metadata.activation, casts=half and metadata.recipe is None)
+    model = to_onnx(classifier.eval(), metadata.input_shape, metadata.interface.opset)
     return model if measured is None else quantized(model, features_of(measured, metadata))
 
 

@@ -41,6 +41,8 @@ def without_cuda_kernel(nodes: Iterable[ir.Node]) -> list[str]:
     """Name each kind of node that has no CUDA kernel, as ``Mod(INT64)``; element types must have been inferred."""
     missing = set()
     for node in nodes:
+        if node.op_type == "Constant":  # becomes a constant of the graph when it is loaded
+            continue
         data = node.inputs[1 if node.op_type == "Where" else 0]
         kind = "?" if data is None or data.dtype is None else data.dtype.name
         if node.domain or kind not in CUDA_KERNELS.get(node.op_type, ()):

@@ -52,6 +52,8 @@ class Metadata:
         """Check what every reader relies on."""
         if not isinstance(self.kind, str) or self.kind not in FEATURES:
             raise CumelError(f"kind={self.kind!r}: must be one of {', '.join(FEATURES)}")
+        if self.activation not in ACTIVATIONS:
+            raise CumelError(f"activation={self.activation}: must be one of {', '.join(ACTIVATIONS)}")
         number = isinstance(self.seconds, int | float) and not isinstance(self.seconds, bool)
         if not number or not 0 < self.seconds <= MOST_SECONDS:
             raise CumelError(f"seconds={self.seconds!r}: must be a number above 0, and at most {MOST_SECONDS:g}")

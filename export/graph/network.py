@@ -17,14 +17,19 @@ from .opset import at_opset
 
 
 class Classifier(nn.Module):
-    """A network and what makes probabilities of its values; these are float32 even when the network is float16."""
+    """A network and what makes probabilities of its values; these are float32 even when the network is float16.
 
-    def __init__(self, net: nn.Module, activation: str = "softmax") -> None:
+    A float16 network that takes float16 alone `casts`; those of `cumel train` normalise float32 features first.
+    """
+
+    def __init__(self, net: nn.Module, activation: str = "softmax", *, casts: bool = False) -> None:
         super().__init__()
-        self.net, self.activation = net, activation
+        self.net, self.activation, self.casts = net, activation, casts
 
     def forward(self, features: Tensor) -> Tensor:
         """Return probabilities [batch, n_classes]."""
+        if self.casts:
+            features = features.half()
         return activated(self.net(features).float(), self.activation)
 
 

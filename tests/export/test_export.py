@@ -198,7 +198,7 @@ def test_a_full_disk_is_one_clear_error(exported: Exported, tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("option", "complaint"),
     [
-        ({"input": "mel"}, "input=mel: must be one of waveform, image"),
+        ({"interface": "mel"}, "interface: expected an Interface, such as"),
         ({"precision": "fp8"}, "precision=fp8: must be one of fp32, fp16, int8"),
         ({"precision": "int8"}, "precision=int8: needs recordings to measure its ranges on; .* --calibration"),
         ({"out": "model.pt"}, r"model\.pt: give the name of a file that ends in \.onnx"),
