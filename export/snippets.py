@@ -95,7 +95,7 @@ LANGUAGES = {
         ',\n  lengths: new ort.Tensor("int64", BigInt64Array.of(BigInt(samples.length)), [1])',
     ),
     "csharp": (
-        "C#: Microsoft.ML.OnnxRuntime",
+        "C#: Microsoft.ML.OnnxRuntime (of these the one that no test runs)",
         CSHARP,
         {"float32": {"type": "float"}, "int16": {"type": "short"}},
         ("new[] { 1, samples.Length }", "new[] { 1, 1, samples.Length }"),
