@@ -55,11 +55,10 @@ def resolved(provider: str) -> str:
     CumelError
         When ONNX Runtime knows no such provider.
     """
-    runtime = onnxruntime()
     asked = provider.lower().removesuffix(SUFFIX.lower())
     if asked in PROVIDERS:
         return asked
-    names = {name.removesuffix(SUFFIX).lower(): name for name in runtime.get_all_providers()}
+    names = {name.removesuffix(SUFFIX).lower(): name for name in onnxruntime().get_all_providers()}
     found = names.get(OTHER_NAMES.get(asked, asked))
     if found is None:
         known = ", ".join((*PROVIDERS, *sorted(set(names) - set(PROVIDERS))))

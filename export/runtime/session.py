@@ -91,9 +91,7 @@ class Session:
         self.required = require_gpu or provider in ("cuda", "tensorrt")
         named = provider not in ORDER and provider != "auto"
         if (provider == "cpu" or named) and (require_gpu or cuda_graph or stream is not None):
-            raise CumelError(
-                f"provider={self.requested} contradicts a CUDA GPU that is required; leave one of them out"
-            )
+            raise CumelError(f"provider={self.requested} contradicts a GPU that is required; leave one of them out")
         if not self.path.is_file():
             raise CumelError(f"{self.path}: no such model; `cumel export` writes one")
         if self.path.stat().st_size == 0:

@@ -1,15 +1,24 @@
 """What a GPU provider lacks, by name, with a loader that finds everything but one library."""
 
 import ctypes
+import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cumel.export.runtime import providers
-from cumel.export.runtime.providers import CPU, CUDA, TENSORRT, lacking, settings
+from cumel.export.runtime.providers import CPU, CUDA, TENSORRT, lacking, resolved, settings
+from cumel.export.runtime.session import Session
+from cumel.kernels import CumelError, UnavailableError
+
+from support.onnx_models import save
+from support.recordings import tiny_recipe
 
 ALL = [TENSORRT, CUDA, CPU]
+CLOSE = 2e-6  # difference of a probability; OpenVINO 3.6e-7
 
 
 class Driver:
@@ -37,6 +46,9 @@ class Runtime:
 
     def __init__(self, available: list[str]) -> None:
         self.available, self.preloaded = available, 0
+
+    def get_all_providers(self) -> list[str]:
+        return [*ALL, "OpenVINOExecutionProvider", "DmlExecutionProvider", "XnnpackExecutionProvider"]
 
     def get_available_providers(self) -> list[str]:
         return self.available
@@ -138,3 +150,120 @@ def test_settings_of_every_provider() -> None:
     assert given == {"device_id": "1", "user_compute_stream": "4096", "trt_cuda_graph_enable": "1"}
     assert under["use_tf32"] == "0"
     assert "user_compute_stream" not in settings("cuda", stream=0)[0][1]  # ONNX Runtime takes 0 for none given
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ("auto", "auto"),
+        ("CPU", "cpu"),
+        ("CPUExecutionProvider", "cpu"),
+        ("cudaexecutionprovider", "cuda"),
+        ("TensorrtExecutionProvider", "tensorrt"),
+        ("openvino", "OpenVINOExecutionProvider"),
+        ("OpenVINOExecutionProvider", "OpenVINOExecutionProvider"),
+        ("DirectML", "DmlExecutionProvider"),
+        ("dml", "DmlExecutionProvider"),
+    ],
+)
+@pytest.mark.usefixtures("runtime")
+def test_a_provider_goes_by_its_short_and_its_full_name(asked: str, meant: str) -> None:
+    assert resolved(asked) == meant
+
+
+@pytest.mark.usefixtures("runtime")
+@pytest.mark.parametrize("asked", ["", "openvin", "ExecutionProvider", "gpu"])
+def test_an_unknown_provider_is_told_the_known_ones(asked: str) -> None:
+    with pytest.raises(CumelError, match="must be one of auto, cpu, cuda, tensorrt, dml, openvino, xnnpack"):
+        resolved(asked)
+
+
+@pytest.mark.parametrize(
+    ("provider", "remedy"),
+    [
+        ("OpenVINOExecutionProvider", "then pip install onnxruntime-openvino"),
+        ("XnnpackExecutionProvider", "built with"),
+    ],
+)
+def test_a_provider_that_the_package_lacks(runtime: Runtime, provider: str, remedy: str) -> None:
+    runtime.available = [CUDA, CPU]
+    said = str(lacking(provider))
+    assert said.startswith(f"this onnxruntime package has no {provider} (it has {CUDA}, {CPU}; ")
+    assert remedy in said
+    runtime.available = [provider, CPU]
+    assert lacking(provider) is None
+
+
+def test_other_providers_compute_in_full_precision() -> None:
+    assert settings("OpenVINOExecutionProvider") == [("OpenVINOExecutionProvider", {"precision": "FP32"})]
+    assert settings("XnnpackExecutionProvider") == ["XnnpackExecutionProvider"]
+
+
+def test_a_named_provider_is_demanded_and_contradicts_a_gpu(tmp_path: Path) -> None:
+    path = save(tmp_path / "m.onnx", tiny_recipe())
+    missing = next(
+        name
+        for name in ("xnnpack", "rknpu", "vsinpu")
+        if resolved(name) not in providers.onnxruntime().get_available_providers()
+    )
+    with pytest.raises(UnavailableError, match="was demanded of ONNX Runtime, but this onnxruntime package has no"):
+        Session(path, missing)
+    with pytest.raises(CumelError, match=f"provider={missing} contradicts a GPU"):
+        Session(path, missing, require_gpu=True)
+
+
+class Raw:
+    """A session of ONNX Runtime that gives a provider some of a model's nodes."""
+
+    def __init__(self, raw: Any, provider: str, taken: int) -> None:
+        self.raw, self.provider, self.taken = raw, provider, taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+    def get_providers(self) -> list[str]:
+        return [self.provider, CPU]
+
+    def get_provider_graph_assignment_info(self) -> list[Any]:
+        nodes = [node for part in self.raw.get_provider_graph_assignment_info() for node in part.get_nodes()]
+        first, rest = nodes[: self.taken], nodes[self.taken :]
+        return [
+            types.SimpleNamespace(ep_name=name, get_nodes=lambda part=part: part)
+            for name, part in ((self.provider, first), (CPU, rest))
+        ]
+
+
+def test_what_a_named_provider_leaves_to_the_cpu_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, name = save(tmp_path / "m.onnx", tiny_recipe()), "OpenVINOExecutionProvider"
+    create, taken = Session._create, [1]
+
+    def created(self: Session, model: Any, _wanted: list[Any], sizes: Any, *, strict: bool) -> Any:
+        return Raw(create(self, model, [CPU], sizes, strict=strict), name, taken[0])
+
+    monkeypatch.setattr(Session, "_create", created)
+    monkeypatch.setattr("cumel.export.runtime.session.lacking", lambda _provider: None)
+    report = Session(path, "openvino").report()
+    n_nodes = sum(report["nodes"].values())
+    assert (report["requested"], report["actual"]) == ("openvino", name)
+    assert report["nodes"] == {name: 1, CPU: n_nodes - 1}
+    assert report["reason"].startswith("as asked for; it does not take ")
+    assert report["reason"].endswith(", which the CPU runs")
+    taken[0] = 0
+    with pytest.raises(UnavailableError, match=r"OpenVINO was demanded .* takes none of this model's nodes"):
+        Session(path, "openvino")
+    taken[0] = n_nodes
+    assert Session(path, "openvino").report()["reason"] == "as asked for"
+
+
+@pytest.mark.parametrize("name", ["OpenVINOExecutionProvider", "XnnpackExecutionProvider", "AzureExecutionProvider"])
+def test_a_provider_of_the_installed_package_answers_as_the_cpu_or_says_why_not(tmp_path: Path, name: str) -> None:
+    if name not in providers.onnxruntime().get_available_providers():
+        pytest.skip(f"needs an onnxruntime package with {name}")
+    path = save(tmp_path / "m.onnx", tiny_recipe())
+    image = np.random.default_rng(0).uniform(-80, 0, (3, *tiny_recipe().input_shape)).astype(np.float32)
+    if name == "AzureExecutionProvider":  # for operators that call a server
+        with pytest.raises(UnavailableError, match="takes none of this model's nodes"):
+            Session(path, name)
+        return
+    expected = Session(path, "cpu").run(image)
+    np.testing.assert_allclose(Session(path, name).run(image), expected, rtol=0, atol=CLOSE)

@@ -193,7 +193,7 @@ class Client(types.ModuleType):
                 return types.SimpleNamespace(as_numpy=lambda name: np.array([[f"0.5:0:{name}"]]))
 
         self.InferInput, self.InferenceServerClient = InferInput, InferenceServerClient
-        self.InferRequestedOutput = lambda name, class_count: name
+        self.InferRequestedOutput = lambda name, **_classes: name
 
 
 def test_requests_of_any_recordings_share_a_batch_and_are_answered_as_alone(
