@@ -13,7 +13,7 @@ from cumel.esc50.training.recipes import Recipe
 from cumel.export.runtime import routes
 from cumel.export.runtime.model import load_model
 from cumel.export.runtime.providers import CPU
-from cumel.export.runtime.routes import choose_route, from_features, of_length, read_model
+from cumel.export.runtime.routes import beginning_at, choose_route, read_model
 from cumel.export.runtime.session import Session
 from cumel.kernels import CumelError, UnavailableError
 
@@ -23,6 +23,10 @@ from support.recordings import tiny_recipe
 # Of a probability, between the graph's front end and our kernels; 6e-8 for dB, 3e-5 for images, where a value on a
 # boundary may fall to either side of it, one of 256.
 AGREEMENT = {"logmel": 1e-6, "image": 1e-3}
+
+
+FORMER = {"format", "labels", "recipe", "features", "kind", "sample_rate", "seconds", "input", "precision", "fold"}
+FORMER |= {"epoch", "accuracy", "versions", "normalisation"}  # properties of format 1
 
 
 @pytest.fixture(scope="module", params=["quick", "baseline"])
@@ -48,22 +52,46 @@ def test_both_routes_agree(exported: Path) -> None:
 
 def test_the_cut_graph_has_no_front_end(exported: Path) -> None:
     whole = read_model(exported)
-    cut = onnx.load_from_string(from_features(whole, load_model(exported, provider="cpu").recipe.input_shape))
+    shape = load_model(exported, provider="cpu").metadata.input_shape
+    cut = onnx.load_from_string(beginning_at(whole, "features", shape, "probabilities"))
     onnx.checker.check_model(cut, full_check=True)
     assert [value.name for value in cut.graph.input] == ["features"]
     assert 0 < len(cut.graph.node) < len(whole.graph.node)
     assert {tensor.name for tensor in cut.graph.initializer} < {tensor.name for tensor in whole.graph.initializer}
 
 
-def test_a_fixed_length_leaves_no_sizes_to_compute(exported: Path) -> None:
-    n_samples = load_model(exported, provider="cpu").recipe.n_samples
+def test_fitted_clips_leave_no_sizes_to_compute(exported: Path) -> None:
+    fitted = load_model(exported, provider="cpu", route="graph")
     dynamic = Session(exported, "cpu")
-    fixed = Session(exported, "cpu", graph=of_length(read_model(exported), n_samples))
     assert "Shape" in {node.op for node in dynamic.nodes}
-    assert {node.op for node in fixed.nodes}.isdisjoint({"Shape", "Gather"})
-    assert len(fixed.nodes) < len(dynamic.nodes)
-    y = np.random.default_rng(0).normal(0, 0.1, (2, n_samples)).astype(np.float32)
-    np.testing.assert_array_equal(fixed.run(y), dynamic.run(y))
+    assert "Shape" not in {node.op for node in fitted.session.nodes}
+    assert len(fitted.session.nodes) < len(dynamic.nodes)
+    y = np.random.default_rng(0).normal(0, 0.1, (2, fitted.metadata.n_samples)).astype(np.float32)
+    np.testing.assert_array_equal(fitted.answer(y), dynamic.run(y))
+
+
+@pytest.mark.parametrize("route", ["graph", "kernels"])
+def test_a_file_of_the_former_format_is_read(exported: Path, tmp_path: Path, route: str) -> None:
+    model, y = onnx.load(exported), clips(tiny_recipe())
+    for node in model.graph.node:  # That format has no value of this name.
+        for names in (node.input, node.output):
+            names[:] = ["samples_of_old" if name == "clip" else name for name in names]
+    props = {entry.key: entry.value for entry in model.metadata_props if entry.key in FORMER} | {"format": "cumel 1"}
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, props)
+    onnx.save(model, tmp_path / "old.onnx")
+    old = load_model(tmp_path / "old.onnx", provider="cpu", route=route)
+    assert old.metadata == load_model(exported).metadata
+    assert (old.session.input.shape[1:] == [8000]) == (route == "graph")
+    expected = load_model(exported, provider="cpu", route=route).probabilities(y)
+    np.testing.assert_array_equal(old.probabilities(y), expected)
+
+
+def test_shapes_that_an_optimizer_left_out_are_inferred(exported: Path, tmp_path: Path) -> None:
+    model = onnx.load(exported)
+    del model.graph.value_info[:]
+    onnx.save(model, tmp_path / "slim.onnx")
+    assert load_model(tmp_path / "slim.onnx", provider="cpu").metadata == load_model(exported).metadata
 
 
 def test_every_report_names_the_route(exported: Path) -> None:

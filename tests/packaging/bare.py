@@ -19,7 +19,7 @@ from cumel.kernels import native, reference
 MISSING = {  # public names, by the extra that has what they need, or what a call of them needs
     "audio": ("load_audio",),
     "extract": ("FeatureDataset", "Store", "extract", "pad"),
-    "export": ("export_frontend", "export_onnx", "write_site"),
+    "export": ("Interface", "export_frontend", "export_module", "export_onnx", "write_site"),
     "predict": ("Session", "load", "predict"),
     "torch": ("LogMel",),
     "train": ("evaluate", "train"),
