@@ -8,7 +8,7 @@ from onnxscript import ir
 
 _FLOATS = frozenset({"FLOAT", "FLOAT16"})
 _NUMBERS = _FLOATS | {"INT64"}
-_ALL = _NUMBERS | {"DOUBLE"}
+_WHOLE = _NUMBERS | {"INT32"}
 
 # The operators for which ONNX Runtime's CUDA provider has a kernel, with the element types of their data. A node that
 # is not listed would run on the CPU, between two copies, without a message. The list has what our models export to, at
@@ -16,11 +16,12 @@ _ALL = _NUMBERS | {"DOUBLE"}
 # machine a test compares it with the installed version.
 CUDA_KERNELS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("Clip", "Concat", "Gather", "Reshape", "Slice"), _NUMBERS),
-    **dict.fromkeys(("Abs", "Expand", "Shape", "Split", "Tile", "Transpose", "Where"), _NUMBERS),
-    **dict.fromkeys(("Add", "Cast", "Div", "Less", "Mul", "Sub"), _ALL),
-    **dict.fromkeys(("Floor", "Relu"), _FLOATS | {"DOUBLE"}),
+    **dict.fromkeys(("Abs", "Expand", "Shape", "Split", "Tile", "Transpose"), _NUMBERS),
+    **dict.fromkeys(("Add", "Cast", "Div", "Less", "Mul", "Sub", "Where"), _WHOLE),
     **dict.fromkeys(("GatherElements", "ReduceSum", "ScatterElements"), _NUMBERS),
-    **dict.fromkeys(("Conv", "Gemm", "Log", "MatMul", "MaxPool", "Pad", "Sigmoid", "Softmax"), _FLOATS),
+    **dict.fromkeys(
+        ("Conv", "Floor", "Gemm", "Log", "MatMul", "MaxPool", "Pad", "Relu", "Sigmoid", "Softmax"), _FLOATS
+    ),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "Sqrt"), _FLOATS),
     "Range": frozenset({"INT64"}),
 }

@@ -1,10 +1,12 @@
 """Clips of any length, fitted to the length that a network takes.
 
-Only this arithmetic runs in all runtimes that were tried. Several lack operators on whole numbers, or sizes that are
-computed of sizes; one drops an Abs of what comes from a shape, another a Slice behind a Pad.
+Only this arithmetic runs in all runtimes that were tried: whole numbers of 32 bits, without the Abs, Clip, Max and Mod
+that several lack. Numbers with a point would be wrong where a runtime computes in bfloat16, as OpenVINO does by default.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +15,6 @@ from onnxscript import ir
 from .framing import Clips, count, zeros
 from .interface import CLIP_NAME
 from .tape import Tape, ints, number
-
-MOST_EXACT = 1 << 23  # float32 has every whole number up to twice this, a place in a clip and a period behind it
 
 
 def fitted(tape: Tape, clips: Clips, n: int, fit: str) -> ir.Value:
@@ -48,33 +48,31 @@ class _Lengths:
 
     def __init__(self, tape: Tape, clips: Clips, n: int) -> None:
         self.tape, self.n, self.each = tape, n, clips.lengths is not None
-        self.exact = np.float32 if n <= MOST_EXACT else np.float64
         self.samples = clips.samples
-        self.own = self._cast(tape("Shape", clips.samples, start=1, end=2))
-        if clips.lengths is not None:  # Whatever is added or taken here has no more digits than `n`.
-            most = tape("Sub", self._number(n), tape("Relu", tape("Sub", self._number(n), self.own)))
-            less = tape("Relu", tape("Sub", most, self._cast(clips.lengths)))
-            self.own = tape("Relu", tape("Sub", most, less))
+        axis = self._whole(tape("Shape", clips.samples, start=1, end=2))
+        if clips.lengths is not None:
+            most = tape("Cast", axis, to=ir.DataType.INT64)
+            axis = self._whole(self._where_less(clips.lengths, most, clips.lengths, most))
+        self.own = self._where_less(axis, _whole(n), axis, _whole(n))  # What lies behind is not heard.
 
     def mirrored(self) -> ir.Value:
         """Take each sample from its place in x[0] .. x[m - 1] x[m - 2] .. x[1], which is repeated both ways."""
         tape, own = self.tape, self.own
-        missing = tape("Relu", tape("Sub", self._number(self.n + 1), own))
-        before = tape("Floor", tape("Mul", missing, self._number(0.5)))  # samples in front of x[0]
-        period = tape("Sub", tape("Mul", own, self._number(2)), self._number(3))
-        period = tape("Add", tape("Relu", period), self._number(1))
-        place = tape("Sub", self._cast(count(tape, self.n)), before)
-        whole = tape("Floor", tape("Div", place, period))
-        place = tape("Sub", place, tape("Mul", whole, period))
-        back = tape("Relu", tape("Sub", tape("Mul", place, self._number(2)), period))
-        zero = zeros(tape, self.samples, 1)  # what a clip without samples is made of
+        one = self._least(own, 1)  # A clip without samples is one zero.
+        period = self._least(tape("Sub", tape("Mul", own, _whole(2)), _whole(2)), 1)
+        before = tape("Div", self._least(tape("Sub", _whole(self.n + 1), one), 0), _whole(2))  # samples before x[0]
+        ahead = tape("Div", tape("Sub", tape("Add", before, period), _whole(1)), period)  # in periods, rounded up
+        start = tape("Sub", tape("Mul", ahead, period), before)
+        place = tape("Add", self._whole(count(tape, self.n)), start)
+        place = tape("Sub", place, tape("Mul", tape("Div", place, period), period))
+        place = self._where_less(place, one, place, tape("Sub", period, place))
+        zero = zeros(tape, self.samples, 1)
         if not self.each:
             body, gather = tape("Concat", self.samples, zero, axis=1), "Gather"
-        else:
+        else:  # The zero comes first, for clips without samples wherever others end.
             body, gather = tape("Concat", zero, self.samples, axis=1), "GatherElements"
-            present = tape("Sub", self._number(1), tape("Relu", tape("Sub", self._number(1), own)))  # 0 or 1
-            place = tape("Add", place, present)
-        places = tape("Cast", tape("Sub", place, back), to=ir.DataType.INT64)
+            place = tape("Add", place, self._where_less(own, _whole(1), _whole(0), _whole(1)))
+        places = tape("Cast", place, to=ir.DataType.INT64)
         return tape(gather, body, places, axis=1, name=CLIP_NAME)
 
     def filled(self) -> ir.Value:
@@ -84,11 +82,18 @@ class _Lengths:
         whole = tape.slice(longer, 0, self.n, 1)
         if not self.each:  # One compiler does not see what length the Slice has.
             return tape("Reshape", whole, ints(0, self.n), name=CLIP_NAME)
-        valid = tape("Less", self._cast(count(tape, self.n)), self.own)
+        valid = tape("Less", self._whole(count(tape, self.n)), self.own)
         return tape("Where", valid, whole, number(0.0), name=CLIP_NAME)
 
-    def _cast(self, x: ir.Value) -> ir.Value:
-        return self.tape("Cast", x, to=ir.DataType.FLOAT if self.exact == np.float32 else ir.DataType.DOUBLE)
+    def _whole(self, x: ir.Value) -> ir.Value:
+        return self.tape("Cast", x, to=ir.DataType.INT32)
 
-    def _number(self, value: float) -> NDArray:
-        return np.array([value], self.exact)
+    def _least(self, x: ir.Value, least: int) -> ir.Value:
+        return self._where_less(x, _whole(least), _whole(least), x)
+
+    def _where_less(self, a: Any, b: Any, then: Any, other: Any) -> ir.Value:
+        return self.tape("Where", self.tape("Less", a, b), then, other)
+
+
+def _whole(value: int) -> NDArray[np.int32]:
+    return np.array([value], np.int32)
