@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from ...kernels.lazy import lazily
 
 if TYPE_CHECKING:
-    from .model import BATCHES, check, features_of
+    from .feeds import features_of, given
+    from .model import BATCHES, check
     from .ragged import check_front_end
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

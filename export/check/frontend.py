@@ -5,6 +5,7 @@ The oracle's own tests keep it within 1e-7 dB of librosa, so an export needs no 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from onnxscript import ir
 
 from ...kernels import CumelError, FeatureConfig, reference
 from ...kernels.tolerance import KINDS, NOISY, db_floor, db_tolerance, mel_ceiling
-from ..graph import FEATURES_NAME, IR_VERSION, LOG_MEL, WAVEFORM, Metadata
+from ..graph import CLIP_NAME, FEATURES_NAME, IR_VERSION, LOG_MEL, Metadata
 from ..runtime import onnxruntime
+from .feeds import Clip, given
 from .oracle import clip_of, expected
 
 LONGEST = 60  # seconds
@@ -35,32 +37,63 @@ def check_frontend(model: ir.Model, metadata: Metadata) -> dict[str, float]:
         For errors that are larger than float32 explains.
     """
     outputs = [LOG_MEL, FEATURES_NAME] if metadata.kind == "image" else [FEATURES_NAME]
-    part = ir.Model(ir.convenience.extract(model.graph, [WAVEFORM], outputs), ir_version=IR_VERSION)
-    session = onnxruntime().InferenceSession(ir.to_proto(part).SerializeToString(), providers=["CPUExecutionProvider"])
+    fits = any(value.name == CLIP_NAME for node in model.graph for value in node.outputs)
+    session = _beginning(model, [*outputs, CLIP_NAME] if fits else outputs)
     cfg = metadata.features.decibels if metadata.kind == "image" else metadata.features
     unit = "_db" if cfg == cfg.decibels else ""
     report = {f"noise{unit}": 0.0, f"tonal{unit}": 0.0}
-    clips = signals(metadata.n_samples, metadata.features.sr)
-    cases = list(clips.items()) + [(f"{n} samples", np.resize(clips["noise"], n)) for n in lengths(metadata)]
-    for name, y in cases:
-        got: list[Any] = session.run(outputs, {WAVEFORM: y[None]})
-        log_mel = got[0].reshape(got[-1].shape[-2:])
+    for name, y, got in _answers(session, _cases(metadata), metadata):
+        features = got[len(outputs) - 1]
+        log_mel = got[0].reshape(features.shape[-2:])
+        log_mel = log_mel.T if cfg.time_major else log_mel
         fitted = metadata.fitted(y)
+        if fits and not np.array_equal(got[-1][0], fitted):
+            raise CumelError(f"front end: {name}: a clip is fitted to other samples than in training")
         error, excess = _compare(log_mel, fitted, cfg) if unit else expected(fitted, cfg).compared(log_mel)
         if not excess <= 1:  # NaN is no pass
             off = f"up to {error:.1e}{unit.replace('_', ' ').replace('db', 'dB')} off"
             raise CumelError(f"front end: {name}: {off}, {excess:.1f} times what float32 explains")
         key = f"{'noise' if name in NOISY else 'tonal'}{unit}"
         report[key] = max(report[key], error)
-        if metadata.kind == "image" and np.abs(got[1][0, 0] - _image(log_mel)).max() > 1:
+        image = features.reshape(features.shape[-2:])
+        image = image.T if cfg.time_major else image
+        if metadata.kind == "image" and np.abs(image - _image(log_mel)).max() > 1:
             raise CumelError(f"front end: {name}: the image is not its decibels stretched over 0..255")
     return report
 
 
+def _beginning(model: ir.Model, outputs: list[str]) -> Any:
+    """Return a session of the part of a model that leads to some of its values."""
+    inputs = [str(value.name) for value in model.graph.inputs]
+    part = ir.Model(ir.convenience.extract(model.graph, inputs, outputs), ir_version=IR_VERSION)
+    return onnxruntime().InferenceSession(ir.to_proto(part).SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+def _cases(metadata: Metadata) -> dict[str, Clip]:
+    """Return clips as the file takes them, by name."""
+    n = metadata.interface.samples or metadata.n_samples
+    clips = signals(n, metadata.features.sr)
+    return clips | {f"{n} samples": np.resize(clips["noise"], n) for n in lengths(metadata)}
+
+
+def _answers(session: Any, cases: dict[str, Clip], metadata: Metadata) -> Iterator[tuple[str, Clip, list[Any]]]:
+    """Run each clip alone, and where a file takes lengths, all but the longest one as one batch."""
+    outputs = [value.name for value in session.get_outputs()]
+    for name, y in cases.items():
+        yield name, y, session.run(outputs, given([y], metadata))
+    if metadata.interface.lengths:
+        ragged = {name: y for name, y in cases.items() if len(y) <= 2 * metadata.n_samples}
+        together = session.run(outputs, given(list(ragged.values()), metadata))
+        for i, (name, y) in enumerate(ragged.items()):
+            yield name, y, [value[i : i + 1] for value in together]
+
+
 def lengths(metadata: Metadata) -> list[int]:
-    """Return lengths in samples: from 1 to a minute's, and around the length of the model's clips."""
+    """Return lengths in samples: from 0 to a minute's, and around the length of the model's clips."""
+    if metadata.interface.samples is not None:
+        return [metadata.interface.samples]
     n, longest = metadata.n_samples, LONGEST * metadata.features.sr
-    return sorted({1, 2, 3, metadata.features.n_fft // 2, n // 3, n - 1, n + 1, longest} - {0})
+    return sorted({0, 1, 2, 3, metadata.features.n_fft // 2, n // 3, n - 1, n + 1, longest})
 
 
 def signals(n_samples: int, sr: int) -> dict[str, NDArray[np.float32]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from onnxscript.ir.passes.common import ShapeInferencePass
 from torch import nn
 
 from ...kernels import CumelError
-from ..graph import WAVEFORM, Metadata
-from ..runtime import Session
+from ..graph import LENGTHS, PROBABILITIES, WAVEFORM, Metadata
+from ..runtime import onnxruntime
+from .feeds import Clip, features_of, given
 from .frontend import check_frontend, lengths
 from .operators import without_cuda_kernel
 
@@ -74,26 +76,29 @@ def check(path: Path, metadata: Metadata, net: nn.Module, clips: NDArray[np.floa
     if metadata.input == WAVEFORM:
         report |= check_frontend(model, metadata)
     del model
-    session = Session(path, "cpu")
-    filled = clips[np.arange(max(max(BATCHES), len(clips))) % len(clips)]
+    session = onnxruntime().InferenceSession(path, providers=["CPUExecutionProvider"])
+    filled = _repeated(clips, metadata)
     expected = _answers(net, filled, metadata)
     cases = [(f"batch of {n}", filled[:n], expected[:n]) for n in BATCHES]
     if metadata.input == WAVEFORM:
         report["lengths"] = lengths(metadata)
         for n in report["lengths"]:
-            y = np.resize(clips[0], (1, n)) if n > metadata.n_samples else clips[:2, :n]
+            y = [np.resize(clip, n) for clip in clips[: 1 if n > metadata.n_samples else 2]]
             cases.append((f"{n} samples", y, _answers(net, y, metadata)))
+    if metadata.interface.lengths:
+        y = [np.resize(clip, n) for clip, n in zip(filled, report["lengths"][:-1], strict=False)]
+        cases.append(("clips of all lengths in one batch", y, _answers(net, y, metadata)))
     worst = 0.0
     for name, y, wanted in cases:
-        got = session.run(y if metadata.input == WAVEFORM else features_of(y, metadata))
+        got = _run(session, y, metadata)
         difference = float(np.abs(got - wanted).max())
         if not difference <= bounds.difference:  # NaN is no pass
             raise CumelError(f"{name}: a probability is {difference:.1e} from torch's, more than {bounds.difference:g}")
         if bounds.agreement == 1 and not _same_top(got, wanted, bounds.tied).all():
             raise CumelError(f"{name}: another class than torch's comes out on top")
         worst = max(worst, difference)
-    inputs = filled if metadata.input == WAVEFORM else features_of(filled, metadata)
-    scores = np.concatenate([session.run(inputs[i : i + BATCHES[-1]]) for i in range(0, len(filled), BATCHES[-1])])
+    parts = [filled[i : i + BATCHES[-1]] for i in range(0, len(filled), BATCHES[-1])]
+    scores = np.concatenate([_run(session, part, metadata) for part in parts])
     same = float(_same_top(scores, expected, bounds.tied)[: len(clips)].mean())
     if same < bounds.agreement:
         raise CumelError(
@@ -114,12 +119,18 @@ def _same_top(got: NDArray[np.float32], expected: NDArray[np.float32], tied: flo
     return chosen >= expected.max(axis=1) - tied
 
 
-def features_of(y: NDArray[np.float32], metadata: Metadata) -> NDArray[np.float32]:
-    """Compute the features of clips of any length as the network takes them."""
-    return metadata.entrance(np.stack([metadata.fitted(clip) for clip in y]))
+def _repeated(clips: NDArray[np.float32], metadata: Metadata) -> list[Clip]:
+    """Return clips as the file takes them, as many as the largest batch has, or all."""
+    filled = clips[np.arange(max(BATCHES[-1], len(clips))) % len(clips)]
+    n = metadata.interface.samples
+    return list(filled) if n is None else [np.resize(y, n) for y in filled]
 
 
-def _answers(net: nn.Module, y: NDArray[np.float32], metadata: Metadata) -> NDArray[np.float32]:
+def _run(session: Any, y: Sequence[Clip], metadata: Metadata) -> NDArray[np.float32]:
+    return session.run([PROBABILITIES], given(y, metadata))[0]
+
+
+def _answers(net: nn.Module, y: Sequence[Clip], metadata: Metadata) -> NDArray[np.float32]:
     """Return torch's probabilities, computed eight clips at a time."""
     with torch.inference_mode():
         return np.concatenate(
@@ -141,17 +152,31 @@ def _check_graph(path: Path, metadata: Metadata) -> ir.Model:
         raise CumelError(
             f"its operator sets are {opsets}, not the standard one at version {metadata.interface.opset} alone"
         )
-    waveform = metadata.input == WAVEFORM
-    inputs = ["samples"] if waveform else list(metadata.input_shape)
-    for values, shape in ((model.graph.inputs, inputs), (model.graph.outputs, [len(metadata.labels)])):
-        if len(values) != 1:
-            raise CumelError(f"it has {len(model.graph.inputs)} inputs and {len(model.graph.outputs)} outputs, not one")
-        axes = [axis if isinstance(axis, int) else axis.value for axis in values[0].shape or ()]
-        if axes != ["batch", *shape]:
-            raise CumelError(f"{values[0].name} has the axes {axes}, not {['batch', *shape]}")
+    stated = _axes(metadata)
+    actual = {value.name: _axes_of(value) for value in (*model.graph.inputs, *model.graph.outputs)}
+    if list(actual) != list(stated):
+        raise CumelError(f"its inputs and outputs are {', '.join(map(str, actual))}, not {', '.join(stated)}")
+    for name, axes in stated.items():
+        if actual[name] != axes:
+            raise CumelError(f"{name} has the axes {actual[name]}, not {axes}")
     if metadata.precision != "int8":  # int8 is for the CPU and the web.
         ShapeInferencePass()(model)
         missing = without_cuda_kernel(model.graph)
         if missing:
             raise CumelError(f"{', '.join(missing)}: not listed as having a CUDA kernel in ONNX Runtime")
     return model
+
+
+def _axes(metadata: Metadata) -> dict[str, list[str | int]]:
+    """Return the axes that a file's inputs and outputs are to have, in their order."""
+    samples = metadata.interface.samples or "samples"
+    inputs: dict[str, list[str | int]] = {metadata.input: ["batch", *metadata.input_shape]}
+    if metadata.input == WAVEFORM:
+        inputs = {WAVEFORM: ["batch", samples]}
+    if metadata.interface.lengths:
+        inputs[LENGTHS] = ["batch"]
+    return inputs | {PROBABILITIES: ["batch", len(metadata.labels)]}
+
+
+def _axes_of(value: ir.Value) -> list[str | int | None]:
+    return [axis if isinstance(axis, int) else axis.value for axis in value.shape or ()]

@@ -95,8 +95,11 @@ class Metadata:
         return (1, *axes) if self.channel else axes
 
     def fitted(self, y: Samples) -> Samples:
-        """Return a clip of the network's length: a long one is cut, a short one mirrored, or filled up with zeros."""
-        if self.interface.fit == "zeros" and len(y) < self.n_samples:
+        """Return a clip of the network's length: a long one is cut, a short one mirrored, or filled up with zeros.
+
+        A clip without samples is silence.
+        """
+        if len(y) < self.n_samples and (self.interface.fit == "zeros" or not len(y)):
             return np.pad(y, (0, self.n_samples - len(y)))
         return fit_length(y, self.n_samples)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...kernels import CumelError
 from .interface import IMAGE, OPSET, PROBABILITIES
+from .opset import at_opset
 
 
 class Classifier(nn.Module):
@@ -55,7 +56,7 @@ def to_onnx(net: nn.Module, input_shape: tuple[int, ...], opset: int = OPSET) ->
                 dynamo=True,
                 external_data=False,
                 verbose=False,
-                opset_version=opset,
+                opset_version=OPSET,
                 input_names=[IMAGE],
                 output_names=[PROBABILITIES],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -67,7 +68,7 @@ def to_onnx(net: nn.Module, input_shape: tuple[int, ...], opset: int = OPSET) ->
     # The exporter stores its source lines in every node; they name folders of this machine.
     for part in (graph, *graph, *graph.inputs, *graph.outputs, *(value for node in graph for value in node.outputs)):
         part.metadata_props.clear()
-    return program.model
+    return at_opset(program.model, opset)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from cumel.export.graph.frontend import LOG_MEL, standalone
 from cumel.kernels import PRESETS, CumelError, FeatureConfig
 
 from support.drawn import any_config
+from support.onnx_models import metadata
 from support.recordings import TINY, tiny_recipe
 from support.signals import (
     CASES,
@@ -85,7 +86,8 @@ def test_any_config(cfg: FeatureConfig, n_samples: int, kind: str) -> None:
     if cfg.n_frames(n_samples) == 0:
         n_samples = cfg.n_fft
     oracle = Oracle(signal(kind, n_samples, cfg.sr), cfg)
-    oracle.check_log_mel(session_of(standalone(cfg, n_samples)).run(None, {"waveform": oracle.y[None]})[0][0, 0])
+    (got,) = session_of(standalone(cfg, n_samples)).run(None, {"waveform": oracle.y[None]})
+    oracle.check_log_mel(got[0, 0].T if cfg.time_major else got[0, 0])
 
 
 @pytest.mark.parametrize("cfg", [TINY, TINY.replace(pad_mode="reflect"), TINY.replace(center=False)], ids=str)
@@ -158,12 +160,12 @@ def damaged(model: ir.Model, **factors: Any) -> ir.Model:
 def test_an_exports_check_sees_a_wrong_front_end(kind: str) -> None:
     recipe = tiny_recipe(kind)
     model = standalone(recipe.features, recipe.n_samples, recipe.kind)
-    report = check_frontend(model, recipe)
+    report = check_frontend(model, metadata(recipe, takes="waveform"))
     assert 0 < report["noise_db"] < NOISY_DB
     assert report["noise_db"] < report["tonal_db"] < TONAL_DB
     mel = transform(recipe.features).mel
     with pytest.raises(CumelError, match=r"front end: noise: up to \S+ dB off, \S+ times what float32 explains"):
-        check_frontend(damaged(model, mel=(mel.shape, 1.0001)), recipe)
+        check_frontend(damaged(model, mel=(mel.shape, 1.0001)), metadata(recipe, takes="waveform"))
 
 
 @pytest.mark.parametrize("name", ["whisper", "kaldi", "parakeet", "clvp", "pop2piano", "vggish"])
@@ -171,11 +173,11 @@ def test_the_check_of_features_in_other_units(name: str) -> None:
     """A network's clip is as if alone; with the wrong last step the check fails."""
     recipe = tiny_recipe().replace(features=PRESETS[name], seconds=0.7, augment="none")
     model = standalone(recipe.features, recipe.n_samples)
-    report = check_frontend(model, recipe)
+    report = check_frontend(model, metadata(recipe, takes="waveform"))
     assert report.keys() == {"noise", "tonal"}
     other = standalone(recipe.features.replace(mean=0.1), recipe.n_samples)
     with pytest.raises(CumelError, match=r"front end: noise: up to \S+ off, \S+ times what float32 explains"):
-        check_frontend(other, recipe)
+        check_frontend(other, metadata(recipe, takes="waveform"))
 
 
 def test_an_exports_check_sees_a_wrong_stretch() -> None:
@@ -185,4 +187,4 @@ def test_an_exports_check_sees_a_wrong_stretch() -> None:
         if value.const_value.numpy().shape == () and value.const_value.numpy() == 255:
             value.const_value = ir.tensor(np.float32(240), name=value.name)
     with pytest.raises(CumelError, match=r"the image is not its decibels stretched over 0\.\.255"):
-        check_frontend(model, recipe)
+        check_frontend(model, metadata(recipe, takes="waveform"))

@@ -23,8 +23,8 @@ from cumel.export import export_onnx
 from cumel.export.check.model import BOUNDS
 from cumel.export.check.operators import CUDA_KERNELS, without_cuda_kernel
 from cumel.export.graph.frontend import standalone
+from cumel.export.graph.interface import OPSETS
 from cumel.export.graph.metadata import Metadata
-from cumel.export.graph.ragged import OPSETS
 from cumel.export.graph.tape import PREFIX
 
 from support.exported import LABELS, clips, lively_run, recordings
