@@ -1,7 +1,8 @@
 """Runs exported files in all runtimes that pip and npm install, and compares them with the installed ONNX Runtime.
 
-Every runtime has an environment of its own, which is made when it is missing. A file counts as running where every case
-has an answer within `LIMIT`; of the files of one network the first that runs is in the table of docs/onnx-runtimes.md.
+Every runtime has an environment of its own, which is made when it is missing. A file runs where every case has an
+answer, and `AGREEMENT` of the labels are the same. Of the files of one network the first that runs is in the table of
+docs/onnx-runtimes.md.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from cumel import Interface, export_onnx
-from cumel.esc50.training import RECIPES
+from cumel.esc50.training import RECIPES, Checkpoint
 from cumel.export.graph.interface import OPSETS
 from cumel.export.runtime import read_exported
 
@@ -22,7 +23,7 @@ from from_tests import lively_run
 from outside import cases, known, places
 from timing import machine, write_rows
 
-LIMIT = 0.05  # of a probability: bfloat16, OpenVINO's default on many processors, is up to 0.03 off
+AGREEMENT = 0.9  # bfloat16, OpenVINO's default on many processors, changes a few labels
 N_SOUNDS = 100
 INTERFACES = ({}, {"opset": 17}, {"samples": True}, {"samples": True, "opset": 17}, {"lengths": True, "opset": 17})
 
@@ -44,19 +45,19 @@ class File(NamedTuple):
             if got.shape != wanted.shape:
                 raise known.RefusedError(f"its answer has the shape {got.shape}, not {wanted.shape}")
         got, wanted = np.concatenate(answers), np.concatenate(self.expected)
-        same = (got.argmax(axis=1) == wanted.argmax(axis=1))[len(got) - self.n_sounds :]
+        same = got.argmax(axis=1) == wanted.argmax(axis=1)
         difference = float(np.abs(got - wanted).max())
-        if not difference <= LIMIT:  # NaN is no answer
-            raise known.RefusedError(f"wrong answers, up to {difference:.2f} off")
-        return difference, int(same.sum())
+        if not np.isfinite(got).all() or same.mean() < AGREEMENT:
+            words = f"wrong answers: {same.sum()} of {len(same)} labels are the same, up to {difference:.2f} off"
+            raise known.RefusedError(words)
+        return difference, int(same[len(same) - self.n_sounds :].sum())
 
 
-def exported(folder: Path) -> list[Path]:
-    """Export an untrained network in all the ways that other runtimes may need."""
-    recipe = RECIPES["quick"]
-    run, paths = lively_run(folder / "run", recipe), []
+def exported(run: Path, folder: Path) -> list[Path]:
+    """Export a run in all the ways that other runtimes may need."""
+    n_samples, paths = Checkpoint.load(run).recipe.n_samples, []
     for number, changes in enumerate(INTERFACES):
-        changes = changes | ({"samples": recipe.n_samples} if "samples" in changes else {})
+        changes = changes | ({"samples": n_samples} if "samples" in changes else {})
         paths.append(folder / f"{number}.onnx")
         export_onnx(run, paths[-1], Interface(**changes))
     return paths
@@ -76,18 +77,7 @@ def opened(path: Path, folder: Path, n_sounds: int) -> File:
     parts = [f"--opset {interface.opset}"] if interface.opset != OPSETS[-1] else []
     parts = ["--samples N"] * (interface.samples is not None) + ["--lengths"] * interface.lengths + parts
     way = f"`{' '.join(parts)}`" if parts else "as exported"
-    return File(way, path, cases.write(folder, made), [alone(session, feeds) for feeds in made], n_sounds)
-
-
-def alone(session: onnxruntime.InferenceSession, feeds: cases.Feeds) -> NDArray[np.float32]:
-    """Return the answers to clips [batch, n_classes], each cut to its own length and run alone."""
-    y, lengths = feeds["waveform"], feeds.get("lengths")
-    found = []
-    for i, clip in enumerate(y):
-        n = len(clip) if lengths is None else int(lengths[i])
-        own = {} if lengths is None else {"lengths": lengths[i : i + 1]}
-        found.append(np.asarray(session.run(None, {"waveform": clip[None, :n]} | own)[0]))
-    return np.concatenate(found)
+    return File(way, path, cases.write(folder, made), [cases.alone(session, feeds) for feeds in made], n_sounds)
 
 
 def row(runtime: known.Runtime, root: Path, files: list[File]) -> dict[str, Any]:
@@ -127,13 +117,15 @@ def main() -> None:
     parser.add_argument(
         "models", nargs="*", type=Path, help="files of `cumel export`; else those of an untrained network"
     )
+    parser.add_argument("--run", type=Path, help="a run of `cumel train` to make them of; else an untrained network")
     parser.add_argument("--root", type=Path, default=places.of_user(), help="folder of the environments")
     parser.add_argument("--only", default="", help="runtimes whose name in answer.py begins with this")
     parser.add_argument("--sounds", type=int, default=N_SOUNDS, help="made sounds whose labels are compared")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = options.models or exported(folder)
+        run = options.run or lively_run(folder / "run", RECIPES["quick"])
+        paths = options.models or exported(run, folder)
         files = [opened(path, folder / f"cases{i}", options.sounds) for i, path in enumerate(paths)]
         asked = [runtime for runtime in known.RUNTIMES if runtime.function.startswith(options.only)]
         rows = [row(runtime, options.root, files) for runtime in asked]

@@ -1,6 +1,7 @@
 """Batches of clips that show what a runtime makes of a file: of all lengths, silent, ragged, and made sounds."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,17 @@ def sounds(sr: int, n_samples: int, n: int) -> list[Feeds]:
     rng, names = np.random.default_rng(2), list(SOUNDS)
     clips = np.stack([make_sound(names[i % len(names)], rng, n_samples, sr) for i in range(n)])
     return [{"waveform": clips[i : i + BATCH]} for i in range(0, n, BATCH)]
+
+
+def alone(session: Any, feeds: Feeds) -> NDArray[np.float32]:
+    """Return what a session of ONNX Runtime answers to clips [batch, n_classes], each alone and of its own length."""
+    y, lengths = feeds["waveform"], feeds.get("lengths")
+    found = []
+    for i, clip in enumerate(y):
+        n = len(clip) if lengths is None else int(lengths[i])
+        own = {} if lengths is None else {"lengths": lengths[i : i + 1]}
+        found.append(np.asarray(session.run(None, {"waveform": clip[None, :n]} | own)[0]))
+    return np.concatenate(found)
 
 
 def write(folder: Path, cases: list[Feeds]) -> Path:
