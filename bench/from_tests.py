@@ -8,6 +8,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from simt.emulator import compile_many
 from support.emulation import FEATURES, PLANS, Emulated, kernels, together
+from support.exported import lively_run
 from support.golden import FILE as GOLDEN, clip as golden_clip
 from support.model_clips import CONFIGS as FRONT_ENDS
 from support.signals import CONFIGS, KINDS, Oracle, librosa_input, signal
@@ -25,6 +26,7 @@ __all__ = [
     "golden_clip",
     "kernels",
     "librosa_input",
+    "lively_run",
     "signal",
     "together",
 ]

@@ -16,7 +16,7 @@ from timing import RESULTS
 ROOT = Path(__file__).resolve().parent.parent
 COMMITTED = ROOT / "bench" / "results"
 README = "README.md"
-DOCUMENTS = (README, "docs/frontends.md")  # with the tables
+DOCUMENTS = (README, "docs/frontends.md", "docs/onnx-runtimes.md")  # with the tables
 PICTURE = Path("docs") / "speed.png"  # the README's picture
 DIGEST = "Rows"  # key of a text inside the picture: the digest of the rows that it shows
 REMEDY = "run python bench/report.py"

@@ -10,6 +10,7 @@ from reporting.frontends import TABLES as FRONT_ENDS
 from reporting.markdown import bold, percent, short, table, times
 from reporting.peers_ahead import CLOSER, FASTER, comparisons, demand_reasons, peers_ahead
 from reporting.rows import latest, numbers, where
+from reporting.runtimes import runtimes_table
 
 BEGIN, END = "<!-- bench:{} -->", "<!-- /bench:{} -->"
 MARKER = re.compile(r"<!-- (/?)bench:([^ ]+) -->")
@@ -193,6 +194,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "extract": extract_table,
     "inference": inference_table,
     "static": static_table,
+    "runtimes": runtimes_table,
     **FRONT_ENDS,
 }
 

@@ -77,6 +77,13 @@ ABOUT = {
         "is checked against ours first, then timed in turn with it, round after round. A peer that takes one clip at "
         f"a time has no batches. {BANDS} The `paired` speed is a median over rounds.",
     ),
+    "runtimes": About(
+        "Exported files in other runtimes",
+        ("runtime", "version"),
+        "Of the files of one network the first that runs, by bench/runtimes.py: the largest difference of a "
+        "probability from ONNX Runtime's, and made sounds with the same label. What was refused is in the runtime's "
+        "own words.",
+    ),
     "parity": About(
         "Differences from the packages of pretrained models",
         ("preset", "peer"),
