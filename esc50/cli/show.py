@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +57,12 @@ def failed(failures: list[dict[str, Any]], n: int | None = None) -> None:
 
 
 def _console() -> Console:
-    """Return the screen, or 160 columns where the output goes into a file or pipe, so that paths stay whole."""
-    return Console(emoji=False, width=None if sys.stdout.isatty() else 160)
+    """Return the screen, or 160 columns where the output goes into a file or pipe, so that paths stay whole.
+
+    $COLUMNS goes before both.
+    """
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return Console(emoji=False, width=None if known else 160)
 
 
 def _table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
@@ -265,7 +270,7 @@ def diagnosis(report: dict[str, Any], json_only: bool) -> None:
         return as_json(report)
     table = _table("", "what", "found")
     for check in report["checks"]:
-        mark = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]BAD[/]"}[check["state"]]
+        mark = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "bad": "[red]BAD[/]"}[check["state"]]
         table.add_row(mark, escape(check["name"]), escape(check["text"]))
     _console().print(table)
     print("healthy" if report["healthy"] else "not healthy: mend what is marked BAD")
