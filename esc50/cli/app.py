@@ -7,10 +7,10 @@ import io
 import os
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
+from typer.main import get_command_name
 
 from ...kernels import CumelError
 from ...kernels.cores import tell_openmp
@@ -20,21 +20,12 @@ from .bench import bench
 from .data import convert, download, extract, plot, synth, verify
 from .doctor import doctor
 from .frontend import frontend
+from .helping import Command, Commands, complete_values
 from .models import export, predict, web
 from .options import ManyValues
 from .training import cross_validate, evaluate, train
 
-
-class Commands(TyperGroup):
-    """The commands, whose ``--help`` is fast."""
-
-    def get_help_option(self, ctx: Any) -> Any:
-        """Return ``--help`` with a default: typer imports pydantic, in 60 ms, to find that no value is none."""
-        option = super().get_help_option(ctx)
-        if option is not None:
-            option.default = False
-        return option
-
+COMPLETION = "_CUMEL_COMPLETE"  # what a shell sets when it asks for completions
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="rich")
 
@@ -54,11 +45,13 @@ def options(
     """Take the options that stand before a command."""
 
 
-for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate):
-    app.command()(command)
-app.command(cls=ManyValues)(export)
-for command in (frontend, predict, web, plot, bench, doctor):
-    app.command()(command)
+for command in (
+    synth, download, extract, convert, verify, train, evaluate, cross_validate, export, frontend, predict, web, plot,
+    bench, doctor,
+):  # fmt: skip
+    if COMPLETION in os.environ:
+        complete_values(get_command_name(command.__name__), command)
+    app.command(cls=ManyValues if command is export else Command)(command)
 
 
 def main(arguments: list[str] | None = None) -> int:
