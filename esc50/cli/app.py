@@ -76,7 +76,7 @@ def _run(arguments: list[str]) -> tuple[int, str]:
     if "" in arguments:
         return 2, "an argument is empty; check the variables in the call"  # an empty path would mean this folder
     try:
-        code = app(arguments, standalone_mode=False, obj=arguments)
+        code = app(arguments, prog_name="cumel", standalone_mode=False, obj=arguments)
     except SystemExit as error:
         piped = isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE
         return 0 if piped else int(error.code or 0), ""

@@ -52,7 +52,10 @@ def examine_gpu(torch: Any) -> list[Check]:
 def check_driver(torch: Any) -> Check:
     """Compare the driver with what torch needs."""
     needed = "" if torch is None else torch.version.cuda or ""
-    fault, supported = driver_fault(needed, "torch" if torch is None else f"torch {torch.__version__}"), supported_cuda()
+    fault, supported = (
+        driver_fault(needed, "torch" if torch is None else f"torch {torch.__version__}"),
+        supported_cuda(),
+    )
     if supported is None or fault == MISSING:
         return "nvidia driver", "missing", f"libcuda.so.1 is missing: no driver, so {CPU_PATH}"
     if fault is None:

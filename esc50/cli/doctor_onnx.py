@@ -66,7 +66,7 @@ def check_provider(found: dict[str, Any]) -> Check:
 
 
 def tried(name: str, cuda: str) -> dict[str, Any]:
-    """Start a provider: ``name``, whether it ``starts``, what a session ``runs_on`` in its place, and the ``reason``."""
+    """Start a provider: its ``name``, whether it ``starts``, what a session ``runs_on``, and the ``reason``."""
     told = ask(name)
     runs_on = told.get("runs_on")
     starts = runs_on == name

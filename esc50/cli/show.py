@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..system import printable
+from ..system import printable, rate
 
 if TYPE_CHECKING:
     from ..inputs import Listing
@@ -89,10 +89,11 @@ def _say_extracted(report: dict[str, Any]) -> None:
     kept, failed = report["kept"], report["failed_before"]
     before = f"; {failed} of those named here failed, --retry-errors takes them again" if failed else ""
     if report["files"]:
-        speed = report["audio_seconds"] / max(report["seconds"], 1e-9)
+        times = report["audio_seconds"] / max(report["seconds"], 1e-9)
+        speed = rate(report["files"], report["seconds"], "files")
         print(
             f"{report['extracted']} of {report['files']} files, {report['audio_seconds'] / 60:.1f} min of audio in "
-            f"{report['seconds']:.1f} s ({report['files_per_s']:.0f} files/s, {speed:.0f} x real time) on "
+            f"{report['seconds']:.1f} s ({speed}, {times:.0f} x real time) on "
             f"{report['device']}, into {report['store']}"
         )
         if kept:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from .lock import LOCK, locked
     from .pipeline import CORES, Hold, ahead, flat, ordered
-    from .progress import bar, say, track
+    from .progress import SETTLED_SECONDS, bar, rate, say, track
     from .provenance import keep_made, made, made_now, said
     from .stopping import Stop, StoppedError, stoppable
     from .texts import caption, label, printable
