@@ -20,6 +20,7 @@ TORCH_INDEX ?=
 TORCH       ?= $(shell grep -E '^torch(audio)?==' constraints.txt)
 FOR_CPU     := convert,export,pretrained,ray,tensorboard,verify
 EXTRAS      := $(if $(CPU),$(FOR_CPU),all)
+SIZE        := $(if $(CPU),2.4 GB,7 GB)
 CONSTRAINTS := $(if $(CPU),$(VENV)/constraints.txt,constraints.txt)
 PIP         := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
@@ -28,6 +29,7 @@ ifneq ($(CPU),)
 	@test -n "$(TORCH_INDEX)" -o "$$(uname -sm)" != "Linux x86_64" || { \
 	  echo "CPU=1: give TORCH_INDEX=..., the index of torch's CPU wheels, which https://pytorch.org/get-started names" >&2; exit 2; }
 endif
+	@echo "installing into $(VENV), which downloads what pip has not yet: in all $(SIZE)" >&2
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 ifneq ($(CPU),)
 	sed -E '/^torch(audio)?==/d; s/^onnxruntime-gpu/onnxruntime/' constraints.txt > $(CONSTRAINTS)

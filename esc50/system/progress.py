@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
-PLAIN_SECONDS = 5.0  # time between two plain lines
+PLAIN_SECONDS, MOST_PLAIN_SECONDS = 5.0, 60.0  # time between two plain lines: a tenth of what has passed, within these
 SETTLED_SECONDS = 3.0  # time before which no rate and no end is told: too little is done to tell it from
 WIDE = 60  # columns from which on a bar is drawn
 BYTES = "B"  # the unit that is shown in MB
@@ -67,13 +67,13 @@ def say(text: str) -> None:
 
 
 def _plain(description: str, job: Job) -> Iterator[Callable[..., None]]:
-    last = time.monotonic()
+    due = PLAIN_SECONDS
 
     def advance(n: float = 1, note: object = None) -> None:
-        nonlocal last
+        nonlocal due
         job.advance(n, note)
-        if time.monotonic() - last >= PLAIN_SECONDS:
-            last = time.monotonic()
+        if job.seconds >= due:
+            due = job.seconds + min(max(PLAIN_SECONDS, job.seconds / 10), MOST_PLAIN_SECONDS)
             say(f"{description}: {job}")
 
     yield advance
@@ -100,19 +100,24 @@ class Job:
         """Stop the clock."""
         self.ended = self.clock()
 
+    @property
+    def seconds(self) -> float:
+        """Seconds that the job has taken."""
+        return (self.clock() if self.ended is None else self.ended) - self.started
+
     def __str__(self) -> str:
-        now = self.clock() if self.ended is None else self.ended
         scale, digits, unit = (1e6, 1, "MB") if self.unit == BYTES else (1, 0, self.unit)
         of = "" if self.total is None else f" of {self.total / scale:.{digits}f}"
-        times = f"{self.done / scale:.{digits}f}{of} {unit} in {lasting(now - self.started)}"
-        return ", ".join(part for part in (times, self._left(now), str(self.note)) if part)
+        times = f"{self.done / scale:.{digits}f}{of} {unit} in {lasting(self.seconds)}"
+        return ", ".join(part for part in (times, self._left(), str(self.note)) if part)
 
-    def _left(self, now: float) -> str:
+    def _left(self) -> str:
         """Say how long the rest will take at the speed so far; nothing before that is known."""
-        if self.total is None or not 0 < self.done < self.total or now - self.started < SETTLED_SECONDS:
+        if self.total is None or not 0 < self.done < self.total or self.seconds < SETTLED_SECONDS:
             return ""
-        seconds = (self.latest - self.started) * (self.total / self.done - 1) - (now - self.latest)
-        return f"{lasting(seconds)} left" if seconds >= 1 else ""
+        known = self.latest - self.started
+        left = known * self.total / self.done - self.seconds
+        return f"{lasting(left)} left" if left >= 1 else ""
 
 
 def lasting(seconds: float) -> str:
