@@ -89,7 +89,9 @@ def _run(arguments: list[str]) -> tuple[int, str]:
             raise
         return fault.exit_code, " ".join(str(fault).split())
     except typer.TyperException as error:
-        return error.exit_code, error.format_message()
+        context = getattr(error, "ctx", None)
+        place = context.command_path if context else "cumel"
+        return error.exit_code, f"{error.format_message().rstrip('.')}; see `{place} --help`"
     except (typer.Abort, KeyboardInterrupt) as error:
         return 130, f"interrupted{': ' if str(error.__cause__ or '') else ''}{error.__cause__ or ''}"
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough

@@ -87,12 +87,12 @@ def _limit(folder: Path) -> float:
 
 def check_memory(memory: dict[str, int | None]) -> Check:
     """Say how much memory there is, and whether that is little."""
-    said = [f"{size_of(memory[what])} {what}" for what in ("total", "available") if memory[what] is not None]
-    said += [] if memory["limit"] is None else [f"{size_of(memory['limit'])} at most, by a limit of this container"]
-    known = [size for size in memory.values() if size is not None]
+    words = {"limit": "at most, by a limit of this container"}
+    known = {what: size for what, size in memory.items() if size is not None}
+    said = [f"{size_of(size)} {words.get(what, what)}" for what, size in known.items()]
     if not known:
         return "memory", "ok", "unknown on this system"
-    little = "" if min(known) >= LEAST_MEMORY else "; little for training: take a smaller --batch-size"
+    little = "" if min(known.values()) >= LEAST_MEMORY else "; little for training: take a smaller --batch-size"
     return "memory", "missing" if little else "ok", ", ".join(said) + little
 
 

@@ -175,7 +175,10 @@ def _config(preset: str | None, default: str | None, values: dict[str, Any]) -> 
     if name is None:
         return lambda cfg: cfg.replace(**changes)
     if name not in PRESETS:
-        raise CumelError(f"--preset {name}: must be one of {', '.join(PRESETS)}")
+        from difflib import get_close_matches
+
+        meant = "".join(f"did you mean {close}? It " for close in get_close_matches(name, PRESETS, 1))
+        raise CumelError(f"--preset {name}: {meant}must be one of {', '.join(PRESETS)}")
     named = PRESETS[name].replace(**changes)
     return named if default else lambda _: named
 
