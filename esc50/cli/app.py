@@ -91,7 +91,7 @@ def _run(arguments: list[str]) -> tuple[int, str]:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         place = context.command_path if context else "cumel"
-        return error.exit_code, f"{error.format_message().rstrip('.')}; see `{place} --help`"
+        return error.exit_code, f"{error.format_message().rstrip('.')} (`{place} --help` says more)"
     except (typer.Abort, KeyboardInterrupt) as error:
         return 130, f"interrupted{': ' if str(error.__cause__ or '') else ''}{error.__cause__ or ''}"
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
