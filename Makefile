@@ -1,6 +1,6 @@
 # make demo    the whole pipeline on sounds that it makes itself: no download, no GPU, under three minutes
 # make test    every behaviour: of each grid of parameters, every pair of values. make test-all: every combination
-# They install into .venv when that is missing or out of date, and only then.
+# They install into .venv when that is missing or out of date, and only then; with CPU=1 without anything for a GPU.
 
 VENV    := .venv
 BIN     := $(VENV)/bin
@@ -13,9 +13,30 @@ export PYTHONUNBUFFERED := 1
 
 install: $(VENV)/installed
 
+# CPU=1 takes torch's wheels for CPUs, and ONNX Runtime's. On Linux x86_64 the ordinary index has those for CUDA alone;
+# https://pytorch.org/get-started names the index of the others, which goes into TORCH_INDEX.
+CPU         ?=
+TORCH_INDEX ?=
+TORCH       ?= $(shell grep -E '^torch(audio)?==' constraints.txt)
+FOR_CPU     := convert,export,pretrained,ray,tensorboard,verify
+EXTRAS      := $(if $(CPU),$(FOR_CPU),all)
+SIZE        := $(if $(CPU),2.4 GB,7 GB)
+CONSTRAINTS := $(if $(CPU),$(VENV)/constraints.txt,constraints.txt)
+PIP         := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
 $(VENV)/installed: pyproject.toml constraints.txt setup.py kernels/fft.cuh $(wildcard kernels/simd/*.cc kernels/simd/*.h)
+ifneq ($(CPU),)
+	@test -n "$(TORCH_INDEX)" -o "$$(uname -sm)" != "Linux x86_64" || { \
+	  echo "CPU=1: give TORCH_INDEX=..., the index of torch's CPU wheels, which https://pytorch.org/get-started names" >&2; exit 2; }
+endif
+	@echo "installing into $(VENV), which downloads what pip has not yet: in all $(SIZE)" >&2
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(EDITABLE) ".[all,dev]"
+ifneq ($(CPU),)
+	sed -E '/^torch(audio)?==/d; s/^onnxruntime-gpu/onnxruntime/' constraints.txt > $(CONSTRAINTS)
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(BIN)/python -W ignore -c "import torch, torchaudio; assert torch.version.cuda is None, f'torch {torch.__version__} is for CUDA'"
+endif
+	$(PIP) --constraint $(CONSTRAINTS) $(EDITABLE) ".[$(EXTRAS),dev]"
 	touch $@
 
 # A process per core and one more, as some wait for a browser or for other processes. The tests of a file stay in one,
@@ -74,4 +95,4 @@ lock: install
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf $(VENV) $(DEMO) build *.egg-info
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info

@@ -1,7 +1,7 @@
 """Compiles the CPU path in C++ (kernels/simd) where there is a compiler; without one, the package does without it.
 
 One source makes an object for each instruction set. The library is no module of Python's: ctypes loads it, whatever the
-interpreter's version.
+interpreter's version; so one wheel is for all versions.
 """
 
 import os
@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
@@ -59,9 +60,18 @@ class BuildLibrary(build_ext):
         self.compiler.link_shared_object(objects, str(library), extra_postargs=["-pthread"], target_lang="c++")
 
 
+class AnyPython(bdist_wheel):
+    """Names a wheel for every version of Python on one kind of machine."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Return the tags of Python, of its binary interface, and of the machine."""
+        *_, machine = super().get_tag()
+        return "py3", "none", machine
+
+
 if __name__ == "__main__":
     if sys.platform == "darwin":  # a Python for two kinds of CPU asks for both in one object
         os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
     depends = sorted(map(str, [*SOURCES.glob("*"), Path("kernels", "fft.cuh")]))
     library = Extension("cumel.kernels.simd.native", [str(SOURCES / "features.cc")], depends=depends, optional=True)
-    setup(ext_modules=[library], cmdclass={"build_ext": BuildLibrary})
+    setup(ext_modules=[library], cmdclass={"bdist_wheel": AnyPython, "build_ext": BuildLibrary})

@@ -57,30 +57,43 @@ def quota(proc: Path) -> float:
         In cores; infinite without a quota, and where there are no cgroups.
     """
     try:
-        return min(_limits(proc), default=math.inf)
+        return min(map(_limit, cgroups(proc, "cpu")), default=math.inf)
     except (OSError, ValueError):  # no Linux, or a sandbox that only looks like it
         return math.inf
 
 
-def _limits(proc: Path) -> Iterator[float]:
+def cgroups(proc: Path, controller: str) -> Iterator[Path]:
+    """Yield the folders of a controller's cgroups that a process is in: its own, and all around that.
+
+    Parameters
+    ----------
+    proc
+        The process's folder in /proc.
+    controller
+        As ``cpu`` or ``memory``.
+
+    Raises
+    ------
+    OSError, ValueError
+        Where there are no cgroups.
+    """
     paths: dict[str, str] = {}  # of the process's cgroup, by controller; version 2 has one for all, without a name
     for line in _lines(proc / "cgroup"):
         _, controllers, path = line.split(":", 2)
         paths |= dict.fromkeys(controllers.split(","), path)
     for mount in _lines(proc / "mountinfo"):
-        yield from map(_limit, _folders(mount, paths))
+        yield from _folders(mount, paths, controller)
 
 
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
 
 
-def _folders(mount: str, paths: dict[str, str]) -> Iterator[Path]:
-    """Yield the folders with the process's quotas under a mount: of its cgroup, and of all around that."""
+def _folders(mount: str, paths: dict[str, str], wanted: str) -> Iterator[Path]:
     left, _, right = mount.partition(" - ")
     root, point = left.split()[3:5]
     kind, *_, options = right.split()
-    controller = "" if kind == "cgroup2" else "cpu"
+    controller = "" if kind == "cgroup2" else wanted
     if kind not in ("cgroup", "cgroup2") or controller not in ("", *options.split(",")) or controller not in paths:
         return
     path = PurePosixPath(paths[controller])

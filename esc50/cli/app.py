@@ -10,6 +10,7 @@ import warnings
 from typing import Annotated
 
 import typer
+from typer.main import get_command_name
 
 from ...kernels import CumelError
 from ...kernels.cores import tell_openmp
@@ -19,15 +20,14 @@ from .bench import bench
 from .data import convert, download, extract, plot, synth, verify
 from .doctor import doctor
 from .frontend import frontend
+from .helping import Command, Commands, complete_values
 from .models import export, predict, web
 from .options import ManyValues
 from .training import cross_validate, evaluate, train
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-)
+COMPLETION = "_CUMEL_COMPLETE"  # what a shell sets when it asks for completions
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="rich")
 
 
 def _version(shown: bool) -> None:
@@ -45,11 +45,13 @@ def options(
     """Take the options that stand before a command."""
 
 
-for command in (synth, download, extract, convert, verify, train, evaluate, cross_validate):
-    app.command()(command)
-app.command(cls=ManyValues)(export)
-for command in (frontend, predict, web, plot, bench, doctor):
-    app.command()(command)
+for command in (
+    synth, download, extract, convert, verify, train, evaluate, cross_validate, export, frontend, predict, web, plot,
+    bench, doctor,
+):  # fmt: skip
+    if COMPLETION in os.environ:
+        complete_values(get_command_name(command.__name__), command)
+    app.command(cls=ManyValues if command is export else Command)(command)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,7 +76,7 @@ def _run(arguments: list[str]) -> tuple[int, str]:
     if "" in arguments:
         return 2, "an argument is empty; check the variables in the call"  # an empty path would mean this folder
     try:
-        code = app(arguments, standalone_mode=False, obj=arguments)
+        code = app(arguments, prog_name="cumel", standalone_mode=False, obj=arguments)
     except SystemExit as error:
         piped = isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE
         return 0 if piped else int(error.code or 0), ""
@@ -87,7 +89,9 @@ def _run(arguments: list[str]) -> tuple[int, str]:
             raise
         return fault.exit_code, " ".join(str(fault).split())
     except typer.TyperException as error:
-        return error.exit_code, error.format_message()
+        context = getattr(error, "ctx", None)
+        place = context.command_path if context else "cumel"
+        return error.exit_code, f"{error.format_message().rstrip('.')} (`{place} --help` says more)"
     except (typer.Abort, KeyboardInterrupt) as error:
         return 130, f"interrupted{': ' if str(error.__cause__ or '') else ''}{error.__cause__ or ''}"
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough

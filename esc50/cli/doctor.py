@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import platform
+import warnings
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
 
-from ...kernels import native
-from ...kernels.cores import limited
-from ..system import CORES
 from . import show
 from .options import AsJson
 
@@ -18,6 +17,8 @@ PACKAGES = (
     "cumel", "numpy", "torch", "torchaudio", "cupy-cuda13x", "cupy-cuda12x", "onnx", "onnxruntime-gpu", "onnxruntime",
     "librosa", "soundfile", "soxr", "pyarrow",
 )  # fmt: skip
+IMPORTED = ("torch", "torchaudio", "soundfile", "soxr", "pyarrow")  # those with libraries that may not load
+FORMATS = ("WAV", "FLAC", "OGG", "MP3", "AIFF")
 
 
 def doctor(
@@ -31,72 +32,86 @@ def doctor(
 
 
 def examine() -> dict[str, Any]:
-    """Look at the packages, the CPU and the GPU.
+    """Look at the packages, the CPU, the GPU, ONNX Runtime's providers, memory and disks.
 
     Returns
     -------
     dict
-        ``checks``, a list of name, state (ok, note or bad) and text; ``gpu`` and ``healthy``, two truths.
+        ``checks``, a list of name, state (ok, missing or bad) and text; ``gpu`` and ``healthy``, two truths; and what
+        programs read: ``versions`` of packages, ``extras`` with whether each is complete, ``cpu_path``, ``formats``,
+        ``providers`` of ONNX Runtime, ``cores``, ``memory`` and ``disk``.
     """
-    from .extras import examine_extras, installed
+    from .doctor_gpu import examine_gpu
+    from .doctor_machine import examine_machine
+    from .doctor_onnx import examine_onnx
+    from .extras import PACKAGE, examine_extras, installed
 
     versions = {name: number for name in PACKAGES if (number := installed(name)) is not None}
-    checks = [_check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
-    checks += [_check(name, "ok", number) for name, number in versions.items()]
-    checks += [_check(*check) for check in examine_extras()]
-    checks += _clash(versions)
-    checks.append(_cpu_path())
-    checks += _sound() if "soundfile" in versions else []
-    gpu = _gpu() if "torch" in versions else []
-    checks += gpu
-    checks.append(_check("cores", "ok", f"{CORES}{', by a CPU quota' if limited() else ''}"))
+    modules = {name: _module(name) for name in IMPORTED if name in versions}
+    packages = [("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
+    packages += [_package(name, number, modules.get(name)) for name, number in versions.items()]
+    extras, path, gpu = examine_extras(), _cpu_path(), examine_gpu(_usable(modules.get("torch")))
+    soundfile = _usable(modules.get("soundfile"))
+    onnx, providers = examine_onnx(versions)
+    machine, sizes = examine_machine()
+    checks = [*packages, *extras, path, *_sound(soundfile), *gpu, *onnx, *machine]
     return {
-        "checks": checks,
-        "gpu": any(check["name"].startswith("cuda:") and check["state"] == "ok" for check in gpu),
-        "healthy": all(check["state"] != "bad" for check in checks),
+        "checks": [dict(zip(("name", "state", "text"), check, strict=True)) for check in checks],
+        "gpu": any(name.startswith("cuda:") and state == "ok" for name, state, _ in gpu),
+        "healthy": all(state != "bad" for _, state, _ in checks),
+        "versions": {"python": platform.python_version(), **versions},
+        "extras": {name.removeprefix(f"{PACKAGE}[").removesuffix("]"): state == "ok" for name, state, _ in extras},
+        "cpu_path": path[2],
+        "formats": [] if soundfile is None else sorted(soundfile.available_formats()),
+        "providers": providers,
+        **sizes,
     }
 
 
-def _check(name: str, state: str, text: str) -> dict[str, str]:
-    return {"name": name, "state": state, "text": text}
+def _module(name: str) -> Any:
+    """Import a package; returns what it raised where it cannot be imported."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return import_module(name)
+    except Exception as error:  # a library that does not load is an OSError, a wrong version may raise anything
+        return error
 
 
-def _clash(versions: dict[str, str]) -> list[dict[str, str]]:
-    """Report two packages of ONNX Runtime: they share one import folder, and the second install breaks the first."""
-    if {"onnxruntime", "onnxruntime-gpu"} <= versions.keys():
-        text = "onnxruntime and onnxruntime-gpu overwrite each other; uninstall both, then install one"
-        return [_check("onnx runtime", "bad", text)]
-    return []
+def _usable(module: Any) -> Any:
+    return None if isinstance(module, Exception) else module
 
 
-def _cpu_path() -> dict[str, str]:
+def _package(name: str, number: str, module: Any) -> tuple[str, str, str]:
+    """Say which version a package has, or that it is broken."""
+    if not isinstance(module, Exception):
+        return name, "ok", number
+    what = "torch and torchaudio anew, both from one index" if name == "torchaudio" else "it anew"
+    return name, "bad", f"{number} cannot be imported ({' '.join(str(module).split())}): install {what}"
+
+
+def _cpu_path() -> tuple[str, str, str]:
     """Name what computes features on the CPU."""
+    from ...kernels import native
+
     if native.available():
-        return _check("CPU path", "ok", f"compiled, with {native.target()} instructions")
+        return "CPU path", "ok", f"compiled, with {native.target()} instructions"
     instead = "torch" if find_spec("torch") else "NumPy"
-    return _check("CPU path", "note", f"{instead}, at about a third of the speed: {native.reason()}")
+    return "CPU path", "missing", f"{instead}, at about a third of the speed: {native.reason()}"
 
 
-def _sound() -> list[dict[str, str]]:
+def _sound(soundfile: Any) -> list[tuple[str, str, str]]:
+    """Say which formats are read."""
+    if soundfile is None:
+        return [("audio formats", "missing", "no recording can be read: pip install 'cumel[audio]'")]
     from ..audio import ffmpeg
 
-    program = ffmpeg()
-    text = "not installed: M4A, AAC and the sound of videos cannot be read" if program is None else program
-    return [_libsndfile(), _check("ffmpeg", "note" if program is None else "ok", text)]
-
-
-def _libsndfile() -> dict[str, str]:
-    import soundfile
-
-    formats = soundfile.available_formats()
-    missing = [name for name in ("WAV", "FLAC", "OGG", "MP3", "AIFF") if name not in formats]
-    if missing:
-        text = f"libsndfile {soundfile.__libsndfile_version__} cannot read {', '.join(missing)}; upgrade soundfile"
-        return _check("audio formats", "note", text)
-    return _check("audio formats", "ok", f"libsndfile {soundfile.__libsndfile_version__}: WAV, FLAC, OGG, MP3, AIFF")
-
-
-def _gpu() -> list[dict[str, str]]:
-    from .doctor_gpu import examine_gpu
-
-    return [_check(*check) for check in examine_gpu()]
+    known, library = soundfile.available_formats(), f"libsndfile {soundfile.__libsndfile_version__}"
+    if lacking := [name for name in FORMATS if name not in known]:
+        read = ("audio formats", "missing", f"{library} cannot read {', '.join(lacking)}; upgrade soundfile")
+    else:
+        read = ("audio formats", "ok", f"{library}: {', '.join(FORMATS)} and {len(known) - len(FORMATS)} more")
+    if program := ffmpeg():
+        return [read, ("ffmpeg", "ok", program)]
+    text = "not installed: M4A, AAC and the sound of videos cannot be read; install the program ffmpeg"
+    return [read, ("ffmpeg", "missing", text)]

@@ -6,64 +6,87 @@ import importlib.util
 import re
 import warnings
 from collections.abc import Callable
+from importlib.metadata import packages_distributions
+from typing import Any
 
 import numpy as np
-import torch
 
 from ...kernels import CumelError, FeatureConfig, log_mel, reference
 from ...kernels.tolerance import TONAL_DB
-from ..system import FIRST, MISSING, NO_DEVICE, device_fault, driver_fault, no_extension, starts, supported_cuda
+from ..system import FIRST, MISSING, NO_DEVICE, device_fault, driver_fault, starts, supported_cuda
 
 # Config of the smallest kernel that is compiled.
 SMALLEST = FeatureConfig(sr=16000, n_fft=256, hop_length=80, n_mels=20)
 OLDEST = (7, 5)  # Turing, the first with as much shared memory as our blocks take
 PACKAGES = {12: "gpu12", 13: "gpu"}  # extras, by CUDA version
+INSTALL = "on a GPU machine, pip install 'cumel[gpu]'"
+CPU_PATH = "everything runs on the CPU"
 
-Check = tuple[str, str, str]  # name, state (ok, note or bad), text
+Check = tuple[str, str, str]  # name, state (ok, missing or bad), text
 Compute = Callable[[np.ndarray, str], np.ndarray]
 
 
-def examine_gpu() -> list[Check]:
-    """Look at the driver, the packages that use it and every GPU; each that could work has to compute something."""
-    checks = [check_driver()]
+def examine_gpu(torch: Any) -> list[Check]:
+    """Look at the driver, the packages that use it and every GPU; each that could work has to compute something.
+
+    Parameters
+    ----------
+    torch : module or None
+        None where torch is not installed, or cannot be imported.
+    """
+    checks = [check_driver(torch), check_cupy(torch)]
+    if torch is None:
+        return [*checks, ("cuda", "missing", f"our kernels work on the memory of torch; {CPU_PATH}: {INSTALL}")]
     with warnings.catch_warnings():  # torch warns of the same things
         warnings.simplefilter("ignore")
-        if checks[0][1] != "bad" and torch.cuda.is_available():
-            for number in range(torch.cuda.device_count()):
-                checks += check_device(number)
-            lacking = no_extension()
-            text = (
-                "a C compiler and Python.h, which it needs" if lacking is None else f"{lacking}; training goes without"
-            )
-            checks.append(("torch.compile", "ok" if lacking is None else "note", text))
-        else:
-            reason = "this torch is built without CUDA" if torch.version.cuda is None else "torch sees no device"
-            checks.append(("cuda", "note", f"{reason}; the CPU path is used"))
-    return [*checks, *check_cupy()]
+        if checks[0][1] == "bad" or not torch.cuda.is_available():
+            built = torch.version.cuda
+            reason = "torch sees no device" if built else f"this torch is built without CUDA ({INSTALL})"
+            return [*checks, ("cuda", "missing", f"{reason}; {CPU_PATH}")]
+        checks.append(("cuda", "ok", f"torch {torch.__version__} for CUDA {torch.version.cuda}"))
+        for number in range(torch.cuda.device_count()):
+            checks += check_device(torch, number)
+        return [*checks, check_compile()]
 
 
-def check_driver() -> Check:
+def check_driver(torch: Any) -> Check:
     """Compare the driver with what torch needs."""
-    needed = torch.version.cuda or ""
-    fault, supported = driver_fault(needed, f"torch {torch.__version__}"), supported_cuda()
+    needed = "" if torch is None else torch.version.cuda or ""
+    fault, supported = (
+        driver_fault(needed, "torch" if torch is None else f"torch {torch.__version__}"),
+        supported_cuda(),
+    )
     if supported is None or fault == MISSING:
-        return "nvidia driver", "note", "libcuda.so.1 is missing: no driver, so everything runs on the CPU"
+        return "nvidia driver", "missing", f"libcuda.so.1 is missing: no driver, so {CPU_PATH}"
     if fault is None:
         return "nvidia driver", "ok", f"supports CUDA {supported[0]}.{supported[1]}"
     major = int(needed.split(".")[0]) if needed else 0
     if supported[0] >= major:  # the driver is new enough, but does not start
-        return "nvidia driver", "note" if starts()[0] == NO_DEVICE else "bad", fault
+        return "nvidia driver", "missing" if starts()[0] == NO_DEVICE else "bad", fault
     wanted = f"driver {FIRST[major]} or newer" if major in FIRST else "a newer driver"
     extra = PACKAGES.get(supported[0])
     instead = f", or cumel[{extra}] and a torch for CUDA {supported[0]}" if extra else ""
     return "nvidia driver", "bad", f"{fault}: install {wanted}{instead}"
 
 
-def check_device(number: int, architectures: list[str] | None = None, compute: Compute | None = None) -> list[Check]:
+def check_compile() -> Check:
+    """Say whether torch can compile a network for a GPU."""
+    from ..system import no_extension  # imports torch
+
+    lacking = no_extension()
+    if lacking is None:
+        return "torch.compile", "ok", "a C compiler and Python.h, which it needs"
+    return "torch.compile", "missing", f"{lacking}; training goes without"
+
+
+def check_device(
+    torch: Any, number: int, architectures: list[str] | None = None, compute: Compute | None = None
+) -> list[Check]:
     """Name a GPU, and say whether torch has code for it and one of our kernels runs on it.
 
     Parameters
     ----------
+    torch : module
     number : int
     architectures : list of str, optional
         As ``sm_90`` or ``compute_120``; torch's when absent.
@@ -119,20 +142,16 @@ def on_device(y: np.ndarray, device: str) -> np.ndarray:
     return log_mel(y, SMALLEST, device=device)
 
 
-def check_cupy() -> list[Check]:
+def check_cupy(torch: Any) -> Check:
     """Compare CuPy's CUDA with torch's; two CUDA versions in one process do not share a driver's rules."""
     if importlib.util.find_spec("cupy") is None:
-        return [("cupy", "note", "not installed; `pip install cumel[gpu]` on a GPU machine")]
-    from importlib.metadata import packages_distributions
-
-    packages = [name for name in packages_distributions().get("cupy", []) if name.startswith("cupy-cuda")]
+        return "cupy", "missing", f"not installed: {INSTALL}"
+    packages = sorted(name for name in packages_distributions().get("cupy", []) if name.startswith("cupy"))
     majors = sorted({int(match[1]) for name in packages if (match := re.match(r"cupy-cuda(\d+)x", name))})
-    if len(majors) > 1:
-        return [
-            ("cupy", "bad", f"{' and '.join(sorted(packages))} overwrite each other; uninstall both, then install one")
-        ]
-    wanted = int((torch.version.cuda or "0").split(".")[0])
+    if len(packages) > 1:
+        return "cupy", "bad", f"{' and '.join(packages)} overwrite each other; uninstall all, then install one"
+    wanted = 0 if torch is None else int((torch.version.cuda or "0").split(".")[0])
     if wanted and majors and majors[0] != wanted:
         remedy = f"pip install 'cumel[{PACKAGES[wanted]}]'" if wanted in PACKAGES else f"install cupy-cuda{wanted}x"
-        return [("cupy", "bad", f"is for CUDA {majors[0]}, torch for CUDA {wanted}: {remedy}")]
-    return []
+        return "cupy", "bad", f"is for CUDA {majors[0]}, torch for CUDA {wanted}: {remedy}"
+    return "cupy", "ok", f"for CUDA {majors[0]}" if majors else "built here, for a CUDA of this machine"

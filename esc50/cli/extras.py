@@ -16,7 +16,7 @@ FOR_TESTS = "dev"
 CUDA = ("gpu", "gpu12")  # extras that exclude each other
 CPU_RUNTIME, CUDA_RUNTIME = "onnxruntime", "onnxruntime-gpu"  # The second does all that the first one does.
 
-Check = tuple[str, str, str]  # name, state (ok, note or bad), text
+Check = tuple[str, str, str]  # name, state (ok, missing or bad), text
 
 
 def examine_extras() -> list[Check]:
@@ -24,7 +24,7 @@ def examine_extras() -> list[Check]:
     try:
         extras = distribution(PACKAGE).metadata.get_all("Provides-Extra") or []
     except PackageNotFoundError:
-        return [("extras", "note", f"{PACKAGE} runs from its folder, so nobody knows; `pip install --editable .`")]
+        return [("extras", "missing", f"{PACKAGE} runs from its folder, so nobody knows; `pip install --editable .`")]
     checks = {extra: _check(extra) for extra in extras if extra != FOR_TESTS}
     if any(extra in checks and checks[extra][1] == "ok" for extra in CUDA):
         checks = {extra: check for extra, check in checks.items() if extra not in CUDA or check[1] == "ok"}
@@ -44,8 +44,9 @@ def _check(extra: str) -> Check:
             other.append(f"{requirement.name} is {number}, and has to be {requirement.specifier}")
     faults = [f"lacks {', '.join(lacking)}"] * bool(lacking) + other
     first = f"pip uninstall {CPU_RUNTIME}, then " if CUDA_RUNTIME in lacking and installed(CPU_RUNTIME) else ""
-    text = f"{'; '.join(faults)}: {first}pip install --upgrade '{name}'"
-    return (name, "note", text) if faults else (name, "ok", "complete")
+    upgrade = "--upgrade " if other else ""  # which asks an index for cumel too
+    text = f"{'; '.join(faults)}: {first}pip install {upgrade}'{name}'"
+    return (name, "missing", text) if faults else (name, "ok", "complete")
 
 
 def of_command(error: ImportError, command: str) -> ImportError:

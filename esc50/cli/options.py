@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperOption
 
 from ...kernels import PRESETS, CumelError, FeatureConfig
 from ...kernels.rules import CHOICES, WHOLE
+from .helping import Command
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N. auto is the first CUDA device, or the CPU.")]
@@ -76,7 +77,7 @@ NORMALIZE = """give an object such as '{"per": "band", "eps": 1e-5}', or none"""
 KINDS = {"padding": "LEFT,RIGHT", "normalize": "JSON", "mean": "NUMBER(S)", "std": "NUMBER(S)"}  # what an option takes
 
 
-class ManyValues(TyperCommand):
+class ManyValues(Command):
     """A command whose list options take any number of values, as in ``--calibration a b c``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -174,7 +175,10 @@ def _config(preset: str | None, default: str | None, values: dict[str, Any]) -> 
     if name is None:
         return lambda cfg: cfg.replace(**changes)
     if name not in PRESETS:
-        raise CumelError(f"--preset {name}: must be one of {', '.join(PRESETS)}")
+        from difflib import get_close_matches
+
+        meant = "".join(f"did you mean {close}? It " for close in get_close_matches(name, PRESETS, 1))
+        raise CumelError(f"--preset {name}: {meant}must be one of {', '.join(PRESETS)}")
     named = PRESETS[name].replace(**changes)
     return named if default else lambda _: named
 

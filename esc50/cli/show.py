@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..system import printable
+from ..system import printable, rate
 
 if TYPE_CHECKING:
     from ..inputs import Listing
@@ -56,8 +57,12 @@ def failed(failures: list[dict[str, Any]], n: int | None = None) -> None:
 
 
 def _console() -> Console:
-    """Return the screen, or 160 columns where the output goes into a file or pipe, so that paths stay whole."""
-    return Console(emoji=False, width=None if sys.stdout.isatty() else 160)
+    """Return the screen, or 160 columns where the output goes into a file or pipe, so that paths stay whole.
+
+    $COLUMNS goes before both.
+    """
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return Console(emoji=False, width=None if known else 160)
 
 
 def _table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
@@ -84,10 +89,11 @@ def _say_extracted(report: dict[str, Any]) -> None:
     kept, failed = report["kept"], report["failed_before"]
     before = f"; {failed} of those named here failed, --retry-errors takes them again" if failed else ""
     if report["files"]:
-        speed = report["audio_seconds"] / max(report["seconds"], 1e-9)
+        times = report["audio_seconds"] / max(report["seconds"], 1e-9)
+        speed = rate(report["files"], report["seconds"], "files")
         print(
             f"{report['extracted']} of {report['files']} files, {report['audio_seconds'] / 60:.1f} min of audio in "
-            f"{report['seconds']:.1f} s ({report['files_per_s']:.0f} files/s, {speed:.0f} x real time) on "
+            f"{report['seconds']:.1f} s ({speed}, {times:.0f} x real time) on "
             f"{report['device']}, into {report['store']}"
         )
         if kept:
@@ -265,7 +271,7 @@ def diagnosis(report: dict[str, Any], json_only: bool) -> None:
         return as_json(report)
     table = _table("", "what", "found")
     for check in report["checks"]:
-        mark = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]BAD[/]"}[check["state"]]
+        mark = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "bad": "[red]BAD[/]"}[check["state"]]
         table.add_row(mark, escape(check["name"]), escape(check["text"]))
     _console().print(table)
     print("healthy" if report["healthy"] else "not healthy: mend what is marked BAD")

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..store import StoreConfig
 from ..store.shards import INDEX
+from ..system import SETTLED_SECONDS, rate
 from .job import Result
 from .resume.todo import Todo, copies_noted
 
@@ -58,9 +59,14 @@ class Counts:
         return {"files_per_s": round(self.files / self.seconds, 2), "audio_hours_per_s": round(hours / self.seconds, 4)}
 
     def __str__(self) -> str:
-        speeds = self.speeds
-        failed = f", {self.failed} failed" if self.failed else ""
-        return f"{speeds['files_per_s']:.0f} files/s, {speeds['audio_hours_per_s']:.2f} h of audio/s{failed}"
+        said = [f"{self.failed} failed"] * bool(self.failed)
+        if self.seconds >= SETTLED_SECONDS:
+            said = [
+                rate(self.files, self.seconds, "files"),
+                f"{self.audio_seconds / self.seconds:.0f} x real time",
+                *said,
+            ]
+        return ", ".join(said)
 
     def report(self, todo: Todo, config: StoreConfig, out: Path) -> dict[str, Any]:
         """Return the counts, the speeds, the recordings to name, and what was there before, once there is an index."""

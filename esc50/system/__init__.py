@@ -10,10 +10,21 @@ if TYPE_CHECKING:
     from .device import autocast, choose, describe, fast_bf16, to_device
     from .driver import FIRST, MISSING, NO_DEVICE, Load, driver_fault, starts, supported_cuda
     from .faults import NO_MEMORY, device_fault
-    from .files import NAME_MAX, REMEDIES, EarlyFlush, commit, part_of, replacing, synced, unwritable, write_all
+    from .files import (
+        NAME_MAX,
+        REMEDIES,
+        EarlyFlush,
+        cache_folder,
+        commit,
+        part_of,
+        replacing,
+        synced,
+        unwritable,
+        write_all,
+    )
     from .lock import LOCK, locked
     from .pipeline import CORES, Hold, ahead, flat, ordered
-    from .progress import bar, say, track
+    from .progress import SETTLED_SECONDS, bar, rate, say, track
     from .provenance import keep_made, made, made_now, said
     from .stopping import Stop, StoppedError, stoppable
     from .texts import caption, label, printable

@@ -24,6 +24,12 @@ REMEDIES = {
 }
 
 
+def cache_folder() -> Path:
+    """Return the user's cache folder, by the XDG Base Directory Specification, which ignores relative paths."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return named if named.is_absolute() else Path.home() / ".cache"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; what is written there takes its place, on disk, when the block ends well.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import tarfile
@@ -13,7 +12,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from ...esc50.system import replacing
+from ...esc50.system import cache_folder, replacing
 from ...kernels import CumelError, UnavailableError
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
@@ -64,9 +63,7 @@ def runtime_files(folder: Path | None = None) -> dict[str, bytes]:
 
 
 def _cache() -> Path:
-    """Return the user's cache folder, by the XDG Base Directory Specification, which ignores relative paths."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".cache") / "cumel" / f"{PACKAGE}-{VERSION}"
+    return cache_folder() / "cumel" / f"{PACKAGE}-{VERSION}"
 
 
 def sha512(content: bytes) -> str:

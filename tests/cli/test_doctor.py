@@ -103,7 +103,7 @@ def test_an_old_driver_is_one_line_of_a_command(old_driver: dict[str, str], tmp_
 @pytest.mark.parametrize(
     ("version", "code", "state", "said"),
     [
-        (13000, 100, "note", "finds no usable device (cuInit returns 100: words of the driver)"),
+        (13000, 100, "missing", "finds no usable device (cuInit returns 100: words of the driver)"),
         (13020, 803, "bad", "finds no usable device (cuInit returns 803: words of the driver)"),
         (11040, 0, "bad", "supports CUDA 11.4"),
         (14010, 0, "ok", "supports CUDA 14.1"),
@@ -122,14 +122,14 @@ def test_what_the_driver_says(
     for name in ("driver_fault", "supported_cuda", "starts"):
         shipped = getattr(doctor_gpu, name)
         monkeypatch.setattr(doctor_gpu, name, lambda *given, shipped=shipped: shipped(*given, load=lambda _: library))
-    assert check_driver()[1] == state
-    assert said in check_driver()[2]
+    assert check_driver(torch)[1] == state
+    assert said in check_driver(torch)[2]
 
 
 def test_no_driver_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_gpu, "supported_cuda", lambda: None)
     monkeypatch.setattr(doctor_gpu, "driver_fault", lambda *_: doctor_gpu.MISSING)
-    assert check_driver()[1] == "note"
+    assert check_driver(torch)[1] == "missing"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_gpu_without_code_is_named(
     name: str, capability: tuple[int, int], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made_up(monkeypatch, name, *capability)
-    ((check, state, text),) = check_device(0, CUDA_13)
+    ((check, state, text),) = check_device(torch, 0, CUDA_13)
     assert (check, state) == ("cuda:0", "bad")
     assert text.startswith(f"{name}, 16 GiB, sm_{capability[0]}{capability[1]}: ")
     assert said in text
@@ -184,11 +184,11 @@ def right(y: np.ndarray, _device: str) -> np.ndarray:
 
 def test_a_gpu_has_to_compute(monkeypatch: pytest.MonkeyPatch) -> None:
     made_up(monkeypatch, "NVIDIA H100", 9, 0)
-    (name, state, text), (proof, other, found) = check_device(3, CUDA_13, right)
+    (name, state, text), (proof, other, found) = check_device(torch, 3, CUDA_13, right)
     assert (name, state, text) == ("cuda:3", "ok", "NVIDIA H100, 16 GiB, sm_90")
     assert (proof, other) == ("cuda:3 kernel", "ok")
     assert "a kernel compiled, ran, and is within" in found
-    states = {check[1] for check in check_device(3, CUDA_13, lambda y, device: right(y, device) + 2 * TONAL_DB)}
+    states = {check[1] for check in check_device(torch, 3, CUDA_13, lambda y, device: right(y, device) + 2 * TONAL_DB)}
     assert states == {"bad"}
 
 
@@ -222,26 +222,27 @@ def test_a_kernel_that_does_not_do_is_bad(compute: doctor_gpu.Compute, said: str
 @pytest.mark.parametrize(
     ("packages", "cuda", "state", "said"),
     [
-        (["cupy-cuda13x"], "13.0", None, ""),
-        (["cupy-cuda12x"], "12.8", None, ""),
+        (["cupy-cuda13x"], "13.0", "ok", "for CUDA 13"),
+        (["cupy-cuda12x"], "12.8", "ok", "for CUDA 12"),
         (["cupy-cuda12x"], "13.0", "bad", "is for CUDA 12, torch for CUDA 13: pip install 'cumel[gpu]'"),
         (["cupy-cuda13x"], "12.6", "bad", "is for CUDA 13, torch for CUDA 12: pip install 'cumel[gpu12]'"),
         (["cupy-cuda12x", "cupy-cuda13x"], "13.0", "bad", "cupy-cuda12x and cupy-cuda13x overwrite each other"),
-        (["cupy-cuda13x"], None, None, ""),
+        (["cupy-cuda13x"], None, "ok", "for CUDA 13"),
+        (["cupy"], "13.0", "ok", "built here"),
     ],
 )
 def test_cupy_and_torch_are_of_one_cuda(
-    packages: list[str], cuda: str | None, state: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+    packages: list[str], cuda: str | None, state: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.metadata.packages_distributions", lambda: {"cupy": packages})
+    monkeypatch.setattr(doctor_gpu, "packages_distributions", lambda: {"cupy": packages})
     monkeypatch.setattr(doctor_gpu.importlib.util, "find_spec", lambda _: object())
     monkeypatch.setattr(torch.version, "cuda", cuda)
-    found = check_cupy()
-    assert [check[1] for check in found] == ([] if state is None else [state])
-    assert not found or said in found[0][2]
+    _, found, text = check_cupy(torch)
+    assert found == state
+    assert said in text
 
 
 @pytest.mark.gpu
 def test_this_gpu_computes() -> None:
-    found = check_device(torch.cuda.current_device())
+    found = check_device(torch, torch.cuda.current_device())
     assert [state for _, state, _ in found] == ["ok", "ok"], found

@@ -9,6 +9,7 @@ import json
 import sys
 from importlib import metadata
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -81,6 +82,14 @@ def check_command() -> None:
         assert json.loads(out.getvalue() or '{"exit_code": 3}')["exit_code"] == 3
 
 
+def check_files() -> None:
+    """The kernels' sources are there: CuPy compiles them on a GPU machine."""
+    kernels = Path(native.__file__).parent
+    sources = {path.name for pattern in ("*.cu", "*.cuh", "simd/*.cc", "simd/*.h") for path in kernels.glob(pattern)}
+    assert {"fused.cu", "generic.cu", "mfcc.cu", "fft.cuh", "features.cc", "vectors.h"} <= sources, sources
+    assert "--compiled" not in sys.argv or native.available(), native.reason()
+
+
 if __name__ == "__main__":
     needed = [text for text in metadata.requires("cumel") or () if "extra ==" not in text]
     assert [text[:5] for text in needed] == ["numpy"], needed
@@ -88,6 +97,7 @@ if __name__ == "__main__":
     check_names()
     check_calls()
     check_command()
+    check_files()
     assert [name for name in OTHERS if name in sys.modules or find_spec(name)] == []
     computed_by = native.target() if native.available() else "NumPy's FFT"
     print(f"NumPy {np.__version__} alone: features by {computed_by}, errors of one line")
