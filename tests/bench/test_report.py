@@ -81,7 +81,7 @@ def root(tmp_path: Path, results: Path) -> Path:
     hour = {"preset": "kaldi", "peer": OURS, "package": "", "seconds": "1.5", "peak_mb": "110", "features_mb": "109.9"}
     write(results, "hour", [hour | CPU])
     tables = "\n".join(f"{BEGIN.format(t)}\n{END.format(t)}" for t in ("features", "scaling", "accuracy", "ahead"))
-    (tmp_path / "README.md").write_text("# Front\n")
+    (tmp_path / "README.md").touch()
     (tmp_path / report.SPEEDS).write_text(f"# Speed\n![](speed.png)\n{tables}\nThe end.\n")
     report.write(tmp_path, results)
     return tmp_path
@@ -123,8 +123,7 @@ def test_what_was_written_passes(root: Path, results: Path) -> None:
     assert "| n_fft | **cumel** | 256 to 1024 | 1.01 | 1.10 x |" in text
     assert "| **cumel CPU** | 2.0e-05 | esc50, noise: band 3 | 0.00300 | esc50, chirp: band 4 |" in text
     assert "Nowhere in 2 comparisons." in text
-    assert text.startswith("# Speed\n")
-    assert text.endswith("\nThe end.\n")
+    assert (text.split("\n")[0], text.split("\n")[-2]) == ("# Speed", "The end.")
 
 
 def test_a_changed_number_in_another_document_is_named(root: Path, results: Path) -> None:
