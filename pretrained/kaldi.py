@@ -179,7 +179,8 @@ def fbank(
 ) -> Array:
     """Compute log-mel filter banks, as `torchaudio.compliance.kaldi.fbank` and Kaldi's `compute-fbank-feats`.
 
-    Other parameters are as in torchaudio. `energy_floor`, `raw_energy` and `htk_compat` are of the energy, which is refused.
+    Other parameters are as in torchaudio. `energy_floor`, `raw_energy` and `htk_compat` are of the energy, which is
+    refused.
 
     Parameters
     ----------

@@ -86,9 +86,7 @@ def front_table(results: Path) -> str:
     ]
     shown = table(pd.DataFrame(lines), ("what", "beside", "on"))
     others = ", ".join(f"{peer} {short(each[peer])} ms" for peer in each.index[1:])
-    return (
-        f"{shown}\n\nEach side at its fastest batch. On the first line also: {others}. All rows: docs/benchmarks.md."
-    )
+    return f"{shown}\n\nEach side at its fastest batch. On the first line also: {others}. All rows: docs/benchmarks.md."
 
 
 def _beside(what: str, rows: pd.DataFrame, peer: str, column: str) -> dict[str, str]:
