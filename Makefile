@@ -9,7 +9,7 @@ EDITABLE ?= --editable
 DEMO    ?= demo
 export PYTHONUNBUFFERED := 1
 
-.PHONY: install test test-all test-gpu gpu-first gpu-second demo bench bench-gpu lint types check lock clean
+.PHONY: install test test-all test-gpu gpu-first gpu-second demo bench bench-gpu docs lint types check lock clean
 
 install: $(VENV)/installed
 
@@ -67,7 +67,7 @@ gpu-first:
 gpu-second:
 	$(GPU_PYTHON) bench/first.py --more --out $(FIRST_OUT)/more
 
-# Every benchmark of the CPU, within eight minutes; then the README's tables and bench/report/index.html.
+# Every benchmark of the CPU, within eight minutes; then the tables of the README and docs, and bench/report/index.html.
 bench: install
 	$(BIN)/python bench/run_all.py cpu
 
@@ -78,6 +78,12 @@ bench-gpu: install
 
 demo: install
 	$(BIN)/python -m cumel.esc50.cli.demo $(DEMO)
+
+# The pages of docs/ and the API reference, into build/docs. A warning is an error.
+$(BIN)/mkdocs: | install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(EDITABLE) ".[docs]"
+docs: $(BIN)/mkdocs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: install
 	$(BIN)/ruff check

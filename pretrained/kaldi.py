@@ -179,6 +179,9 @@ def fbank(
 ) -> Array:
     """Compute log-mel filter banks, as `torchaudio.compliance.kaldi.fbank` and Kaldi's `compute-fbank-feats`.
 
+    Other parameters are as in torchaudio. `energy_floor`, `raw_energy` and `htk_compat` are of the energy, which is
+    refused.
+
     Parameters
     ----------
     waveform : ndarray or Tensor, float32 or int16
@@ -189,8 +192,6 @@ def fbank(
         Samples of each clip of a batch. Each clip is computed as if alone.
     min_duration : float
         Seconds; a clip that is shorter gives no frame.
-    others
-        As in torchaudio. `energy_floor`, `raw_energy` and `htk_compat` are of the energy, which is refused.
 
     Returns
     -------

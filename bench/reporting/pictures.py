@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reporting.markdown import short
 from reporting.rows import numbers
-from reporting.tables import fastest_batches
+from reporting.speeds import fastest_batches
 
 INK, QUIET = "#1f2933", "#66727f"
 # Colours and markers by the beginning of a peer's name; most colours are Okabe and Ito's, for colour-blind eyes.

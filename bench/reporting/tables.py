@@ -11,52 +11,14 @@ from reporting.markdown import bold, percent, short, table, times
 from reporting.peers_ahead import CLOSER, FASTER, comparisons, demand_reasons, peers_ahead
 from reporting.rows import latest, numbers, where
 from reporting.runtimes import runtimes_table
+from reporting.speeds import features_table, front_table, same_batch_table
 
 BEGIN, END = "<!-- bench:{} -->", "<!-- /bench:{} -->"
 MARKER = re.compile(r"<!-- (/?)bench:([^ ]+) -->")
-PRESETS = ("esc50", "librosa", "whisper", "panns")  # order of the rows
 TONAL = (
     "chirp",
     "tone",
 )  # beginnings of the names of signals with few frequencies: float32's rounding shows beside them
-RIVALS = ("librosa", "torchaudio")
-
-
-def fastest_batches(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return each peer's fastest batch of float32 in memory: on a GPU (0 threads), one thread, and two for esc50."""
-    threads = rows["threads"].isin(["0", "1"]) | ((rows["preset"] == "esc50") & (rows["threads"] == "2"))
-    rows = rows[(rows["source"] == "float32") & threads & (rows["ms_per_clip"] != "")]
-    ranked = rows.assign(
-        ms=numbers(rows["ms_per_clip"]),
-        rank=[PRESETS.index(preset) if preset in PRESETS else len(PRESETS) for preset in rows["preset"]],
-    )
-    best = ranked.loc[ranked.groupby(["preset", "threads", "peer"], sort=False)["ms"].idxmin()]
-    return best.sort_values(["rank", "preset", "threads"])[rows.columns]
-
-
-def features_table(results: Path) -> str:
-    """Return the log-mel table: for each preset and peer its fastest batch."""
-    rows = latest(results, "features", "ms_per_clip", "p20_ms", "p80_ms", "x_real_time", "max_db")
-    rows = fastest_batches(rows)
-    milliseconds = numbers(rows["ms_per_clip"])
-    keys = pd.MultiIndex.from_frame(rows[["preset", "threads", "peer"]])
-    by_key = pd.Series(milliseconds.values, keys)
-    low, high = (numbers(rows[name]).map(short) for name in ("p20_ms", "p80_ms"))
-    ranges = (" (" + low + "-" + high + ")").where((low != "") & (high != ""), "")
-    shown = {
-        "preset": "`" + rows["preset"] + "`",
-        "threads": rows["threads"],
-        "peer": rows["peer"].map(bold),
-        "clips at once": rows["batch"],
-        "ms per clip (p20-p80)": milliseconds.map(short) + ranges,
-        "x real time": numbers(rows["x_real_time"]).map(short),
-    }
-    for rival in RIVALS:
-        others = by_key.reindex(pd.MultiIndex.from_frame(rows[["preset", "threads"]].assign(peer=rival)))
-        shown[f"speed of {rival}"] = pd.Series(others.values / milliseconds, rows.index).map(times)
-    shown["max dB error"] = numbers(rows["max_db"]).map(short)
-    note = "Of each peer the fastest batch; a ratio is that of the two rows shown. Error against librosa in float64."
-    return f"{table(pd.DataFrame(shown), ('preset', 'peer'))}\n\n{where(rows)} {note}"
 
 
 def scaling_table(results: Path) -> str:
@@ -187,7 +149,9 @@ def static_table(results: Path) -> str:
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
+    "front": front_table,
     "features": features_table,
+    "same_batch": same_batch_table,
     "scaling": scaling_table,
     "accuracy": accuracy_table,
     "ahead": ahead_table,

@@ -1,9 +1,6 @@
 """Front ends of pretrained models in the benchmarks and in docs/frontends.md."""
 
-import ast
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +19,6 @@ from timing import Times
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "frontends.md").read_text(encoding="utf-8")
 BATCHED = [peer for peer in originals.LIVE if peer.batch is not None]
-
-
-def made(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("peer", BATCHED, ids=lambda peer: f"{peer.preset}-{peer.package}")
@@ -113,35 +106,3 @@ def test_every_preset_is_in_one_family_and_in_the_table() -> None:
     for preset in PRESETS:
         assert len(re.findall(rf"^\| `{preset}` \| [^|]+ \| {PRESETS[preset].sr} \| \d+, ", TEXT, re.MULTILINE)) == 1
     assert [f"**{family}**" for family in FAMILIES] == re.findall(r"^\*\*.+\*\*$", TEXT, re.MULTILINE)
-
-
-def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A comment that begins with a shape is that of the value in its line, and a comparison is true."""
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    shown = 0
-    for code in made("python"):
-        lines = code.splitlines()
-        for node in ast.parse(code).body:
-            if not isinstance(node, ast.Expr):
-                exec(compile(ast.Module([node], []), "docs/frontends.md", "exec"), names)
-                continue
-            value = eval(compile(ast.Expression(node.value), "docs/frontends.md", "eval"), names)
-            if isinstance(node.value, ast.Compare):
-                assert value, ast.unparse(node)
-            if shape := re.search(r"# (\[[\d, ]+\])", lines[node.end_lineno - 1]):
-                assert list(value.shape) == ast.literal_eval(shape[1]), ast.unparse(node)
-                shown += 1
-    assert shown >= 4
-    assert (tmp_path / "parakeet.onnx").exists()
-    import soundfile
-
-    (tmp_path / "FOLDER").mkdir()
-    soundfile.write(tmp_path / "FOLDER" / "a.wav", frontends.clips(16000, 1)[0], 16000)
-    commands = [line for block in made("console") for line in block.splitlines()]
-    assert len(commands) == 3
-    for line in commands:
-        program, *words = line.removeprefix("$ ").split()
-        assert program == "cumel"
-        done = subprocess.run([sys.executable, "-m", "cumel", *words], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr

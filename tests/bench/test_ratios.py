@@ -10,7 +10,7 @@ from reporting.tables import BEGIN, END
 ROOT = Path(__file__).parents[2]
 
 
-def cells(table: str, document: str = "README.md") -> list[dict[str, str]]:
+def cells(table: str, document: str = "docs/benchmarks.md") -> list[dict[str, str]]:
     """Read a table, a dictionary for each line."""
     text = (ROOT / document).read_text()
     lines = text.split(BEGIN.format(table))[1].split(END.format(table))[0].strip().splitlines()
@@ -64,10 +64,20 @@ def test_times_real_time_are_those_of_the_printed_milliseconds() -> None:
     [
         ("frontends", "ms per clip", "cumel: ms per clip", "cumel is faster by"),
         ("wrapped", "transformers: ms per clip", "wrapped: ms per clip", "wrapped is faster by"),
+        ("same_batch", "torchaudio: ms per clip", "cumel**: ms per clip", "speed of torchaudio"),
     ],
 )
 def test_a_printed_ratio_is_that_of_its_line(table: str, theirs: str, ours: str, ratio: str) -> None:
-    rows = cells(table, "docs/frontends.md")
+    rows = cells(table)
     assert len(rows) > 10
     for row in rows:
         assert printed(row[ratio]) == pytest.approx(printed(row[theirs]) / printed(row[ours]), rel=0.012), row
+
+
+def test_the_three_numbers_of_the_readme_are_those_of_their_line() -> None:
+    rows = cells("front", "README.md")
+    assert len(rows) == 3
+    for row in rows:
+        theirs, ours = printed(row["theirs"]), printed(row["cumel"])
+        expected = ours / theirs if row["theirs"].endswith("files/s") else theirs / ours
+        assert printed(row["faster by"]) == pytest.approx(expected, rel=0.012), row
