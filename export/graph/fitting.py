@@ -1,7 +1,7 @@
 """Clips of any length, fitted to the length that a network takes.
 
 Only this arithmetic runs in all runtimes that were tried: whole numbers of 32 bits, without the Abs, Clip, Max and Mod
-that several lack. Numbers with a point would be wrong where a runtime computes in bfloat16, as OpenVINO does by default.
+that several lack. Numbers with a point would be wrong where a runtime computes in bfloat16, OpenVINO's default.
 """
 
 from __future__ import annotations
