@@ -50,10 +50,10 @@ def check_frontend(model: ir.Model, metadata: Metadata) -> dict[str, float]:
         log_mel = log_mel.T if cfg.time_major else log_mel
         fitted = metadata.fitted(heard(y, metadata))
         if fits:
-            off = np.abs(got[-1][0] - fitted).max(initial=0.0)
-            if not off <= rounding * np.abs(fitted).max(initial=0.0):
+            clip, loudest = got[-1][0], np.abs(fitted).max(initial=0.0)
+            if clip.shape != fitted.shape or not np.abs(clip - fitted).max(initial=0.0) <= rounding * loudest:
                 raise CumelError(f"front end: {name}: a clip is fitted to other samples than in training")
-            fitted = got[-1][0]
+            fitted = clip
         error, excess = _compare(log_mel, fitted, cfg) if unit else expected(fitted, cfg).compared(log_mel)
         if not excess <= 1:  # NaN is no pass
             off = f"up to {error:.1e}{unit.replace('_', ' ').replace('db', 'dB')} off"

@@ -152,9 +152,13 @@ def _padded(tape: Tape, clips: Clips, cfg: FeatureConfig, total: Size) -> ir.Val
     if right < 0:
         samples = tape.slice(samples, 0, right, 1)
     # Not a Pad: one runtime drops a Slice behind it, without a word.
-    parts = [zeros(tape, clips.samples, left), samples, zeros(tape, clips.samples, right)]
-    parts = [part for part, n in zip(parts, (left, 1, right), strict=True) if n > 0]
-    return tape("Concat", *parts, axis=1) if len(parts) > 1 else samples
+    if left <= 0 and right <= 0:
+        return samples
+    # Of a clip's own first sample, as sizes that are computed would be so on the CPU.
+    zero = tape("Mul", tape.slice(samples, 0, 1, 1), number(0.0))
+    before = [tape("Expand", zero, ints(1, left))] if left > 0 else []
+    behind = [tape("Expand", zero, ints(1, right))] if right > 0 else []
+    return tape("Concat", *before, samples, *behind, axis=1)
 
 
 def zeros(tape: Tape, clips: ir.Value, n: int) -> ir.Value:
