@@ -24,21 +24,6 @@ class Clips:
     lengths: ir.Value | None  # int64 [batch, 1], the samples of each clip; None: `length`
 
 
-def narrowed(cfg: FeatureConfig) -> FeatureConfig:
-    """Return a config of the same features whose frames leave out the zeros around a short window.
-
-    Where a frame begins changes its phase alone. A mean or a pre-emphasis of frames is of all their samples.
-    """
-    length = cfg.win_length or cfg.n_fft
-    before = (cfg.n_fft - length) // 2
-    left, right = cfg.edges
-    of_frame = cfg.remove_dc or (cfg.preemphasis > 0 and cfg.preemphasis_of == "frame")
-    if cfg.align == "left" or length == cfg.n_fft or of_frame or left < before:
-        return cfg
-    padding = (left - before, right - (cfg.n_fft - length - before))
-    return cfg.replace(align="left", center=True, padding=padding)
-
-
 class _Sources(NamedTuple):
     """Padded clips [batch, total] that frames are made of."""
 
