@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnxscript import ir
 from onnxscript.ir.passes.common import ShapeInferencePass
 
+from ...esc50.system import first_line
 from ...kernels import CumelError
 from ..graph import (
     EMBEDDING,
@@ -159,7 +160,7 @@ def _check_graph(path: Path, metadata: Metadata) -> ir.Model:
     try:
         onnx.checker.check_model(path, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise CumelError(f"invalid ONNX ({str(error).splitlines()[0]})") from None
+        raise CumelError(f"invalid ONNX ({first_line(error)})") from None
     model = ir.load(path)
     opsets = dict(model.graph.opset_imports)
     if opsets != {"": metadata.interface.opset}:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnxscript import ir
 from onnxscript.ir.passes.common import ShapeInferencePass
 
+from ...esc50.system import first_line
 from ...kernels import CumelError, FeatureConfig
 from ...kernels.tolerance import KINDS
 from ..graph import FEATURES_LENS, FEATURES_NAME, WAVEFORMS, WAVEFORMS_LENS
@@ -95,7 +96,7 @@ def _check_graph(path: Path) -> None:
     try:
         onnx.checker.check_model(path, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise CumelError(f"invalid ONNX ({str(error).splitlines()[0]})") from None
+        raise CumelError(f"invalid ONNX ({first_line(error)})") from None
     model = ir.load(path)
     ShapeInferencePass()(model)
     missing = without_cuda_kernel(model.graph)
