@@ -12,14 +12,13 @@ from onnxscript.ir.passes.common import ShapeInferencePass
 
 from ...esc50.system import first_line
 from ...kernels import CumelError
-from .interface import IMAGE, OPSET, PROBABILITIES
+from .interface import IMAGE, MOST_BYTES, OPSET, PROBABILITIES
 from .metadata import Metadata
 from .opset import at_opset
 from .outputs import OPERATORS
 from .tape import IR_VERSION
 
 PREFIX = "network/"  # beginning of all names, so that none is one of ours
-MOST_BYTES = 1536 << 20
 
 
 def read_network(path: Path, metadata: Metadata) -> ir.Model:
