@@ -150,15 +150,21 @@ def _padded(tape: Tape, clips: Clips, cfg: FeatureConfig, total: Size) -> ir.Val
         left, n_samples = 0, len(mirrored)
     right = total - left - n_samples
     if right < 0:
-        samples = tape.slice(samples, 0, right, 1)
+        samples, n_samples = tape.slice(samples, 0, right, 1), n_samples + right
     # Not a Pad: one runtime drops a Slice behind it, without a word.
     if left <= 0 and right <= 0:
         return samples
-    # Of a clip's own first sample, as sizes that are computed would be so on the CPU.
-    zero = tape("Mul", tape.slice(samples, 0, 1, 1), number(0.0))
-    before = [tape("Expand", zero, ints(1, left))] if left > 0 else []
-    behind = [tape("Expand", zero, ints(1, right))] if right > 0 else []
+    before = [_silenced(tape, samples, n_samples, left)] if left > 0 else []
+    behind = [_silenced(tape, samples, n_samples, right)] if right > 0 else []
     return tape("Concat", *before, samples, *behind, axis=1)
+
+
+def _silenced(tape: Tape, samples: ir.Value, n_samples: int, n: int) -> ir.Value:
+    """Return zeros [batch, n], which are the clips' own samples times 0: computed sizes would be so on the CPU."""
+    zero = tape("Mul", tape.slice(samples, 0, min(n, n_samples), 1), number(0.0))
+    if n <= n_samples:
+        return zero
+    return tape("Expand", tape.slice(zero, 0, 1, 1), ints(1, n))
 
 
 def zeros(tape: Tape, clips: ir.Value, n: int) -> ir.Value:
