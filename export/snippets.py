@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from string import Template
 
-from .graph import LOGITS, PROBABILITIES, WAVEFORM, Metadata, own_samples
+from .graph import LOGITS, PROBABILITIES, WAVEFORM, Metadata
 
 PYTHON = """\
 import json, numpy, onnxruntime, soundfile, soxr
@@ -197,7 +197,7 @@ def prepared(metadata: Metadata, padded: int | None = None) -> str:
         lines.append(f"n = min(len(y), {padded})")
         lines.append(f"y = numpy.pad(y[:n], ((0, {padded} - n), (0, 0)))")
     if interface.samples is not None:
-        n, own = interface.samples, min(interface.samples, own_samples(metadata))
+        n, own = interface.samples, min(interface.samples, metadata.own_samples)
         reflected = ', mode="reflect"' if interface.fit == "mirror" else ""
         before = "-(-missing // 2), missing // 2" if reflected else "0, missing"
         lines.append(f"missing = max(0, {own} - len(y))")

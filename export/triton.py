@@ -20,7 +20,6 @@ from .graph import (
     Metadata,
     inputs_of,
     outputs_of,
-    own_samples,
     summary,
 )
 from .snippets import prepared
@@ -170,14 +169,14 @@ def _dims(name: str, shape: Sequence[str | int], metadata: Metadata) -> str:
     """Return the axes of an input without the batch; Triton has no input without any, so it reshapes lengths."""
     if name == LENGTHS:
         return "dims: [1] reshape { shape: [] }"
-    own = own_samples(metadata) if metadata.interface.lengths else -1
+    own = metadata.own_samples if metadata.interface.lengths else -1
     return f"dims: {[own if axis == 'samples' else -1 if isinstance(axis, str) else axis for axis in shape[1:]]}"
 
 
 def readme(name: str, metadata: Metadata) -> str:
     """Describe a served model in Markdown, with a client."""
     interface = metadata.interface
-    n = own_samples(metadata) if interface.lengths else interface.samples
+    n = metadata.own_samples if interface.lengths else interface.samples
     batching = BATCHED if interface.lengths else FIXED
     return README.format(
         name=name,
@@ -195,7 +194,7 @@ def _client(name: str, metadata: Metadata) -> str:
         name=name,
         type=TYPES[interface.dtype],
         sr=metadata.sr,
-        prepared=prepared(metadata, own_samples(metadata) if interface.lengths else None),
+        prepared=prepared(metadata, metadata.own_samples if interface.lengths else None),
         lengths=CLIENT_LENGTHS if interface.lengths else "",
         output=output,
         classes=f", class_count={min(3, len(metadata.labels))}" if output in BY_LABEL else "",

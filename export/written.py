@@ -150,12 +150,12 @@ def _listed(ends: Sequence[End]) -> str:
 
 def tones(metadata: Metadata, n: int) -> NDArray[np.float32]:
     """Make `n` seeded clips: decaying tones in noise, from faint to loud."""
-    cfg, rng = metadata.features, np.random.default_rng(0)
+    sr, rng = metadata.features.sr, np.random.default_rng(0)
 
     def draw(low: float, high: float) -> NDArray[np.float64]:
         return rng.uniform(low, high, (n, 1))
 
-    seconds = np.arange(metadata.n_samples) / cfg.sr
-    y = np.sin(2 * np.pi * draw(100, 0.4 * cfg.sr) * seconds) * np.exp(-draw(0.5, 10) * seconds)
+    seconds = np.arange(metadata.own_samples) / metadata.sr
+    y = np.sin(2 * np.pi * draw(100, 0.4 * min(sr, metadata.sr)) * seconds) * np.exp(-draw(0.5, 10) * seconds)
     y = 10 ** draw(-3, 0) * (y + 10 ** draw(-3, -1) * rng.standard_normal(y.shape))
     return y.astype(np.float32)

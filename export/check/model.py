@@ -96,7 +96,7 @@ def check(path: Path, metadata: Metadata, answers: Answers, clips: NDArray[np.fl
     if metadata.input == WAVEFORM:
         report["lengths"] = lengths(metadata)
         for n in report["lengths"]:
-            y = [np.resize(clip, n) for clip in clips[: 1 if n > metadata.n_samples else 2]]
+            y = [np.resize(clip, n) for clip in clips[: 1 if n > metadata.own_samples else 2]]
             cases.append((f"{n} samples", y, answers(features_of(y, metadata))))
     if metadata.interface.lengths:
         y = [np.resize(clip, n) for clip, n in zip(filled, report["lengths"][:-1], strict=False)]

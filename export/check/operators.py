@@ -17,7 +17,8 @@ _WHOLE = _NUMBERS | {"INT32"}
 CUDA_KERNELS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("Clip", "Concat", "Gather", "Reshape", "Slice"), _NUMBERS),
     **dict.fromkeys(("Abs", "Expand", "Shape", "Split", "Tile", "Transpose"), _NUMBERS),
-    **dict.fromkeys(("Add", "Cast", "Div", "Less", "Mul", "Sub", "Where"), _WHOLE),
+    **dict.fromkeys(("Add", "Div", "Less", "Mul", "Sub", "Where"), _WHOLE),
+    "Cast": _WHOLE | {"INT16"},
     **dict.fromkeys(("GatherElements", "ReduceSum", "ScatterElements"), _NUMBERS),
     **dict.fromkeys(
         ("Conv", "Floor", "Gemm", "Log", "MatMul", "MaxPool", "Pad", "Relu", "Sigmoid", "Softmax"), _FLOATS

@@ -33,6 +33,7 @@ def fitted(tape: Tape, clips: Clips, n: int, fit: str) -> ir.Value:
 
 def _of_fixed_length(tape: Tape, samples: ir.Value, length: int, n: int, fit: str) -> ir.Value:
     if length == n:
+        samples.name = samples.name if samples.producer() is None else CLIP_NAME  # An input keeps its name.
         return samples
     if length > n:
         return tape("Slice", samples, ints(0), ints(n), ints(1), ints(1), name=CLIP_NAME)

@@ -150,11 +150,21 @@ def _padded(tape: Tape, clips: Clips, cfg: FeatureConfig, total: Size) -> ir.Val
         left, n_samples = 0, len(mirrored)
     right = total - left - n_samples
     if right < 0:
-        samples = tape.slice(samples, 0, right, 1)
+        samples, n_samples = tape.slice(samples, 0, right, 1), n_samples + right
     # Not a Pad: one runtime drops a Slice behind it, without a word.
-    parts = [zeros(tape, clips.samples, left), samples, zeros(tape, clips.samples, right)]
-    parts = [part for part, n in zip(parts, (left, 1, right), strict=True) if n > 0]
-    return tape("Concat", *parts, axis=1) if len(parts) > 1 else samples
+    if left <= 0 and right <= 0:
+        return samples
+    before = [_silenced(tape, samples, n_samples, left)] if left > 0 else []
+    behind = [_silenced(tape, samples, n_samples, right)] if right > 0 else []
+    return tape("Concat", *before, samples, *behind, axis=1)
+
+
+def _silenced(tape: Tape, samples: ir.Value, n_samples: int, n: int) -> ir.Value:
+    """Return zeros [batch, n], which are the clips' own samples times 0: computed sizes would be so on the CPU."""
+    zero = tape("Mul", tape.slice(samples, 0, min(n, n_samples), 1), number(0.0))
+    if n <= n_samples:
+        return zero
+    return tape("Expand", tape.slice(zero, 0, 1, 1), ints(1, n))
 
 
 def zeros(tape: Tape, clips: ir.Value, n: int) -> ir.Value:

@@ -92,20 +92,26 @@ class Metadata:
         return round(self.seconds * self.features.sr)
 
     @property
+    def own_samples(self) -> int:
+        """Samples of the network's clips at the rate that the file takes."""
+        return round(self.seconds * self.sr)
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one clip's features as the network takes them."""
         axes = self.features.n_mels, self.features.n_frames(self.n_samples)
         axes = axes[::-1] if self.features.time_major else axes
         return (1, *axes) if self.channel else axes
 
-    def fitted(self, y: Samples) -> Samples:
-        """Return a clip of the network's length: a long one is cut, a short one mirrored, or filled up with zeros.
+    def fitted(self, y: Samples, n_samples: int | None = None) -> Samples:
+        """Return a clip of the network's length, or another: a long one is cut, a short one mirrored or filled up.
 
         A clip without samples is silence.
         """
-        if len(y) < self.n_samples and (self.interface.fit == "zeros" or not len(y)):
-            return np.pad(y, (0, self.n_samples - len(y)))
-        return fit_length(y, self.n_samples)
+        n_samples = self.n_samples if n_samples is None else n_samples
+        if len(y) < n_samples and (self.interface.fit == "zeros" or len(y) == 0):
+            return np.pad(y, (0, n_samples - len(y)))
+        return fit_length(y, n_samples)
 
     def entrance(self, y: Any) -> Any:
         """Compute what the network takes of fitted clips [batch, n_samples]; the same kind of array, float32."""

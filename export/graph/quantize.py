@@ -30,7 +30,7 @@ HELD_OUT = 4  # every fourth recording judges the result, and is not measured
 
 
 def calibration_clips(paths: Sequence[Path], metadata: Metadata) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Read recordings, each fitted to the length of the model's clips.
+    """Read recordings at the rate that the model takes, each fitted to the length of its clips.
 
     Returns
     -------
@@ -46,11 +46,11 @@ def calibration_clips(paths: Sequence[Path], metadata: Metadata) -> tuple[NDArra
             f"calibration: {len(paths)} recordings; give {LEAST_RECORDINGS} or more such as the model will classify"
         )
     picked = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, min(len(paths), MOST_RECORDINGS)).astype(int))]
-    clips = np.empty((len(picked), metadata.n_samples), np.float32)
-    for i, loaded in enumerate(load_all(picked, metadata.features.sr, CORES)):
+    clips = np.empty((len(picked), metadata.own_samples), np.float32)
+    for i, loaded in enumerate(load_all(picked, metadata.sr, CORES)):
         if isinstance(loaded, InputError):
             raise CumelError(f"calibration: {loaded}")
-        clips[i] = metadata.fitted(loaded[0])
+        clips[i] = metadata.fitted(loaded[0], metadata.own_samples)
     judges = np.arange(len(clips)) % HELD_OUT == HELD_OUT - 1
     return clips[~judges], clips[judges]
 

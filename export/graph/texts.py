@@ -78,14 +78,9 @@ def features_text(metadata: Metadata) -> str:
     return f"Features of {metadata.seconds:g} s at {cfg.sr} Hz: {unit}. The last two axes are {axes[0]}, and {axes[1]}."
 
 
-def own_samples(metadata: Metadata) -> int:
-    """Return the length of the network's clips, in samples at the rate that the file takes."""
-    return round(metadata.seconds * metadata.sr)
-
-
 def _fitting(metadata: Metadata) -> str:
     """Say what becomes of a clip that is not of the network's length."""
-    interface, own = metadata.interface, own_samples(metadata)
+    interface, own = metadata.interface, metadata.own_samples
     if interface.samples == own:
         return f"Exactly {own} samples ({metadata.seconds:g} s): cut a longer clip; {_shorter(interface)}."
     where = f"{own} samples ({metadata.seconds:g} s)"
@@ -133,7 +128,7 @@ def to_json(metadata: Metadata) -> dict[str, Any]:
     return {
         "summary": summary(metadata),
         "sample_rate": metadata.sr,
-        "samples": own_samples(metadata),
+        "samples": metadata.own_samples,
         "inputs": [end.to_dict() for end in inputs_of(metadata)],
         "outputs": [end.to_dict() for end in outputs_of(metadata)],
         **metadata.to_dict(),

@@ -14,7 +14,7 @@ from typing import Any
 from ...esc50.datasets import held
 from ...esc50.system import commit, unwritable
 from ...kernels import CumelError, need
-from ..graph import FEATURES_NAME, PROBABILITIES, WAVEFORM, Interface, Metadata, own_samples
+from ..graph import FEATURES_NAME, PROBABILITIES, WAVEFORM, Interface, Metadata
 from ..runtime import read_exported
 from .runtime import VERSION, runtime_files
 
@@ -187,7 +187,7 @@ def _about(metadata: Metadata) -> dict[str, Any]:
         "format": SITE_FORMAT,
         **metadata.to_dict(),
         "sr": metadata.sr,
-        "samples": own_samples(metadata),
+        "samples": metadata.own_samples,
         "precision": metadata.precision,
         "fold": metadata.fold,
         "accuracy": metadata.accuracy,

@@ -26,6 +26,7 @@ from cumel.export.graph.frontend import standalone
 from cumel.export.graph.interface import OPSETS, Interface
 from cumel.export.graph.metadata import Metadata
 from cumel.export.graph.tape import PREFIX
+from cumel.export.graph.texts import to_json
 
 from support.exported import LABELS, clips, lively_run, recordings
 from support.recordings import TINY, tiny_recipe
@@ -93,7 +94,7 @@ def test_trap_3_the_front_end_stays_float32(make: Make, name: str, precision: st
     own = [node for node in graph.node if node.name.startswith(PREFIX)]
     assert own[-1].output[0] == "features"
     used = {types[name] for node in own for name in (*node.input, *node.output)}
-    assert used <= {TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL}
+    assert used <= {TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL}
     assert types["waveform"] == types["features"] == types["probabilities"] == TensorProto.FLOAT
     weights = [constant for constant in graph.initializer if not constant.name.startswith(PREFIX)]
     largest = max(weights, key=lambda constant: math.prod(constant.dims)).data_type
@@ -132,7 +133,7 @@ def test_trap_9_labels_lie_beside_the_model(make: Make, name: str, precision: st
     made = make(name, precision)
     props = {prop.key: prop.value for prop in onnx.load(made.path).metadata_props}
     described = json.loads(made.path.with_suffix(".labels.json").read_text(encoding="utf-8"))
-    assert described == Metadata.from_props(props).to_dict()
+    assert described == json.loads(json.dumps(to_json(Metadata.from_props(props))))
     assert described["labels"] == list(LABELS)
     assert (described["input"], described["seconds"], described["features"]["sr"]) == ("waveform", 1.0, 8000)
 
