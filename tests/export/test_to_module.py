@@ -291,28 +291,6 @@ def test_a_file_of_another_exporter(tmp_path: Path, opset: int, batch: str | int
     assert cumel.load(tmp_path / "mine.onnx").metadata.name == "theirs"
 
 
-@pytest.mark.filterwarnings("ignore")  # of torch's exporter
-@pytest.mark.parametrize("outputs", [("probabilities", "logits", "embedding"), ("features",)])
-def test_a_file_of_torchs_exporter(tmp_path: Path, outputs: tuple[str, ...]) -> None:
-    """Its Flatten is a Reshape, behind which the batch has no name."""
-    net, theirs = (
-        nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16, 3)).eval(),
-        tmp_path / "theirs.onnx",
-    )
-    shapes = ({0: torch.export.Dim("clips")},)
-    torch.onnx.export(net, (torch.zeros(2, 1, 16, 32),), theirs, dynamo=True, verbose=False, dynamic_shapes=shapes)
-    export_module(theirs, CFG, SECONDS, LABELS, tmp_path / "mine.onnx", Interface(outputs=outputs))
-    y = clips()
-    got, features = run(tmp_path / "mine.onnx", y), cumel.log_mel(y, CFG)[:, None]
-    assert list(got) == list(outputs)
-    if "logits" in outputs:
-        with torch.inference_mode():
-            wanted = net(torch.from_numpy(features)).numpy()
-        assert np.abs(got["logits"] - wanted).max() <= PARITY * np.abs(wanted).max()
-    else:
-        np.testing.assert_allclose(got["features"], features, rtol=0, atol=1e-3)
-
-
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
