@@ -16,7 +16,7 @@ from torch import nn
 from ..esc50.system import defaults
 from ..kernels import CumelError, FeatureConfig, config_of
 from .check import Answers, features_of, of_graph, of_torch
-from .graph import Interface, Metadata, calibration_clips, choose_outputs, quantized, read_network
+from .graph import PROBABILITIES, Interface, Metadata, calibration_clips, choose_outputs, quantized, read_network
 from .to_onnx import check_bytes, check_precision, graph_of, interface_of
 from .triton import named
 from .written import Place, versions, write_model
@@ -160,7 +160,7 @@ def _of_file(path: Path | str, metadata: Metadata, measured: NDArray[np.float32]
         raise CumelError(f"precision={metadata.precision}: must be fp32 or int8, as the network is a file")
     network = read_network(Path(path), metadata)
     own = read_network(Path(path), metadata)
-    choose_outputs(own.graph, metadata.interface.network_outputs, metadata.activation)
+    choose_outputs(own.graph, metadata.interface.network_outputs or (PROBABILITIES,), metadata.activation)
     answers = of_graph(own)
     return (network if measured is None else quantized(network, features_of(measured, metadata))), answers
 

@@ -27,7 +27,7 @@ def export(
     input_rate: Annotated[int | None, typer.Option(help="Hz that clips come at; the graph resamples.")] = None,
     dtype: Annotated[str, typer.Option(help="Samples: float32 in -1..1, or int16.")] = "float32",
     channels: Annotated[
-        bool, typer.Option("--channels", help="Take [batch, channels, samples], and mix the channels down.")
+        bool, typer.Option("--channels", help="Take an axis of channels before the samples, and mix it down.")
     ] = False,
     opset: Annotated[int, typer.Option(help="Version of ONNX's operators: 17 or 18.")] = 18,
     precision: Annotated[str, typer.Option(help="The network's: fp32, fp16 (GPU) or int8 (CPU, web).")] = "fp32",

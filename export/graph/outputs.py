@@ -44,6 +44,9 @@ def choose_outputs(graph: ir.Graph, names: tuple[str, ...], activation: str) -> 
         found[EMBEDDING] = _named(graph, _embedding(probabilities if logits is None else logits), EMBEDDING)
     if FEATURES_NAME in names:
         found[FEATURES_NAME] = next(value for node in graph for value in node.outputs if value.name == FEATURES_NAME)
+    for name, value in found.items():
+        if name != FEATURES_NAME and value.shape is not None:  # After a Reshape the batch has a name of its own.
+            value.shape = ir.Shape(["batch", *value.shape[1:]])
     graph.outputs[:] = [found[name] for name in names]
 
 

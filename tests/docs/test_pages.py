@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from cumel.esc50.cli import main
 from cumel.esc50.training.recipes import RECIPES
@@ -39,6 +41,10 @@ PARSED = {  # beginnings of commands that are parsed, and why they do not run
     "cumel export runs/first --out small.onnx": "int8; tests/export/test_precision.py has a network for it",
     "cumel export runs/first --out half.onnx": "seconds; tests/export/test_precision.py",
     "cumel export runs/first --out image.onnx": "seconds; tests/export/test_export.py",
+    "cumel export runs/first --out fixed.onnx": "seconds; tests/export/test_fitting.py",
+    "cumel export runs/first --out old.onnx": "seconds; tests/export/test_opset.py",
+    "cumel export runs/first --out wide.onnx": "seconds; tests/export/test_intake.py",
+    "cumel export runs/first --out pcm.onnx": "seconds; tests/export/test_intake.py",
     "cumel export runs/first --triton": "seconds; tests/export/test_triton.py",
     "cumel web ": "npm's package; tests/web runs it",
     "cumel extract data/esc50/audio --out data/ray": "starts a cluster; tests/extraction/test_ray.py has one",
@@ -46,6 +52,7 @@ PARSED = {  # beginnings of commands that are parsed, and why they do not run
 }
 COMPILED = {"torch.cuda.": "needs a GPU; tests/export/test_io_binding.py runs it on one"}  # what such Python contains
 README = "README.md"
+SHAPES = {"x": ["n", 1, 64, 101], "y": ["n", 2]}  # of the file of another exporter that docs/onnx.md names
 LANGUAGES = {"python", "console", "text"}
 
 
@@ -71,6 +78,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(folder / "cat.mp3", tone(1.0, 16000), 16000)
     lively_run(folder / "runs" / "first", tiny_recipe())
     assert main(["export", str(folder / "runs" / "first"), "--out", str(folder / "model.onnx")]) == 0
+    write_foreign(folder / "theirs.onnx")
     return folder
 
 
@@ -84,6 +92,18 @@ def workshop(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     before = torch.random.get_rng_state()
     yield tmp_path
     torch.random.set_rng_state(before)
+
+
+def write_foreign(path: Path) -> None:
+    """Write a network from features [batch, 1, 64, 101] to two values, as another exporter does."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in SHAPES.items())
+    weight = numpy_helper.from_array(np.random.default_rng(2).normal(0, 0.01, (64, 2)).astype(np.float32), "weight")
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1, 3], keepdims=0),
+        helper.make_node("MatMul", ["mean", "weight"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "theirs", [x], [y], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
 def reason(known: dict[str, str], text: str) -> str | None:

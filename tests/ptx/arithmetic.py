@@ -48,6 +48,18 @@ def fma(a: NDArray[np.float32], b: NDArray[np.float32], c: NDArray[np.float32]) 
     return total.astype(np.float32)
 
 
+def larger(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the larger value, or the one that is a number; 0 is larger than -0."""
+    same = (a.view(np.int32) & b.view(np.int32)).view(np.float32)
+    return np.where(a == b, same, np.fmax(a, b)) * np.float32(1)  # A product flushes what is subnormal.
+
+
+def smaller(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the smaller value, or the one that is a number; -0 is smaller than 0."""
+    same = (a.view(np.int32) | b.view(np.int32)).view(np.float32)
+    return np.where(a == b, same, np.fmin(a, b)) * np.float32(1)
+
+
 def bfi(field: NDArray[np.int32], into: NDArray[np.int32], start: np.int32, length: np.int32) -> NDArray[np.int32]:
     """Insert the lowest bits of a field."""
     mask = ((np.int64(1) << length) - 1) << start
@@ -108,4 +120,4 @@ def _log2f() -> np.ufunc:
     return np.frompyfunc(function, 1, 1)
 
 
-OPERATIONS = {f.__name__: f for f in (fma, bfi, prmt, popc, to_integer, quotient, remainder)}
+OPERATIONS = {f.__name__: f for f in (fma, larger, smaller, bfi, prmt, popc, to_integer, quotient, remainder)}

@@ -24,6 +24,8 @@ OF_FLOATS = {
     "fma": "fma({0}, {1}, {2})",
     "neg": "-{0}",
     "sqrt": "np.sqrt({0})",
+    "min": "smaller({0}, {1})",
+    "max": "larger({0}, {1})",
     "lg2": "wave.lg2({0})",
     "mov": "{0}",
 }

@@ -155,6 +155,13 @@ LINES = {  # lines, and their result in thread 5
         8,
     ),
     "flushed": (("mov.f32 %f1, 0f00800000;", "mul.ftz.f32 %f1, %f1, 0f3F000000;", "mov.b32 %r2, %f1;"), 0),
+    "larger": (("max.ftz.f32 %f1, 0fBF800000, 0f3F800000;", "mov.b32 %r2, %f1;"), 0x3F800000),
+    "larger than no number": (("max.ftz.f32 %f1, 0f7FC00000, 0fBF800000;", "mov.b32 %r2, %f1;"), 0x3F800000 - 2**31),
+    "larger zero": (("max.ftz.f32 %f1, 0f80000000, 0f00000000;", "mov.b32 %r2, %f1;"), 0),
+    "larger, flushed": (("max.ftz.f32 %f1, 0f00400000, 0f80000000;", "mov.b32 %r2, %f1;"), 0),
+    "smaller": (("min.ftz.f32 %f1, 0f3F800000, 0f40000000;", "mov.b32 %r2, %f1;"), 0x3F800000),
+    "smaller than no number": (("min.ftz.f32 %f1, 0f3F800000, 0f7FC00000;", "mov.b32 %r2, %f1;"), 0x3F800000),
+    "smaller zero": (("min.ftz.f32 %f1, 0f00000000, 0f80000000;", "mov.b32 %r2, %f1;"), -(2**31)),
 }
 
 
