@@ -82,6 +82,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
     return of
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_a_runtime_gives_our_answers(model: Callable[[str], Model], name: str, way: str) -> None:
