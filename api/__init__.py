@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         PRESETS as PRESETS,
         CumelError as CumelError,
         FeatureConfig as FeatureConfig,
+        FrontEnd as FrontEnd,
         InputError as InputError,
         LogMel as LogMel,
         Normalize as Normalize,

@@ -10,9 +10,7 @@ from onnxscript import ir
 from ..esc50.system import replacing
 from ..kernels import CumelError, FeatureConfig, config_of
 from .check import check_front_end
-from .graph import OPSETS, front_end
-
-MOST_SECONDS = 3600.0
+from .graph import MOST_SECONDS, OPSETS, front_end
 
 
 def export_frontend(

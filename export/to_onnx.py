@@ -17,11 +17,19 @@ from ..esc50.system import defaults
 from ..esc50.training import Checkpoint
 from ..kernels import CumelError
 from .check import features_of, of_torch
-from .graph import PRECISIONS, Classifier, Interface, Metadata, calibration_clips, halved, quantized, to_onnx
+from .graph import (
+    MOST_BYTES,
+    PRECISIONS,
+    Classifier,
+    Interface,
+    Metadata,
+    calibration_clips,
+    halved,
+    quantized,
+    to_onnx,
+)
 from .triton import name_of
 from .written import Place, versions, write_model
-
-MAX_BYTES = 1536 << 20  # limit of the weights; torch's exporter puts more than that into a second file
 
 
 @defaults()
@@ -127,7 +135,7 @@ def _metadata(checkpoint: Checkpoint, interface: Interface, precision: str) -> M
 def check_bytes(net: nn.Module, run: Path | str) -> None:
     """Raise a `CumelError` for weights that one file cannot hold."""
     n_bytes = sum(weight.nbytes for weight in net.state_dict().values())
-    if n_bytes > MAX_BYTES:
+    if n_bytes > MOST_BYTES:
         raise CumelError(
-            f"{run}: {n_bytes >> 20} MiB of weights, one file holds {MAX_BYTES >> 20}; use a smaller model"
+            f"{run}: {n_bytes >> 20} MiB of weights, one file holds {MOST_BYTES >> 20}; use a smaller model"
         )

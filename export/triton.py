@@ -11,6 +11,7 @@ from pathlib import Path
 from ..esc50.system import replacing
 from ..kernels import CumelError
 from .card import ends
+from .check import BATCHES
 from .graph import (
     LENGTHS,
     LOGITS,
@@ -24,7 +25,6 @@ from .graph import (
 )
 from .snippets import prepared
 
-MAX_BATCH = 64  # largest batch in the check of an export
 DELAY = 2000  # microseconds; a request waits so long for others
 TYPES = {"float32": "FP32", "int16": "INT16", "int64": "INT64"}  # Triton's names
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -154,7 +154,7 @@ def config(name: str, metadata: Metadata, sizes: Mapping[str, Sequence[int]]) ->
     return f"""\
 name: {json.dumps(name)}
 backend: "onnxruntime"
-max_batch_size: {MAX_BATCH}
+max_batch_size: {max(BATCHES)}
 input [
 {taken}
 ]

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         arrays as arrays,
         config as config,
         cores as cores,
+        dft as dft,
         extras as extras,
         filterbank as filterbank,
         interchange as interchange,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         stft as stft,
     )
     from .layer import LogMel as LogMel
+    from .portable import FrontEnd as FrontEnd
     from .presets import PRESETS as PRESETS
     from .rules import Normalize as Normalize
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from ...kernels import CumelError, Later
+from ..system import first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,7 +58,7 @@ def reading(manifest: Path) -> Iterator[None]:
     except OSError as error:
         raise CumelError(f"{manifest}: {error.strerror or error}; check the path and its permissions") from None
     except (csv.Error, ValueError, RecursionError, *_errors_of_arrow()) as error:
-        raise CumelError(f"{manifest}: not a usable manifest ({str(error).splitlines()[0]})") from None
+        raise CumelError(f"{manifest}: not a usable manifest ({first_line(error)})") from None
 
 
 def _errors_of_arrow() -> tuple[type[Exception], ...]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...kernels import CumelError
+from ..system import first_line
 
 MARK = b"CUMEL\0\1S"
 SEAL_BYTES = len(MARK) + 8
@@ -68,7 +69,7 @@ def read_sealed(path: Path, columns: list[str] | None = None, *, must: bool = Fa
     except CumelError:
         raise
     except Exception as error:  # damage may raise anything
-        raise CumelError((str(error).splitlines() or [type(error).__name__])[0]) from None
+        raise CumelError(first_line(error)) from None
 
 
 def _check(content: memoryview) -> bool:

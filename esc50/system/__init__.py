@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .compiling import no_extension, why_eager
     from .device import autocast, choose, describe, fast_bf16, to_device
     from .driver import FIRST, MISSING, NO_DEVICE, Load, driver_fault, starts, supported_cuda
-    from .faults import NO_MEMORY, device_fault
+    from .faults import NO_MEMORY, device_fault, first_line
     from .files import (
         NAME_MAX,
         REMEDIES,

@@ -1,4 +1,4 @@
-"""Errors of devices, of their libraries and compilers, as one line of ours.
+"""Errors of devices, of their libraries and compilers, as one line of ours, and the first line of any error.
 
 An error is recognised by the package that defines its class, so that nothing is imported for it; a bare RuntimeError is
 recognised by its words.
@@ -47,7 +47,7 @@ def device_fault(error: BaseException, device: object = None) -> CumelError | No
         since a working device is missing.
     """
     names = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__]
-    said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    said = _lines(error)
     if isinstance(error, RuntimeError) and HOST_MEMORY.search(said[0]):
         return CumelError(NO_MEMORY)
     compiles = any(_within(name, COMPILERS) for name in names) or names[0].endswith(".CompileException")
@@ -69,6 +69,15 @@ def device_fault(error: BaseException, device: object = None) -> CumelError | No
     else:
         remedy = "`cumel doctor` tries it out"
     return UnavailableError(f"{where}: {reason}; {remedy}")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message that says something; the name of its class where none does."""
+    return _lines(error)[0]
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
 
 
 def _within(name: str, packages: tuple[str, ...]) -> bool:

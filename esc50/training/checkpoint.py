@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...kernels import CumelError
 from ..datasets import SPLITS
-from ..system import replacing
+from ..system import first_line, replacing
 from .recipes import Recipe
 
 NAME = "checkpoint.pt"
@@ -125,7 +125,7 @@ class Checkpoint:
             with replacing(path) as part, part.open("wb") as file:
                 torch.save(values, file)
         except RuntimeError as error:  # torch's error for a full disk
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            reason = first_line(error)[:120]
             raise CumelError(f"{path}: cannot be written ({reason}); free some space, then --resume") from None
         return path
 

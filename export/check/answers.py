@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnxscript import ir
 from torch import Tensor, nn
 
+from ...esc50.system import first_line
 from ...kernels import CumelError
 from ..graph import EMBEDDING, IMAGE, LOGITS, PROBABILITIES, activated
 from ..runtime import onnxruntime
@@ -56,8 +57,7 @@ def of_graph(model: ir.Model) -> Answers:
         try:
             outputs: list[Any] = session.run(names, {IMAGE: features})
         except Exception as error:  # ONNX Runtime's exceptions have no base class.
-            line = str(error).splitlines()[0]
-            raise CumelError(f"the network fails on {len(features)} clips at once ({line})") from None
+            raise CumelError(f"the network fails on {len(features)} clips at once ({first_line(error)})") from None
         return dict(zip(names, outputs, strict=True))
 
     return _in_batches(answers)

@@ -28,7 +28,7 @@ from ..runtime import Session
 from .answers import Answers
 from .feeds import Clip, features_of, given
 from .frontend import check_frontend, lengths
-from .operators import without_cuda_kernel
+from .operators import demand_cuda_kernels, valid_graph, without_cuda_kernel
 
 BATCHES = (1, 2, 7, 64)
 
@@ -154,13 +154,7 @@ def _repeated(clips: NDArray[np.float32], metadata: Metadata) -> list[Clip]:
 
 def _check_graph(path: Path, metadata: Metadata) -> ir.Model:
     """Check the file's graph and return it."""
-    import onnx
-
-    try:
-        onnx.checker.check_model(path, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise CumelError(f"invalid ONNX ({str(error).splitlines()[0]})") from None
-    model = ir.load(path)
+    model = valid_graph(path)
     opsets = dict(model.graph.opset_imports)
     if opsets != {"": metadata.interface.opset}:
         raise CumelError(
@@ -185,9 +179,7 @@ def _without_cuda_kernel(model: ir.Model, metadata: Metadata) -> list[str]:
         return []
     ShapeInferencePass()(model)
     ours = [node for node in model.graph if metadata.recipe is not None or str(node.name).startswith(PREFIX)]
-    missing = without_cuda_kernel(ours)
-    if missing:
-        raise CumelError(f"{', '.join(missing)}: not listed as having a CUDA kernel in ONNX Runtime")
+    demand_cuda_kernels(ours)
     return without_cuda_kernel(model.graph)
 
 

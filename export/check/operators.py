@@ -1,10 +1,14 @@
-"""The operators that ONNX Runtime's CUDA provider runs."""
+"""The check of a file's graph by the rules of ONNX, and the operators that ONNX Runtime's CUDA provider runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from onnxscript import ir
+
+from ...esc50.system import first_line
+from ...kernels import CumelError
 
 _FLOATS = frozenset({"FLOAT", "FLOAT16"})
 _NUMBERS = _FLOATS | {"INT64"}
@@ -37,6 +41,24 @@ _OF_FLOATS = """
 """
 CUDA_KERNELS |= dict.fromkeys(_OF_FLOATS.split(), _FLOATS)
 CUDA_KERNELS |= dict.fromkeys(("Flatten", "Identity", "ScatterND", "Squeeze", "Unsqueeze"), _NUMBERS)
+
+
+def valid_graph(path: Path) -> ir.Model:
+    """Read a file; raise a `CumelError` where its graph is not valid ONNX."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(path, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise CumelError(f"invalid ONNX ({first_line(error)})") from None
+    return ir.load(path)
+
+
+def demand_cuda_kernels(nodes: Iterable[ir.Node]) -> None:
+    """Raise a `CumelError` naming each kind of node without a CUDA kernel; element types must have been inferred."""
+    missing = without_cuda_kernel(nodes)
+    if missing:
+        raise CumelError(f"{', '.join(missing)}: not listed as having a CUDA kernel in ONNX Runtime")
 
 
 def without_cuda_kernel(nodes: Iterable[ir.Node]) -> list[str]:

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnxscript import ir
 from onnxscript.ir.passes.common import ShapeInferencePass
 
 from ...kernels import CumelError, FeatureConfig
 from ...kernels.tolerance import KINDS
 from ..graph import FEATURES_LENS, FEATURES_NAME, WAVEFORMS, WAVEFORMS_LENS
 from ..runtime import onnxruntime
-from .operators import without_cuda_kernel
+from .operators import demand_cuda_kernels, valid_graph
 from .oracle import clip_of, expected
 
 Outputs = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -34,7 +33,9 @@ def check_front_end(path: Path, cfg: FeatureConfig, n_samples: int | None = None
     CumelError
         For an invalid graph, a node without a CUDA kernel, or features that float32 does not explain.
     """
-    _check_graph(path)
+    model = valid_graph(path)
+    ShapeInferencePass()(model)
+    demand_cuda_kernels(model.graph)
     session = onnxruntime().InferenceSession(path, providers=["CPUExecutionProvider"])
     clips = clips_of(cfg)
     batch = np.full((len(clips), max(map(len, clips))), np.nan, np.float32)  # What lies behind a clip has no effect.
@@ -87,17 +88,3 @@ def _compare(
 
 def _finite_max(x: NDArray[np.float64]) -> float:
     return float(x.max(initial=0.0, where=np.isfinite(x)))
-
-
-def _check_graph(path: Path) -> None:
-    import onnx
-
-    try:
-        onnx.checker.check_model(path, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise CumelError(f"invalid ONNX ({str(error).splitlines()[0]})") from None
-    model = ir.load(path)
-    ShapeInferencePass()(model)
-    missing = without_cuda_kernel(model.graph)
-    if missing:
-        raise CumelError(f"{', '.join(missing)}: not listed as having a CUDA kernel in ONNX Runtime")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
         IMAGE,
         LENGTHS,
         LOGITS,
+        MOST_BYTES,
+        MOST_SECONDS,
         OPSET,
         OPSETS,
         PROBABILITIES,

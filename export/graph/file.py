@@ -10,15 +10,15 @@ from google.protobuf.message import DecodeError
 from onnxscript import ir
 from onnxscript.ir.passes.common import ShapeInferencePass
 
+from ...esc50.system import first_line
 from ...kernels import CumelError
-from .interface import IMAGE, OPSET, PROBABILITIES
+from .interface import IMAGE, MOST_BYTES, OPSET, PROBABILITIES
 from .metadata import Metadata
 from .opset import at_opset
 from .outputs import OPERATORS
 from .tape import IR_VERSION
 
 PREFIX = "network/"  # beginning of all names, so that none is one of ours
-MOST_BYTES = 1536 << 20
 
 
 def read_network(path: Path, metadata: Metadata) -> ir.Model:
@@ -61,7 +61,7 @@ def _loaded(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(path)  # with the weights of other files beside it
     except (DecodeError, OSError, RuntimeError, ValueError) as error:
-        raise CumelError(f"{path}: not a usable ONNX model ({_first(error)})") from None
+        raise CumelError(f"{path}: not a usable ONNX model ({first_line(error)})") from None
     if not model.graph.node:
         raise CumelError(f"{path}: not a usable ONNX model (no graph in it)")
     if model.ByteSize() > MOST_BYTES:
@@ -77,7 +77,8 @@ def _converted(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
     try:
         return onnx.version_converter.convert_version(model, OPSET)
     except Exception as error:  # a RuntimeError of the converter, or what its adapters raise
-        raise CumelError(f"{path}: is of opset {opset}, and cannot be written at {OPSET} ({_first(error)})") from None
+        why = first_line(error)
+        raise CumelError(f"{path}: is of opset {opset}, and cannot be written at {OPSET} ({why})") from None
 
 
 def _check(path: Path, verb: str, value: ir.Value, shape: tuple[int, ...]) -> None:
@@ -113,7 +114,3 @@ def _activate(graph: ir.Graph, activation: str) -> None:
         graph.append(ir.Node("", OPERATORS[activation], [last], axis, outputs=[out], name=f"{PREFIX}{activation}"))
         graph.outputs[0] = last = out
     last.name = PROBABILITIES
-
-
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -24,21 +24,6 @@ class Clips:
     lengths: ir.Value | None  # int64 [batch, 1], the samples of each clip; None: `length`
 
 
-def narrowed(cfg: FeatureConfig) -> FeatureConfig:
-    """Return a config of the same features whose frames leave out the zeros around a short window.
-
-    Where a frame begins changes its phase alone. A mean or a pre-emphasis of frames is of all their samples.
-    """
-    length = cfg.win_length or cfg.n_fft
-    before = (cfg.n_fft - length) // 2
-    left, right = cfg.edges
-    of_frame = cfg.remove_dc or (cfg.preemphasis > 0 and cfg.preemphasis_of == "frame")
-    if cfg.align == "left" or length == cfg.n_fft or of_frame or left < before:
-        return cfg
-    padding = (left - before, right - (cfg.n_fft - length - before))
-    return cfg.replace(align="left", center=True, padding=padding)
-
-
 class _Sources(NamedTuple):
     """Padded clips [batch, total] that frames are made of."""
 
@@ -150,15 +135,21 @@ def _padded(tape: Tape, clips: Clips, cfg: FeatureConfig, total: Size) -> ir.Val
         left, n_samples = 0, len(mirrored)
     right = total - left - n_samples
     if right < 0:
-        samples = tape.slice(samples, 0, right, 1)
+        samples, n_samples = tape.slice(samples, 0, right, 1), n_samples + right
     # Not a Pad: one runtime drops a Slice behind it, without a word.
     if left <= 0 and right <= 0:
         return samples
-    # Of a clip's own first sample, as sizes that are computed would be so on the CPU.
-    zero = tape("Mul", tape.slice(samples, 0, 1, 1), number(0.0))
-    before = [tape("Expand", zero, ints(1, left))] if left > 0 else []
-    behind = [tape("Expand", zero, ints(1, right))] if right > 0 else []
+    before = [_silenced(tape, samples, n_samples, left)] if left > 0 else []
+    behind = [_silenced(tape, samples, n_samples, right)] if right > 0 else []
     return tape("Concat", *before, samples, *behind, axis=1)
+
+
+def _silenced(tape: Tape, samples: ir.Value, n_samples: int, n: int) -> ir.Value:
+    """Return zeros [batch, n], which are the clips' own samples times 0: computed sizes would be so on the CPU."""
+    zero = tape("Mul", tape.slice(samples, 0, min(n, n_samples), 1), number(0.0))
+    if n <= n_samples:
+        return zero
+    return tape("Expand", tape.slice(zero, 0, 1, 1), ints(1, n))
 
 
 def zeros(tape: Tape, clips: ir.Value, n: int) -> ir.Value:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from onnxscript import ir
 
 from ...kernels import FeatureConfig
+from ...kernels.dft import narrowed
 from .fitting import fitted
-from .framing import Clips, frames, narrowed
+from .framing import Clips, frames
 from .intake import taken
 from .interface import FEATURES_NAME, Interface
 from .levels import Frames, levels, stretched

@@ -20,6 +20,8 @@ FITS = ("mirror", "zeros")
 OPSETS = (17, 18)
 OPSET = OPSETS[-1]  # From 22 on, ONNX Runtime has no CUDA kernel for MaxPool, and silently runs it on the CPU.
 MOST_SAMPLES = 1 << 27
+MOST_SECONDS = 3600.0  # of the clips of a network or a front end
+MOST_BYTES = 1536 << 20  # of a network in one file; torch's exporter puts more than that into a second one
 
 
 @dataclass(frozen=True, kw_only=True)

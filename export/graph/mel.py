@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnxscript import ir
 
 from ...kernels import FeatureConfig
-from .dft import Dense, transform
+from ...kernels.dft import Dense, transform
 from .tape import Size, Tape, ints, number
 
 

@@ -13,7 +13,7 @@ from ...esc50.audio import HIGHEST_RATE, LOWEST_RATE, Samples, fit_length
 from ...esc50.datasets import FEATURES, SPLITS
 from ...esc50.training import Recipe
 from ...kernels import CumelError, FeatureConfig
-from .interface import INPUTS, Interface
+from .interface import INPUTS, MOST_SECONDS, Interface
 from .properties import MAX_QUOTED, count_of, mapping_of, one_of, text_of, value_of
 
 METADATA_FORMAT, FORMER_FORMAT = "cumel 2", "cumel 1"
@@ -23,7 +23,6 @@ ACTIVATIONS = ("softmax", "sigmoid", "none")  # what makes probabilities of the 
 # A file may come from anywhere. Beyond these limits it is damaged, or would take gigabytes.
 MAX_LABELS, MAX_LABEL = 10_000, 200  # number of labels; characters per label
 MAX_ELEMENTS = 1 << 27  # limit of waveform, frames, features and mel matrix, each: half a GiB in float32
-MOST_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import torch
 from onnxscript import ir
 from torch import Tensor, nn
 
+from ...esc50.system import first_line
 from ...kernels import CumelError
 from .interface import IMAGE, OPSET, PROBABILITIES
 from .opset import at_opset
@@ -71,7 +72,7 @@ def to_onnx(net: nn.Module, input_shape: tuple[int, ...], opset: int = OPSET) ->
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise CumelError(f"torch cannot export this network ({str(error).splitlines()[0]})") from None
+            raise CumelError(f"torch cannot export this network ({first_line(error)})") from None
     assert program is not None
     graph = program.model.graph
     # The exporter stores its source lines in every node; they name folders of this machine.

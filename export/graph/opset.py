@@ -9,6 +9,7 @@ from __future__ import annotations
 from onnxscript import ir
 from onnxscript.ir.passes.common import RemoveUnusedNodesPass
 
+from ...esc50.system import first_line
 from ...kernels import CumelError, need
 from .interface import OPSET
 
@@ -39,7 +40,7 @@ def at_opset(model: ir.Model, opset: int) -> ir.Model:
     try:
         onnx.checker.check_model(ir.to_proto(model))
     except onnx.checker.ValidationError as error:
-        raise CumelError(f"opset={opset}: this network needs {OPSET} ({str(error).splitlines()[0]})") from None
+        raise CumelError(f"opset={opset}: this network needs {OPSET} ({first_line(error)})") from None
     return model
 
 

@@ -11,7 +11,8 @@ from importlib.metadata import version
 from onnxscript import ir
 
 from ...kernels import FeatureConfig
-from .framing import Clips, count, frames, narrowed
+from ...kernels.dft import narrowed
+from .framing import Clips, count, frames
 from .interface import FEATURES_NAME, OPSET
 from .levels import Frames, levels
 from .mel import mel_of

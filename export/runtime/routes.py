@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from ...esc50.system import first_line
 from ...kernels import CumelError, UnavailableError, need
 
 ROUTES = ("auto", "graph", "kernels")
@@ -32,7 +33,7 @@ def read_model(path: Path | str) -> Any:
     try:
         model = onnx.load(path, load_external_data=False)
     except (protobuf.DecodeError, OSError, RuntimeError, ValueError) as error:
-        raise CumelError(f"{path}: not a usable ONNX model ({_first(error)}); export it again") from None
+        raise CumelError(f"{path}: not a usable ONNX model ({first_line(error)}); export it again") from None
     if not model.graph.node:
         raise CumelError(f"{path}: not a usable ONNX model (no graph in it); export it again")
     return model
@@ -146,7 +147,3 @@ def _lacking() -> str | None:
     if not torch.cuda.is_available():
         return "torch sees no CUDA device"
     return None if importlib.util.find_spec("cupy") else "CuPy is not installed (pip install 'cumel[gpu]')"
-
-
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

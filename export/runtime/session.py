@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ...esc50.system import device_fault
+from ...esc50.system import device_fault, first_line
 from ...kernels import CumelError, UnavailableError
 from ...kernels.cores import limited, usable_cores
 from .providers import CPU, CUDA, ORDER, TENSORRT, lacking, onnxruntime, resolved, settings, shown, why_fallen_back
@@ -291,5 +291,4 @@ def _own_stdout() -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     """Return an error's first line without ONNX Runtime's prefix ``[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : ``."""
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    return line.split(" : ", 3)[-1]
+    return first_line(error).split(" : ", 3)[-1]

@@ -220,7 +220,7 @@ def test_a_wrong_call_is_refused(copied: Exported, tmp_path: Path, option: dict[
 def test_weights_that_need_two_files_are_refused(
     copied: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(to_onnx, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(to_onnx, "MOST_BYTES", 1 << 20)
     with pytest.raises(CumelError, match="MiB of weights, one file holds 1; use a smaller model"):
         export_onnx(copied.run, tmp_path / "model.onnx", interface=Interface(input=copied.taken))
 

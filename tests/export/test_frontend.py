@@ -12,10 +12,10 @@ from onnxscript import ir
 
 from cumel.esc50.audio import fit_length
 from cumel.export.check.frontend import check_frontend
-from cumel.export.graph import FEATURES_NAME, dft
-from cumel.export.graph.dft import Dense, Factored, transform
+from cumel.export.graph import FEATURES_NAME
 from cumel.export.graph.frontend import LOG_MEL, standalone
-from cumel.kernels import PRESETS, CumelError, FeatureConfig
+from cumel.kernels import PRESETS, CumelError, FeatureConfig, dft
+from cumel.kernels.dft import Dense, Factored, transform
 
 from support.drawn import any_config
 from support.onnx_models import metadata

@@ -14,10 +14,11 @@ from cumel import PRESETS, FeatureConfig, Normalize
 from cumel.export.check.operators import without_cuda_kernel
 from cumel.export.check.oracle import expected
 from cumel.export.check.ragged import check_front_end
-from cumel.export.graph.framing import narrowed
-from cumel.export.graph.ragged import OPSETS, front_end
+from cumel.export.graph.interface import OPSETS
+from cumel.export.graph.ragged import front_end
 from cumel.kernels import reference
 from cumel.kernels.config import CHUNK_SAMPLES
+from cumel.kernels.dft import narrowed
 
 from support.drawn import any_config
 from support.recordings import TINY

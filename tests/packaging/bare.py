@@ -22,7 +22,7 @@ MISSING = {  # public names, by the extra that has what they need, or what a cal
     "extract": ("FeatureDataset", "Store", "extract", "pad"),
     "export": ("Interface", "export_frontend", "export_module", "export_onnx", "write_site"),
     "predict": ("Session", "load", "predict"),
-    "torch": ("LogMel",),
+    "torch": ("FrontEnd", "LogMel"),
     "train": ("evaluate", "train"),
 }
 ARGUMENTS = {"Session": (__file__,), "load": (__file__,), "write_site": (__file__, "site")}

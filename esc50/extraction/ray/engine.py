@@ -18,7 +18,7 @@ import torch
 from ....kernels import CumelError, FeatureConfig, UnavailableError, need
 from ...audio import resampler_on
 from ...inputs import Entry, Keys, Listing
-from ...system import Hold, bar, device_fault, give_back_memory, locked, ordered
+from ...system import Hold, bar, device_fault, first_line, give_back_memory, locked, ordered
 from ..counts import Counts
 from ..gpu import on_device
 from ..job import Job, Result
@@ -151,9 +151,8 @@ def _cluster(ray: Any, address: str | None, workers: int) -> Iterator[_Cluster]:
             _knock(address)
             ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **options)
         except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
             named = "Ray does not start here" if address is None else f"--address {address}: no Ray cluster answers"
-            raise UnavailableError(f"{named} ({reason})") from None
+            raise UnavailableError(f"{named} ({first_line(error)})") from None
     try:
         has = ray.cluster_resources()
         machines = sum(node["Alive"] for node in ray.nodes())

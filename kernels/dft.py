@@ -15,8 +15,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels import CumelError, FeatureConfig
-from ...kernels.filterbank import mel_matrix, window
+from .config import FeatureConfig
+from .errors import CumelError
+from .filterbank import mel_matrix, window
 
 MAX_BYTES = 64 << 20  # limit of the constants; an n_fft of 32768 takes 34 MB at most, a prime up to 2800 less than 64
 COPY = 4  # multiply-adds that a copied sample costs as much as
@@ -124,3 +125,18 @@ def _waves(steps: NDArray[np.int64], n: int) -> NDArray[np.complex128]:
 
 def _float32(x: NDArray[np.float64]) -> Float32:
     return np.ascontiguousarray(x, dtype=np.float32)
+
+
+def narrowed(cfg: FeatureConfig) -> FeatureConfig:
+    """Return a config of the same features whose frames leave out the zeros around a short window.
+
+    Where a frame begins changes its phase alone. A mean or a pre-emphasis of frames is of all their samples.
+    """
+    length = cfg.win_length or cfg.n_fft
+    before = (cfg.n_fft - length) // 2
+    left, right = cfg.edges
+    of_frame = cfg.remove_dc or (cfg.preemphasis > 0 and cfg.preemphasis_of == "frame")
+    if cfg.align == "left" or length == cfg.n_fft or of_frame or left < before:
+        return cfg
+    padding = (left - before, right - (cfg.n_fft - length - before))
+    return cfg.replace(align="left", center=True, padding=padding)
