@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 SECONDS = 600  # limit for the answers of one runtime
 FIRST = {(3, 11): "1.15.1", (3, 12): "1.17.0", (3, 13): "1.20.0"}  # of ONNX Runtime for a version of Python
 OLDEST, MIDDLE, NEWEST = FIRST.get(sys.version_info[:2], "1.24.1"), "1.18.1", "1.32.0"
+OLD_NUMPY = "numpy<2; python_version < '3.13'"  # later ones have no such NumPy, nor need it
 NODE = ("onnxruntime-node@1.30.0", f"{WEB}@{WEB_VERSION}")
 NODE_FILES = {"onnxruntime-node": "dist/index.js", "onnxruntime-web": "dist/ort.wasm.min.mjs"}
 
@@ -37,8 +38,8 @@ class Runtime:
 
 
 RUNTIMES = (
-    Runtime("ONNX Runtime, the oldest", "onnxruntime", (f"onnxruntime=={OLDEST}", "numpy<2")),
-    Runtime("ONNX Runtime", "onnxruntime", (f"onnxruntime=={MIDDLE}", "numpy<2")),
+    Runtime("ONNX Runtime, the oldest", "onnxruntime", (f"onnxruntime=={OLDEST}", OLD_NUMPY)),
+    Runtime("ONNX Runtime", "onnxruntime", (f"onnxruntime=={MIDDLE}", OLD_NUMPY)),
     Runtime("ONNX Runtime, the newest", "onnxruntime", (f"onnxruntime=={NEWEST}",)),
     Runtime("ONNX Runtime for Node", "onnxruntime-node", NODE[:1]),
     Runtime("ONNX Runtime Web, WebAssembly", "onnxruntime-web", NODE[1:]),

@@ -82,6 +82,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
     return of
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_a_runtime_gives_our_answers(model: Callable[[str], Model], name: str, way: str) -> None:
@@ -110,6 +111,6 @@ def test_a_runtime_that_refuses_says_why(model: Callable[[str], Model], tmp_path
 
 
 def test_an_environment_that_cannot_be_made_says_why(tmp_path: Path) -> None:
-    with pytest.raises(places.NoPlaceError, match="requirement"):
+    with pytest.raises(places.NoPlaceError, match=r"No matching distribution found for numpy==0\.0\.0\.1"):
         places.python(tmp_path, ["numpy==0.0.0.1"])
     assert not list(tmp_path.rglob(places.DONE))

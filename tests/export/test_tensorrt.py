@@ -47,6 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Recipe], Path]:
     return of
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("name", ["baseline", "quick"])
 @pytest.mark.parametrize("way", WAYS)
 def test_exported_files_keep_to_tensorrt(run: Callable[[Recipe], Path], name: str, way: str, tmp_path: Path) -> None:
