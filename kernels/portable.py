@@ -67,6 +67,7 @@ class FrontEnd(nn.Module):
         self._slices = -(-own.frame_length // own.hop_length)  # of one hop each; the last may be shorter
         dft = transform(own)
         self._constant("_mel", dft.mel)
+        self._n_bins = (dft.matrix if isinstance(dft, Dense) else dft.second).shape[-1] // 2  # of each k1
         if isinstance(dft, Dense):
             self._constant("_matrix", dft.matrix)
         else:
@@ -74,12 +75,13 @@ class FrontEnd(nn.Module):
             self._constant("_first", dft.first)
             self._constant("_second", dft.second)
         left, right = own.edges[0], max(own.edges[1], 0)
-        self._left = left
+        n = n_samples - own.n_dropped
         if own.pad_mode != "constant" and left + right:
-            n = n_samples - own.n_dropped
             mirrored = np.pad(np.arange(n), (left, right), mode=own.pad_mode)
             self.register_buffer("_places", torch.from_numpy(mirrored), persistent=False)
-            self._left = 0
+            left, n = 0, len(mirrored)
+        total = (self.n_frames + self._slices) * own.hop_length
+        self._left, self._right, self._total = left, max(total - left - n, 0), total
         mean, std = (np.array(value, np.float32) for value in (own.mean, own.std))
         self._constant("_mean", mean[:, None] if mean.ndim else mean)
         self._constant("_std", std[:, None] if std.ndim else std)
@@ -113,9 +115,7 @@ class FrontEnd(nn.Module):
             y = changes if cfg.n_dropped else torch.cat((y[:, :1], changes), dim=1)
         if hasattr(self, "_places"):
             y = y.index_select(1, self._places)
-        right = (self.n_frames + self._slices) * cfg.hop_length - self._left - y.shape[1]
-        y = nn.functional.pad(y, (self._left, max(right, 0)))
-        return y[:, : y.shape[1] + min(right, 0)]
+        return nn.functional.pad(y, (self._left, self._right))[:, : self._total]
 
     def _frames(self, y: Tensor) -> Tensor:
         """Cut frames [batch, n_frames, frame_length], less their mean, and pre-emphasised."""
@@ -135,15 +135,15 @@ class FrontEnd(nn.Module):
         if hasattr(self, "_matrix"):
             spectrum = torch.matmul(frames, self._matrix)
         else:
-            rows, n2 = self._window.shape
-            n_k1, missing = len(self._second), rows * n2 - self._own.frame_length
+            (rows, n2), n_k1 = self._window.shape, len(self._second)
+            missing = rows * n2 - self._own.frame_length
             frames = nn.functional.pad(frames, (0, missing)) if missing else frames
             windowed = frames.reshape(-1, rows, n2) * self._window
             first = torch.matmul(self._first, windowed).reshape(-1, n_k1, 2 * n2)
             spectrum = torch.matmul(first.transpose(0, 1), self._second).transpose(0, 1)
-            spectrum = spectrum.reshape(-1, self.n_frames, *spectrum.shape[1:])
-        n_bins = spectrum.shape[-1] // 2
-        strength = spectrum[..., :n_bins] ** 2 + spectrum[..., n_bins:] ** 2
+            spectrum = spectrum.reshape(-1, self.n_frames, n_k1, 2 * self._n_bins)
+        real, imaginary = spectrum[..., : self._n_bins], spectrum[..., self._n_bins :]
+        strength = real * real + imaginary * imaginary
         strength = strength + self._own.bin_offset if self._own.bin_offset else strength
         strength = strength.sqrt() if self._own.power == 1 else strength
         return torch.matmul(strength.flatten(2), self._mel)
