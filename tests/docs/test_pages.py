@@ -50,7 +50,12 @@ PARSED = {  # beginnings of commands that are parsed, and why they do not run
     "cumel extract data/esc50/audio --out data/ray": "starts a cluster; tests/extraction/test_ray.py has one",
     "cumel doctor": "its exit code is that of the machine; tests/cli/test_doctor.py runs it",
 }
-COMPILED = {"torch.cuda.": "needs a GPU; tests/export/test_io_binding.py runs it on one"}  # what such Python contains
+COMPILED = {  # what such Python contains, and why it does not run
+    "torch.cuda.": "needs a GPU; tests/export/test_io_binding.py runs it on one",
+    "executorch": "converters bring a torch of their own; tests/kernels/test_portable.py has the module",
+    "litert_torch": "as executorch",
+    "coremltools": "as executorch",
+}
 README = "README.md"
 SHAPES = {"x": ["n", 1, 64, 101], "y": ["n", 2]}  # of the file of another exporter that docs/onnx.md names
 LANGUAGES = {"python", "console", "text"}
