@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,11 @@ def memory_of(meminfo: Path, proc: Path) -> dict[str, int | None]:
 
 
 def _pages() -> int | None:
+    if sys.platform == "win32":  # It has no sysconf.
+        return None
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+    except (ValueError, OSError):
         return None
 
 
