@@ -101,7 +101,7 @@ class FrontEnd(nn.Module):
         -------
         Tensor [batch, n_mels, n_frames], float32; [batch, n_frames, n_mels] with `cfg.time_major`
         """
-        if waveform.dim() != 2 or waveform.shape[1] != self.n_samples:
+        if not torch.jit.is_tracing() and (waveform.dim() != 2 or waveform.shape[1] != self.n_samples):
             raise CumelError(f"waveform: expected [batch, {self.n_samples}], got {list(waveform.shape)}")
         mel = self._mel_of(self._frames(self._padded(waveform))).transpose(1, 2)
         features = self._statistics(self._levels(mel))

@@ -21,7 +21,7 @@ from support.exported import lively_run
 from support.recordings import TINY, tiny_recipe, tone, write
 
 N = 8000
-RATES = (44100, 48000, 22050, 11025, 16000, 4000, 8000)
+RATES = (44100, 48000, 22050, 11025, 16000, 4000, 12000)
 # Of the loudest sample: the graph against its twin in float64. 1.3e-6: 44100 to 16000 Hz, a chirp.
 TWIN = 1e-5
 # dB, of the energy of a tone that both rates hold, by which the twin may be off; -124: 16 to 44.1 kHz.
