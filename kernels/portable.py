@@ -71,6 +71,7 @@ class FrontEnd(nn.Module):
         if isinstance(dft, Dense):
             self._constant("_matrix", dft.matrix)
         else:
+            self._split = (*dft.window.shape, len(dft.second))
             self._constant("_window", dft.window)
             self._constant("_first", dft.first)
             self._constant("_second", dft.second)
@@ -101,7 +102,8 @@ class FrontEnd(nn.Module):
         -------
         Tensor [batch, n_mels, n_frames], float32; [batch, n_frames, n_mels] with `cfg.time_major`
         """
-        if not torch.jit.is_tracing() and (waveform.dim() != 2 or waveform.shape[1] != self.n_samples):
+        length = waveform.shape[-1]  # a tensor in a trace
+        if waveform.dim() != 2 or (isinstance(length, int) and length != self.n_samples):
             raise CumelError(f"waveform: expected [batch, {self.n_samples}], got {list(waveform.shape)}")
         mel = self._mel_of(self._frames(self._padded(waveform))).transpose(1, 2)
         features = self._statistics(self._levels(mel))
@@ -135,7 +137,7 @@ class FrontEnd(nn.Module):
         if hasattr(self, "_matrix"):
             spectrum = torch.matmul(frames, self._matrix)
         else:
-            (rows, n2), n_k1 = self._window.shape, len(self._second)
+            rows, n2, n_k1 = self._split
             missing = rows * n2 - self._own.frame_length
             frames = nn.functional.pad(frames, (0, missing)) if missing else frames
             windowed = frames.reshape(-1, rows, n2) * self._window
