@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
-from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
@@ -60,13 +59,16 @@ class BuildLibrary(build_ext):
         self.compiler.link_shared_object(objects, str(library), extra_postargs=["-pthread"], target_lang="c++")
 
 
-class AnyPython(bdist_wheel):
-    """Names a wheel for every version of Python on one kind of machine."""
+def wheels_for_any_python() -> type:
+    """Return the command that names a wheel for every version of Python on one kind of machine."""
+    from setuptools.command.bdist_wheel import bdist_wheel  # here, as tests read this file with older setuptools too
 
-    def get_tag(self) -> tuple[str, str, str]:
-        """Return the tags of Python, of its binary interface, and of the machine."""
-        *_, machine = super().get_tag()
-        return "py3", "none", machine
+    class AnyPython(bdist_wheel):
+        def get_tag(self) -> tuple[str, str, str]:
+            *_, machine = super().get_tag()
+            return "py3", "none", machine
+
+    return AnyPython
 
 
 if __name__ == "__main__":
@@ -74,4 +76,4 @@ if __name__ == "__main__":
         os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
     depends = sorted(map(str, [*SOURCES.glob("*"), Path("kernels", "fft.cuh")]))
     library = Extension("cumel.kernels.simd.native", [str(SOURCES / "features.cc")], depends=depends, optional=True)
-    setup(ext_modules=[library], cmdclass={"bdist_wheel": AnyPython, "build_ext": BuildLibrary})
+    setup(ext_modules=[library], cmdclass={"bdist_wheel": wheels_for_any_python(), "build_ext": BuildLibrary})

@@ -43,7 +43,7 @@ def test_a_config_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "parakit"], "cumel: --preset parakit: must be one of esc50, compact, librosa, whisper, "),
+        (["--preset", "parakit"], "cumel: --preset parakit: did you mean parakeet? It must be one of esc50, compact, "),
         ([], "cumel: no features are named: give --preset, or --sr and what else differs from librosa's defaults"),
         (["--n-mels", "40"], "cumel: no features are named"),
         (["--preset", "parakeet", "--no-center"], "padding=(256, 96): says where frames begin, as center=False does"),
@@ -76,4 +76,4 @@ def test_wrong_names(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_missing_name(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = ask(capsys, "--preset", "parakeet")
     assert code == 2
-    assert err == "cumel: Missing option '--out'.\n"
+    assert err == "cumel: Missing option '--out' (`cumel frontend --help` says more)\n"

@@ -9,8 +9,9 @@ import pytest
 import soundfile
 
 from cumel.esc50.audio import load
-from cumel.esc50.audio.formats.extensions import OF_FORMATS
+from cumel.esc50.audio.formats.extensions import OF_FORMATS, SOUND_FILES
 from cumel.esc50.cli import main
+from cumel.esc50.inputs import folders
 from cumel.esc50.inputs.find import check, resolve
 from cumel.kernels import CumelError
 
@@ -32,6 +33,7 @@ LEFT_OUT = {"hidden": 5, "a system's own": 6, ".txt": 2, ".m4a": 1, "without ext
 
 
 def test_what_a_folder_does_not_give_is_counted(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "EXTENSIONS", SOUND_FILES)  # also where ffmpeg is installed
     touch(tree, *SYSTEM_FILES, *OTHER_FILES)
     for given in (tree, f"{tree}/**", tree.parent / ".hidden"):
         if given == tree.parent / ".hidden":
