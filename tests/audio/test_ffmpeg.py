@@ -92,7 +92,7 @@ def test_the_real_program(tmp_path: Path) -> None:
     import soundfile
 
     soundfile.write(tmp_path / "a.wav", tone(1.0, 16000), 16000)
-    subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", tmp_path / "a.mka"], check=True)
+    subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "a.wav", "-c:a", "flac", tmp_path / "a.mka"], check=True)
     y, sr = load(tmp_path / "a.mka")
     assert (len(y), sr) == (16000, 16000)
     (tmp_path / "cut.mka").write_bytes((tmp_path / "a.mka").read_bytes()[:900])
