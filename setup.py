@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -61,7 +62,7 @@ class BuildLibrary(build_ext):
 
 def wheels_for_any_python() -> type:
     """Return the command that names a wheel for every version of Python on one kind of machine."""
-    from setuptools.command.bdist_wheel import bdist_wheel  # here, as tests read this file with older setuptools too
+    from setuptools.command.bdist_wheel import bdist_wheel
 
     class AnyPython(bdist_wheel):
         def get_tag(self) -> tuple[str, str, str]:
@@ -76,4 +77,7 @@ if __name__ == "__main__":
         os.environ.setdefault("ARCHFLAGS", f"-arch {platform.machine()}")
     depends = sorted(map(str, [*SOURCES.glob("*"), Path("kernels", "fft.cuh")]))
     library = Extension("cumel.kernels.simd.native", [str(SOURCES / "features.cc")], depends=depends, optional=True)
-    setup(ext_modules=[library], cmdclass={"bdist_wheel": wheels_for_any_python(), "build_ext": BuildLibrary})
+    commands: dict[str, type] = {"build_ext": BuildLibrary}
+    with suppress(ImportError):  # A setuptools that has no such command makes no wheel.
+        commands["bdist_wheel"] = wheels_for_any_python()
+    setup(ext_modules=[library], cmdclass=commands)
