@@ -84,7 +84,7 @@ def test_images_are_the_baselines(name: str, kind: str) -> None:
 @given(cfg=any_config(), n_samples=st.integers(1, 4000), kind=st.sampled_from(["noise", "tone"]))
 def test_any_config(cfg: FeatureConfig, n_samples: int, kind: str) -> None:
     if cfg.n_frames(n_samples) == 0:
-        n_samples = cfg.n_fft
+        n_samples = cfg.least_samples
     oracle = Oracle(signal(kind, n_samples, cfg.sr), cfg)
     (got,) = session_of(standalone(cfg, n_samples)).run(None, {"waveform": oracle.y[None]})
     oracle.check_log_mel(got[0, 0].T if cfg.time_major else got[0, 0])
