@@ -9,7 +9,7 @@ from ..esc50.datasets import Description
 from .graph import WAVEFORM, Metadata, inputs_of, outputs_of, summary
 from .snippets import ffmpeg, snippets
 
-LABELS_SUFFIX = ".labels.json"  # of the file for runtimes that cannot read properties, such as onnxruntime-web
+LABELS_SUFFIX = ".labels.json"  # the file is for runtimes that cannot read properties, such as onnxruntime-web
 
 TEMPLATE = """\
 # {name}

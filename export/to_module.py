@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnxscript import ir
 from torch import nn
 
-from ..esc50.system import defaults
+from ..esc50.system import defaults, first_line
 from ..kernels import CumelError, FeatureConfig, config_of
 from .check import Answers, features_of, of_graph, of_torch
 from .graph import PROBABILITIES, Interface, Metadata, calibration_clips, choose_outputs, quantized, read_network
@@ -124,7 +124,7 @@ def _of_module(net: nn.Module, metadata: Metadata, measured: NDArray[np.float32]
     try:
         copied = copy.deepcopy(net).to("cpu").float().eval()
     except Exception as error:  # whatever a module's own __deepcopy__ raises
-        raise CumelError(f"{metadata.name}: cannot be copied ({_first(error)})") from None
+        raise CumelError(f"{metadata.name}: cannot be copied ({first_line(error)})") from None
     check_bytes(copied, metadata.name)
     _check_module(copied, metadata)
     return graph_of(copied, metadata, measured), of_torch(copied, metadata.activation)
@@ -152,18 +152,14 @@ def _tried(net: nn.Module, shape: list[int]) -> tuple[Any, str | None]:
         with torch.inference_mode():
             return net(torch.zeros(shape)), None
     except Exception as error:  # whatever a module raises
-        return None, _first(error)
+        return None, first_line(error)
 
 
 def _of_file(path: Path | str, metadata: Metadata, measured: NDArray[np.float32] | None) -> tuple[ir.Model, Answers]:
     if metadata.precision not in ("fp32", "int8"):
         raise CumelError(f"precision={metadata.precision}: must be fp32 or int8, as the network is a file")
     network = read_network(Path(path), metadata)
-    own = read_network(Path(path), metadata)
+    own = ir.from_proto(ir.to_proto(network))
     choose_outputs(own.graph, metadata.interface.network_outputs or (PROBABILITIES,), metadata.activation)
     answers = of_graph(own)
     return (network if measured is None else quantized(network, features_of(measured, metadata))), answers
-
-
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

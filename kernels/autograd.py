@@ -51,7 +51,7 @@ def log_mel(clips: Padded, cfg: FeatureConfig, out: Tensor | None = None, dtype:
     """
     mel = melspectrogram(clips, cfg)
     check_finite(mel.amax(dim=(1, 2)))
-    levels = _lifted(_leveled(mel, cfg), cfg)
+    levels = lift(_leveled(mel, cfg), cfg)
     if cfg.normalize is not None:
         parts = [_normalized(clip, cfg.n_frames(n), cfg) for clip, n in zip(levels, clips.lengths, strict=True)]
         levels = torch.stack(parts)
@@ -83,7 +83,7 @@ def _each_length(compute: Callable[[Tensor, FeatureConfig], Tensor], clips: Padd
 
 
 def _stft(clips: Tensor, cfg: FeatureConfig) -> Tensor:
-    y = _emphasised(clips.float() * INT16_SCALE if clips.dtype == torch.int16 else clips, cfg)
+    y = preemphasised(clips.float() * INT16_SCALE if clips.dtype == torch.int16 else clips, cfg)
     left, right = cfg.edges
     if _mirrors(cfg):
         y = y[:, mirrored(y.shape[1], -left, y.shape[1] + right, cfg).to(y.device)]
@@ -92,7 +92,7 @@ def _stft(clips: Tensor, cfg: FeatureConfig) -> Tensor:
     return torch.fft.rfft(_frames(y, cfg), n=cfg.n_fft).transpose(1, 2)
 
 
-def _emphasised(y: Tensor, cfg: FeatureConfig) -> Tensor:
+def preemphasised(y: Tensor, cfg: FeatureConfig) -> Tensor:
     """Pre-emphasise clips [n_clips, n_samples], where that is of the clip."""
     if not cfg.preemphasis or cfg.preemphasis_of == "frame":
         return y
@@ -112,13 +112,18 @@ def _with_zeros(y: Tensor, cfg: FeatureConfig) -> Tensor:
 
 
 def _frames(padded: Tensor, cfg: FeatureConfig) -> Tensor:
-    """Cut frames [n_clips, n_frames, frame_length], less their mean, pre-emphasised and windowed as `cfg` says."""
-    frames = padded.unfold(1, cfg.frame_length, cfg.hop_length)
+    """Cut frames [n_clips, n_frames, frame_length], conditioned and windowed as `cfg` says."""
+    frames = conditioned(padded.unfold(1, cfg.frame_length, cfg.hop_length), cfg)
+    return frames * window_of(cfg, padded.device)[: cfg.frame_length]
+
+
+def conditioned(frames: Tensor, cfg: FeatureConfig) -> Tensor:
+    """Take the mean from frames [..., frame_length], and pre-emphasise them, where `cfg` says so of frames."""
     if cfg.remove_dc:
         frames = frames - frames.mean(-1, keepdim=True)
     if cfg.preemphasis and cfg.preemphasis_of == "frame":
         frames = frames - cfg.preemphasis * torch.cat((frames[..., :1], frames[..., :-1]), dim=-1)
-    return frames * window_of(cfg, padded.device)[: cfg.frame_length]
+    return frames
 
 
 def _mel(clips: Tensor, cfg: FeatureConfig) -> Tensor:
@@ -142,7 +147,7 @@ def _leveled(mel: Tensor, cfg: FeatureConfig) -> Tensor:
     return levels.gain * (values.log10() if levels.log else values) - levels.shift
 
 
-def _lifted(levels: Tensor, cfg: FeatureConfig) -> Tensor:
+def lift(levels: Tensor, cfg: FeatureConfig) -> Tensor:
     """Lift what lies too far below a clip's maximum."""
     span = cfg.levels.span
     return levels if span == math.inf else torch.maximum(levels, levels.amax(dim=(1, 2), keepdim=True) - span)
@@ -183,7 +188,7 @@ def log_mel_gradient(
         last = n - cfg.n_dropped + sum(cfg.edges) - cfg.frame_length  # A clip's frames begin there at the latest.
         begins = torch.arange(cfg.n_frames(longest), device=clips.device) * cfg.hop_length
         sounds, in_range = (begins <= last)[:, None], n == stated
-    emphasised = _emphasised(clips, cfg)
+    emphasised = preemphasised(clips, cfg)
     own = n - cfg.n_dropped
     padded, source = _padded(emphasised, own, cfg)
     spectrum = torch.fft.rfft(_frames(padded, cfg), n=cfg.n_fft).transpose(1, 2)
@@ -212,7 +217,7 @@ def _padded(clips: Tensor, n: Tensor, cfg: FeatureConfig) -> tuple[Tensor, Tenso
 
 
 def _before_emphasis(gradient: Tensor, cfg: FeatureConfig) -> Tensor:
-    """Pull back through `_emphasised`."""
+    """Pull back through `preemphasised`."""
     if not cfg.preemphasis or cfg.preemphasis_of == "frame":
         return gradient
     if cfg.n_dropped:
@@ -233,7 +238,7 @@ def _spectrum(gradient: Tensor, spectrum: Tensor, sounds: Tensor | None, cfg: Fe
         gradient = gradient / band_values(cfg, mel.device)[1]
     unlifted = _leveled(mel, cfg)
     if cfg.normalize is not None:
-        lifted = normalization.wide(_lifted(unlifted, cfg))
+        lifted = normalization.wide(lift(unlifted, cfg))
         moments = normalization.moments(lifted, cfg.normalize, sounds)
         gradient = normalization.gradient(gradient, lifted, moments, cfg.normalize, sounds).to(mel.dtype)
     if levels.span < math.inf:  # A value at the floor moves with the maximum; equal maxima share, as in autograd.

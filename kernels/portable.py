@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .autograd import conditioned, lift, preemphasised
 from .dft import Dense, narrowed, transform
 from .errors import CumelError
 from .features import Config, config_of
@@ -111,26 +112,16 @@ class FrontEnd(nn.Module):
 
     def _padded(self, y: Tensor) -> Tensor:
         """Pre-emphasise clips and pad them, up to whole slices: [batch, (n_frames + slices) * hop]."""
-        cfg = self._own
-        if cfg.preemphasis and cfg.preemphasis_of != "frame":
-            changes = y[:, 1:] - cfg.preemphasis * y[:, :-1]
-            y = changes if cfg.n_dropped else torch.cat((y[:, :1], changes), dim=1)
+        y = preemphasised(y, self._own)
         if hasattr(self, "_places"):
             y = y.index_select(1, self._places)
         return nn.functional.pad(y, (self._left, self._right))[:, : self._total]
 
     def _frames(self, y: Tensor) -> Tensor:
         """Cut frames [batch, n_frames, frame_length], less their mean, and pre-emphasised."""
-        cfg = self._own
-        blocks = y.reshape(-1, self.n_frames + self._slices, cfg.hop_length)
+        blocks = y.reshape(-1, self.n_frames + self._slices, self._own.hop_length)
         parts = [blocks[:, i : i + self.n_frames] for i in range(self._slices)]
-        frames = torch.cat(parts, dim=2)[:, :, : cfg.frame_length]
-        if cfg.remove_dc:
-            frames = frames - frames.mean(2, keepdim=True)
-        if cfg.preemphasis and cfg.preemphasis_of == "frame":
-            before = torch.cat((frames[:, :, :1], frames[:, :, :-1]), dim=2)
-            frames = frames - cfg.preemphasis * before
-        return frames
+        return conditioned(torch.cat(parts, dim=2)[:, :, : self._own.frame_length], self._own)
 
     def _mel_of(self, frames: Tensor) -> Tensor:
         """Return the mel spectrogram [batch, n_frames, n_mels]."""
@@ -156,9 +147,7 @@ class FrontEnd(nn.Module):
         x = x.clamp(min=levels.least) if levels.least > levels.offset else x
         x = x.log() * (levels.gain / math.log(10.0)) if levels.log else x * levels.gain
         x = x - levels.shift if levels.shift else x
-        if math.isfinite(levels.span):
-            x = torch.maximum(x, x.amax(dim=(1, 2), keepdim=True) - levels.span)
-        return x
+        return lift(x, self._own)
 
     def _statistics(self, x: Tensor) -> Tensor:
         if not self._own.is_per_band:

@@ -16,7 +16,8 @@ from outside import places
 
 HERE = Path(__file__).parent
 SECONDS = 600  # limit for the answers of one runtime
-FIRST = {(3, 11): "1.15.1", (3, 12): "1.17.0", (3, 13): "1.20.0"}  # of ONNX Runtime for a version of Python
+# The oldest ONNX Runtime that has wheels, for a version of Python.
+FIRST = {(3, 11): "1.15.1", (3, 12): "1.17.0", (3, 13): "1.20.0"}
 OLDEST, MIDDLE, NEWEST = FIRST.get(sys.version_info[:2], "1.24.1"), "1.18.1", "1.32.0"
 OLD_NUMPY = "numpy<2; python_version < '3.13'"  # later ones have no such NumPy, nor need it
 NODE = ("onnxruntime-node@1.30.0", f"{WEB}@{WEB_VERSION}")

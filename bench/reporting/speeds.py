@@ -53,7 +53,7 @@ def same_batch_table(results: Path) -> str:
     """Return milliseconds per clip of every peer beside ours, where both take as many clips at once."""
     rows = latest(results, "features", "ms_per_clip")
     rows = rows[(rows["source"] == "float32") & (rows["ms_per_clip"] != "") & rows["threads"].isin(["1", "2"])]
-    rows = rows[rows["date"] == rows["date"].max()]  # of one version of ours
+    rows = rows[rows["date"] == rows["date"].max()]  # These are of one version of ours.
     keys = ["preset", "threads", "batch"]
     rows = rows.assign(ms=numbers(rows["ms_per_clip"]))
     peers = [peer for peer in dict.fromkeys(rows["peer"]) if peer != OURS]

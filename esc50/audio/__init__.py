@@ -9,8 +9,18 @@ if TYPE_CHECKING:
     from .formats.ffmpeg import installed as ffmpeg
     from .formats.opening import HIGHEST_RATE, LOWEST_RATE
     from .recording import BLOCK_BYTES, Header, Recording, Waveform, load, load_all
-    from .resampling import resample_clips, resample_on, resampled_length, resampler_on
-    from .samples import Pcm, Samples, check_finite, fit_length, own_part, resample, resample_stream, to_mono
+    from .resampling import resample_clips, resample_on, resampler_on
+    from .samples import (
+        Pcm,
+        Samples,
+        check_finite,
+        fit_length,
+        own_part,
+        resample,
+        resample_stream,
+        resampled_length,
+        to_mono,
+    )
     from .windowing import Span, spans, windows
 
 __getattr__, __dir__, __all__ = lazily(__name__, __file__)

@@ -78,11 +78,6 @@ def resample_clips(clips: Tensor, sr: int, target: int) -> Tensor:
         return _filter(old, new, clips.device)(clips)
 
 
-def resampled_length(n_samples: int, sr: int, target: int) -> int:
-    """Return how many samples at `target` Hz a recording of `n_samples` at `sr` Hz has."""
-    return -(-n_samples * target // sr)
-
-
 def _design(sr: int, target: int) -> tuple[int, int, int]:
     """Return both rates divided by their greatest common divisor, and the half-width of the filters in samples."""
     old, new = sr // gcd(sr, target), target // gcd(sr, target)

@@ -61,6 +61,11 @@ def resample_stream(blocks: Iterable[Samples], sr: int, target: int) -> Iterator
     yield np.pad(last, (0, n_left - len(last)))
 
 
+def resampled_length(n_samples: int, sr: int, target: int) -> int:
+    """Return how many samples at `target` Hz a recording of `n_samples` at `sr` Hz has."""
+    return -(-n_samples * target // sr)
+
+
 def fit_length(y: Samples, n_samples: int) -> Samples:
     """Return exactly `n_samples`: a long clip is cut at its end, a short one is mirrored at both ends.
 

@@ -44,7 +44,7 @@ def _check(extra: str) -> Check:
             other.append(f"{requirement.name} is {number}, and has to be {requirement.specifier}")
     faults = [f"lacks {', '.join(lacking)}"] * bool(lacking) + other
     first = f"pip uninstall {CPU_RUNTIME}, then " if CUDA_RUNTIME in lacking and installed(CPU_RUNTIME) else ""
-    upgrade = "--upgrade " if other else ""  # which asks an index for cumel too
+    upgrade = "--upgrade " if other else ""  # pip then asks an index for cumel too
     text = f"{'; '.join(faults)}: {first}pip install {upgrade}'{name}'"
     return (name, "missing", text) if faults else (name, "ok", "complete")
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph import FULL_SCALE, IMAGE, LENGTHS, WAVEFORM, Metadata, resample
+from ...kernels.config import INT16_SCALE
+from ..graph import IMAGE, LENGTHS, WAVEFORM, Metadata, resample
 
+LIMITS = np.iinfo(np.int16).min, np.iinfo(np.int16).max
 Clip = NDArray[np.float32]  # samples of one mono clip at the file's rate
 
 
@@ -21,7 +23,7 @@ def given(clips: Sequence[Clip], metadata: Metadata) -> dict[str, NDArray[Any]]:
     if not metadata.interface.lengths:
         return {WAVEFORM: np.stack(raw)}
     lengths = np.array([len(y) for y in clips])
-    behind = np.iinfo(np.int16).max if raw[0].dtype == np.int16 else np.nan
+    behind = LIMITS[1] if raw[0].dtype == np.int16 else np.nan
     batch = np.full((len(clips), *raw[0].shape[:-1], lengths.max()), behind, raw[0].dtype)
     for row, y in zip(batch, raw, strict=True):
         row[..., : y.shape[-1]] = y
@@ -34,7 +36,7 @@ def heard(y: Clip, metadata: Metadata) -> Clip:
         return y
     raw = _raw(y, metadata)
     mono = raw.astype(np.float32).mean(axis=0) if metadata.interface.channels else raw.astype(np.float32)
-    mono = mono / np.float32(FULL_SCALE) if raw.dtype == np.int16 else mono
+    mono = mono * np.float32(INT16_SCALE) if raw.dtype == np.int16 else mono
     if metadata.sr == metadata.features.sr:
         return mono
     return resample(mono, metadata.sr, metadata.features.sr).astype(np.float32)
@@ -49,6 +51,6 @@ def _raw(y: Clip, metadata: Metadata) -> NDArray[Any]:
     """Return a clip in the form that a file takes: [n_samples], or [2, n_samples], the second channel half as loud."""
     raw: NDArray[Any] = y
     if metadata.interface.dtype == "int16":
-        raw = np.round(np.clip(y * FULL_SCALE, -FULL_SCALE, FULL_SCALE - 1)).astype(np.int16)
+        raw = np.round(np.clip(y / INT16_SCALE, *LIMITS)).astype(np.int16)
     quieter = raw // 2 if raw.dtype == np.int16 else raw / 2
     return np.stack([raw, quieter]) if metadata.interface.channels else raw

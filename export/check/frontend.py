@@ -20,7 +20,7 @@ from .feeds import Clip, given, heard
 from .oracle import clip_of, expected
 
 LONGEST = 60  # seconds
-RESAMPLED = 1e-5  # of the loudest sample; 1.3e-6: five rates, all signals
+RESAMPLED = 1e-5  # share of the loudest sample; 1.3e-6 was measured: five rates, all signals
 
 
 def check_frontend(model: ir.Model, metadata: Metadata) -> dict[str, float]:

@@ -7,7 +7,6 @@ from ...kernels.lazy import lazily
 if TYPE_CHECKING:
     from .file import read_network
     from .frontend import LOG_MEL, prepend
-    from .intake import FULL_SCALE
     from .interface import (
         CLIP_NAME,
         EMBEDDING,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from .outputs import choose_outputs
     from .quantize import calibration_clips, quantized
     from .ragged import FEATURES_LENS, WAVEFORMS, WAVEFORMS_LENS, front_end
-    from .resampling import resample, resampled_length
+    from .resampling import resample
     from .tape import IR_VERSION, PREFIX
     from .texts import End, describe, inputs_of, outputs_of, summary, to_json
 

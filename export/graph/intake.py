@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from onnxscript import ir
 
+from ...kernels.config import INT16_SCALE
 from .framing import Clips, count
 from .interface import LENGTHS, WAVEFORM, Interface
 from .resampling import resampled, scaled
 from .tape import Tape, ints, number
 
-FULL_SCALE = 32768  # of int16
 TYPES = {"float32": ir.DataType.FLOAT, "int16": ir.DataType.INT16}
 
 
@@ -44,6 +44,6 @@ def _mono(tape: Tape, interface: Interface) -> tuple[ir.Value, ir.Value, int | i
     if interface.channels:
         samples = tape("Squeeze", tape.extreme("ReduceMean", samples, [1]), ints(1))
     if interface.dtype == "int16":
-        samples = tape("Mul", samples, number(1 / FULL_SCALE))
+        samples = tape("Mul", samples, number(INT16_SCALE))
     length = interface.samples or tape("Shape", samples, start=1, end=2)
     return waveform, samples, length

@@ -107,9 +107,13 @@ class Interface:
         """The outputs that are the network's own."""
         return tuple(name for name in self.outputs if name != FEATURES_NAME)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        return asdict(self) | {"outputs": list(self.outputs)}
+
     def to_json(self) -> str:
         """Return the fields as JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps(self.to_dict())
 
     @classmethod
     def from_dict(cls, values: Any) -> Interface:

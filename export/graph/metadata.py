@@ -127,7 +127,7 @@ class Metadata:
             "kind": self.kind,
             "seconds": self.seconds,
             "features": self.features.to_dict(),
-            "interface": json.loads(self.interface.to_json()),
+            "interface": self.interface.to_dict(),
             "recipe": None if self.recipe is None else self.recipe.to_dict(),
         }
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxscript import ir
 
+from ...esc50.audio import resampled_length
 from ...kernels import CumelError
 from .framing import zeros
 from .tape import Size, Tape, ints
@@ -60,11 +61,6 @@ def filter_bank(rate: int, sr: int) -> Filter:
     return Filter(scale * np.sinc(distance) * window, step, width)
 
 
-def resampled_length(n_samples: int, rate: int, sr: int) -> int:
-    """Return the samples at `sr` Hz of a clip of `n_samples` at `rate` Hz."""
-    return -(-n_samples * sr // rate)
-
-
 def resample(y: NDArray, rate: int, sr: int) -> NDArray[np.float64]:
     """Resample ``y`` [n_samples] as a graph does, in float64."""
     bank = filter_bank(rate, sr)
@@ -76,7 +72,7 @@ def resample(y: NDArray, rate: int, sr: int) -> NDArray[np.float64]:
 
 def resampled(tape: Tape, samples: ir.Value, length: Size, rate: int, sr: int) -> tuple[ir.Value, Size]:
     """Resample clips [batch, length]; return them, and their new length."""
-    bank, n_phases = filter_bank(rate, sr), len(filter_bank(rate, sr).taps)
+    bank = filter_bank(rate, sr)
     before, behind = (zeros(tape, samples, n) for n in (bank.width, bank.width + bank.step))
     padded = tape("Concat", before, samples, behind, axis=1)
     taps = bank.taps.astype(np.float32)[:, None]
@@ -84,7 +80,7 @@ def resampled(tape: Tape, samples: ir.Value, length: Size, rate: int, sr: int) -
     converted = tape("Transpose", phases, perm=[0, 2, 1])  # [batch, steps, phases]
     new = scaled(tape, length, rate, sr)
     if isinstance(length, int):
-        flat = tape("Reshape", converted, ints(0, (length // bank.step + 1) * n_phases))
+        flat = tape("Reshape", converted, ints(0, (length // bank.step + 1) * len(bank.taps)))
     else:
         flat = tape("Reshape", converted, ints(0, -1))
     return tape.slice(flat, 0, new, 1), new

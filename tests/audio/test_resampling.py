@@ -5,8 +5,8 @@ import pytest
 import torch
 from torchaudio.transforms import Resample
 
-from cumel.esc50.audio import resampling
-from cumel.esc50.audio.resampling import BETA, ROLLOFF, ZERO_CROSSINGS, resample_clips, resample_on, resampled_length
+from cumel.esc50.audio import resampled_length, resampling
+from cumel.esc50.audio.resampling import BETA, ROLLOFF, ZERO_CROSSINGS, resample_clips, resample_on
 from cumel.kernels import InputError
 
 from support.signals import signal

@@ -12,10 +12,10 @@ from onnxscript import ir
 
 import cumel
 from cumel import CumelError, Interface, export_onnx
-from cumel.esc50.audio import fit_length
+from cumel.esc50.audio import fit_length, resampled_length
 from cumel.export.check.frontend import signals
 from cumel.export.graph.frontend import standalone
-from cumel.export.graph.resampling import filter_bank, resample, resampled_length
+from cumel.export.graph.resampling import filter_bank, resample
 
 from support.exported import lively_run
 from support.recordings import TINY, tiny_recipe, tone, write
